@@ -1,0 +1,525 @@
+"""What a search gives back: frozen dataclasses, each with the coverage it rests on.
+
+Everywhere: instants are aware UTC; periods are half-open ``[start_at, end_at)``; a
+series has one value per bucket, and **None means "not watched"**, never zero. A
+value that the viewer may not see is None and its column is named in ``masked``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal, TypeAlias
+
+from teiten.search.query import Metric
+
+Points: TypeAlias = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Share watched per bucket, for the strip under a time axis."""
+
+    step_seconds: int
+    #: Start of each bucket; the last may end after the period.
+    starts: tuple[datetime, ...]
+    #: 0.0 to 1.0 of what was expected; None where no sensor was expected.
+    share: Points
+    #: Covered address-days per bucket: the denominator of a rate.
+    covered_address_days: tuple[float, ...]
+    #: Sensors with any coverage in the bucket.
+    sensors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time in which sensors of one region did not watch."""
+
+    start_at: datetime
+    end_at: datetime
+    #: Empty when the region is unknown.
+    region: str
+    #: Most sensors missing at once.
+    sensors: int
+    missing_address_days: float
+    #: ``pending``: the newest hours, data may still arrive; ``missing``: otherwise.
+    kind: Literal["missing", "pending"]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """On how much observation an answer rests, and how sure its newest part is."""
+
+    dataset: str
+    start_at: datetime
+    end_at: datetime
+    covered_address_days: float
+    expected_address_days: float
+    #: covered / expected; None when nothing was expected.
+    share: float | None
+    #: Before this, every window of every reporting sensor has arrived; None without any sensor.
+    #: A sensor is reporting while its newest window ends at most `silent_after_seconds` before now.
+    complete_until: datetime | None
+    #: Sensors from which data for times before now may still come: silent ones and ones with missing batches.
+    late_expected: int
+    #: Sensors whose newest window is recent.
+    sensors_watching: int
+    #: Sensors that are expected: seen before the end, not forgotten.
+    sensors_known: int
+    #: Sensors with coverage in this and in the previous period.
+    sensors_in_both: int
+    captured_packets: int
+    kernel_drops: int
+    #: kernel_drops / (captured + kernel_drops); None without packets.
+    kernel_drop_share: float | None
+    #: Packets left out because the sensor's own host solicited them.
+    excluded_packets: int
+    #: Largest first, at most 10.
+    gaps: tuple[Gap, ...]
+    strip: Strip
+    #: Address family that rates are per: 4, 6, or 0 for both.
+    family: int
+    #: ``silent``, ``answering``: ways of watching in the period.
+    modes: tuple[str, ...]
+    rule_versions: tuple[int, ...]
+    #: Version of the country/AS file of the newest rows; None when unknown.
+    place_version: str | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the answer took."""
+
+    elapsed_seconds: float
+    rows_read: int
+    #: Table that answered: ``packets`` or a roll-up.
+    table: str
+    #: Times were widened to multiples of this, because the roll-up is no finer; 0 for raw rows.
+    grain_seconds: int
+    #: The period really used, after widening.
+    start_at: datetime
+    end_at: datetime
+
+
+@dataclass(frozen=True)
+class Group:
+    """One value of a dimension, ready to be shown and pivoted on."""
+
+    dimension: str
+    #: The value as the query language writes it: ``23/tcp``, ``CN``, ``64500``, ``unknown``.
+    key: str
+    #: Short text to show: ``23/TCP``, ``CN``, ``AS64500``.
+    label: str
+    #: A further name: the service, the AS's holder; None when there is none.
+    name: str | None
+    #: The condition that keeps exactly this value, in the query language.
+    condition: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number beside its value in the previous period."""
+
+    value: float | None
+    previous: float | None
+    #: (value - previous) / previous; None when it cannot be told.
+    change: float | None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The key figures of a period."""
+
+    hosts: Figure
+    packets: Figure
+    #: Packets per covered address-day.
+    rate: Figure
+    #: Sensors that watched.
+    sensors: Figure
+    #: One point per bucket of ``basis.strip``: metric → points, and the previous period's.
+    sparks: Mapping[Metric, Points]
+    previous_sparks: Mapping[Metric, Points]
+    basis: Basis
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class LineStatistics:
+    """Figures of a line over its watched buckets."""
+
+    minimum: float | None
+    mean: float | None
+    p95: float | None
+    maximum: float | None
+    last: float | None
+    #: Of the whole period: distinct hosts, packets, or the rate; not the sum of hosts per bucket.
+    total: Figure
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a series."""
+
+    #: None for the total and for "others".
+    group: Group | None
+    values: Points
+    #: The previous period's, bucket by bucket; empty unless asked for.
+    previous: Points
+    statistics: LineStatistics
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values over time, split by a dimension."""
+
+    metric: Metric
+    #: None when not split.
+    dimension: str | None
+    step_seconds: int
+    #: Start of each bucket, the same for all lines.
+    starts: tuple[datetime, ...]
+    lines: tuple[Line, ...]
+    #: All that has no line of its own; None when not split.
+    others: Line | None
+    #: How many values "others" stands for; None when unknown.
+    others_count: int | None
+    total: Line
+    basis: Basis
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class TopRow:
+    """One value's place in a ranking."""
+
+    rank: int
+    group: Group
+    figure: Figure
+    #: Of the whole period's figure; hosts seen under two values count for both.
+    share: float | None
+    #: None when it was beyond the ranks that were looked at.
+    previous_rank: int | None
+    spark: Points
+
+
+@dataclass(frozen=True)
+class Others:
+    """What is not among the ranked."""
+
+    #: Distinct values it stands for.
+    count: int
+    figure: Figure
+    share: float | None
+    spark: Points
+
+
+@dataclass(frozen=True)
+class Top:
+    """A ranking of one dimension's values."""
+
+    metric: Metric
+    dimension: str
+    rows: tuple[TopRow, ...]
+    others: Others
+    #: Distinct values in the period.
+    distinct: int
+    total: Figure
+    step_seconds: int
+    starts: tuple[datetime, ...]
+    basis: Basis
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class FacetValue:
+    """One value with its packets."""
+
+    group: Group
+    packets: int
+    share: float
+    #: Whether the query already keeps or leaves out this very value.
+    state: Literal["open", "included", "excluded"]
+
+
+@dataclass(frozen=True)
+class Facet:
+    """The most frequent values of one dimension."""
+
+    dimension: str
+    values: tuple[FacetValue, ...]
+    others: int
+    distinct: int
+
+
+@dataclass(frozen=True)
+class Facets:
+    """Facets of several dimensions under one query."""
+
+    facets: tuple[Facet, ...]
+    packets: int
+    #: Dimensions left out because the viewer may not see them.
+    masked: tuple[str, ...]
+    basis: Basis
+    cost: Cost
+
+
+#: A cell: number, text, instant, or None (masked or absent).
+Cell: TypeAlias = int | float | str | bool | datetime | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One page of packets, newest first."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    #: For each row, what :meth:`Search.packet` takes.
+    references: tuple[str, ...]
+    #: Columns whose values this viewer may not see.
+    masked: tuple[str, ...]
+    #: Give it back to get the next page; None at the end.
+    next_page: str | None
+    #: Matching packets, up to a limit.
+    count: int
+    #: The count stopped at its limit: show "10,000+".
+    is_count_capped: bool
+    basis: Basis
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class HeaderPart:
+    """A run of reconstructed header bytes."""
+
+    start: int
+    end: int
+    layer: Literal["ip", "transport", "options", "payload"]
+    state: Literal["plain", "masked", "recomputed"]
+    #: The field it belongs to.
+    name: str
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One packet with everything the viewer may see of it."""
+
+    reference: str
+    fields: Mapping[str, Cell]
+    #: Names of hints that matched.
+    hints: tuple[str, ...]
+    marks: tuple[str, ...]
+    flags: tuple[str, ...]
+    #: TCP options in words: ``("MSS 1460", "SACK", …)``.
+    options: tuple[str, ...]
+    #: Header rebuilt from the columns; masked bytes are 0 here and named in ``parts``.
+    header: bytes
+    parts: tuple[HeaderPart, ...]
+    #: First bytes of the payload; None when masked.
+    payload: bytes | None
+    masked: tuple[str, ...]
+    basis: Basis
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class CalendarDay:
+    """One day of a source."""
+
+    day: date
+    #: None when nothing was watched on that day.
+    packets: int | None
+    #: Packets per covered address-day.
+    rate: float | None
+    #: Share of the expected observation.
+    coverage: float | None
+
+
+@dataclass(frozen=True)
+class PortDay:
+    """Packets to one port on one day."""
+
+    day: date
+    group: Group
+    packets: int
+    #: The port was not seen from this source in the 14 days before.
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class SeenBy:
+    """A sensor (or, without permission, a region) that saw the source."""
+
+    #: None when masked.
+    sensor: int | None
+    region: str
+    packets: int
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True)
+class Count:
+    """Packets with one value."""
+
+    group: Group
+    packets: int
+    share: float
+
+
+@dataclass(frozen=True)
+class SourcePage:
+    """Everything known about a source address or prefix."""
+
+    #: Canonical text: an address, or a prefix with its length.
+    source: str
+    is_prefix: bool
+    #: The surrounding /24 or /48 of an address.
+    prefix: str
+    first_seen_at: datetime | None
+    last_seen_at: datetime | None
+    #: In the query's period.
+    packets: int
+    #: Over all that is kept.
+    packets_all: int
+    #: Distinct addresses inside a prefix in the period; 1 for an address that was seen.
+    hosts: int
+    days_seen: int
+    days_watched: int
+    countries: tuple[Count, ...]
+    systems: tuple[Count, ...]
+    natures: tuple[Count, ...]
+    #: Packets per hint; "none" for those without any.
+    hints: tuple[Count, ...]
+    #: TCP SYNs without and with any hint: what a hint's count is out of.
+    tcp_syns: int
+    fingerprints: tuple[Count, ...]
+    ports: tuple[Count, ...]
+    ttls: tuple[Count, ...]
+    #: Addresses inside a prefix, most packets first; empty for an address.
+    members: tuple[Count, ...]
+    is_survey: bool
+    df_packets: int
+    sensors_seen: int
+    seen_by: tuple[SeenBy, ...]
+    ports_by_day: tuple[PortDay, ...]
+    calendar: tuple[CalendarDay, ...]
+    masked: tuple[str, ...]
+    basis: Basis
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class SensorCoverage:
+    """What one sensor watched."""
+
+    sensor: int
+    region: str
+    #: Addresses watched in the newest window.
+    addresses: float
+    #: The newest window's end; None when it never reported.
+    last_window_at: datetime | None
+    last_landed_at: datetime | None
+    last_epoch: int
+    last_seq: int
+    #: Server minus sensor, seconds; None when unknown.
+    clock_offset_seconds: float | None
+    #: Share watched of the period; None when nothing was expected.
+    share: float | None
+    #: Share per bucket of the answer's ``starts``.
+    cells: Points
+    captured_packets: int
+    kernel_drops: int
+    missing_batches: int
+    lost_batches: int
+    software: str
+    #: watching, silent, gapped (missing or lost batches), dropping (kernel drops above 0.1 %), skewed (clock off by more than 1 s).
+    state: Literal["watching", "silent", "gapped", "dropping", "skewed"]
+
+
+@dataclass(frozen=True)
+class RegionCoverage:
+    """What the sensors of one region watched together."""
+
+    region: str
+    sensors_known: int
+    sensors_watching: int
+    share: float | None
+    cells: Points
+    covered_address_days: float
+
+
+@dataclass(frozen=True)
+class Sensors:
+    """Who was watching."""
+
+    step_seconds: int
+    starts: tuple[datetime, ...]
+    #: Empty for a viewer who may not see sensors.
+    sensors: tuple[SensorCoverage, ...]
+    regions: tuple[RegionCoverage, ...]
+    masked: tuple[str, ...]
+    basis: Basis
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Live:
+    """The last seconds."""
+
+    now_at: datetime
+    step_seconds: int
+    starts: tuple[datetime, ...]
+    packets: tuple[int, ...]
+    hosts: tuple[int, ...]
+    top: tuple[Count, ...]
+    latest: Rows
+    basis: Basis
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class DatasetExtent:
+    """A data set and the time it spans."""
+
+    name: str
+    first_at: datetime
+    last_at: datetime
+    packets: int
+    sensors: int
+
+
+@dataclass(frozen=True)
+class FieldView:
+    """A field of the query language as a viewer may use it."""
+
+    name: str
+    kind: str
+    meaning: str
+    rule: str
+    operators: tuple[str, ...]
+    #: Words that stand for values.
+    words: tuple[str, ...]
+    is_dimension: bool
+    #: The viewer may not filter by it or see it.
+    is_masked: bool
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What may stand at the cursor."""
+
+    text: str
+    #: ``field``, ``operator``, ``value`` or ``word``.
+    kind: str
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class ExportStart:
+    """An export that is ready to flow."""
+
+    file_name: str
+    media_type: str
+    columns: tuple[str, ...]
+    masked: tuple[str, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
