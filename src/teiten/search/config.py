@@ -31,5 +31,7 @@ class SearchConfig:
     forget_after_days: int = 30
     #: For how long an answer about the newest windows is reused, seconds.
     freshness_cache_seconds: float = 5.0
+    #: Key of sealed references, 64 hexadecimal digits; empty: a new one at each start.
+    reference_key: str = ""
     #: Zone whose midnights bound days.
     zone: str = "Asia/Tokyo"

@@ -1,0 +1,177 @@
+"""What an answer can be split by, and how one value is written, shown and pivoted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from typing import Any, TypeAlias
+
+from teiten.search import language, services, values
+from teiten.search.answers import Group
+from teiten.search.conditions import PortValue, Value, where
+from teiten.search.errors import QueryError
+from teiten.search.fields import FIELDS, Field, suggest_names
+from teiten.search.predicates import Binding, type_of
+from teiten.search.visibility import Permission
+
+#: Raw key columns as the store gives them.
+Key: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One way to split."""
+
+    name: str
+    #: Columns that must be there for it.
+    columns: tuple[str, ...]
+    #: SQL expressions of the key, one or two.
+    keys: tuple[str, ...]
+    permission: Permission
+    #: A packet may count for several values.
+    is_multiple: bool = False
+
+
+_MAPPED = bytes(10) + b"\xff\xff"
+#: The /24 or /48 around the source.
+_PREFIX = (
+    "toIPv6(tupleElement(IPv6CIDRToRange(src_addr,"
+    " if(src_addr BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), 1))"
+)
+
+
+def _declare() -> dict[str, Dimension]:
+    found = {
+        field.name: Dimension(field.name, (field.column,), (field.column,), field.permission)
+        for field in FIELDS.values()
+        if field.is_dimension
+    }
+    for name in ("dst_port", "src_port"):
+        found[name] = Dimension(name, (name, "protocol"), (name, "protocol"), "open")
+    found["src_prefix"] = Dimension("src_prefix", ("src_addr",), (_PREFIX,), "open")
+    for name in ("hint", "parse_marks"):
+        column = FIELDS[name].column
+        bits = f"arrayJoin(if({column} = 0, [toUInt64(0)], bitmaskToArray(toUInt64({column}))))"
+        found[name] = Dimension(name, (column,), (bits,), "open", is_multiple=True)
+    return found
+
+
+DIMENSIONS: dict[str, Dimension] = _declare()
+
+
+def get_dimension(name: str) -> Dimension:
+    """Give the dimension called ``name``.
+
+    Raises:
+        QueryError: when there is none.
+    """
+    dimension = DIMENSIONS.get(name)
+    if dimension is None:
+        raise QueryError(
+            f"nothing can be split by {name!r}; {suggest_names(name, tuple(DIMENSIONS))}",
+            field="dimension",
+            value=name,
+            rule="one of " + ", ".join(DIMENSIONS),
+        )
+    return dimension
+
+
+def describe(dimension: Dimension, key: Key, *, names: Mapping[int, str] | None = None) -> Group:
+    """Write one value for people and for the query language.
+
+    Args:
+        dimension: what was split by.
+        key: the store's key columns.
+        names: AS numbers' holders, as far as known.
+    """
+    field = FIELDS["src_addr" if dimension.name == "src_prefix" else dimension.name]
+    value = _to_value(dimension, key)
+    text = values.print_value(field, value)
+    condition = language.print_condition(where(field.name, "=", value))
+    label = _LABELS.get(dimension.name, _plain_label)(field, value, text)
+    return Group(dimension.name, text, label, _name_of(dimension.name, value, names or {}), condition)
+
+
+def parse_key(dimension: Dimension, text: str) -> Value:
+    """Read a key as :func:`describe` wrote it.
+
+    Raises:
+        QueryError: when it is no value of the dimension.
+    """
+    return values.parse_value(FIELDS["src_addr" if dimension.name == "src_prefix" else dimension.name], text)
+
+
+def write_chosen(
+    dimension: Dimension, keys: list[Key], binding: Binding, *, expressions: tuple[str, ...]
+) -> str:
+    """Give a clause that tells whether a row's key is among ``keys``."""
+    if len(expressions) == 1:
+        kind = key_types(dimension)[0]
+        return f"{expressions[0]} IN {binding.bind(f'Array({kind})', [to_text(key[0]) for key in keys])}"
+    kinds = ", ".join(key_types(dimension))
+    mark = binding.bind(f"Array(Tuple({kinds}))", [tuple(key) for key in keys])
+    return f"({', '.join(expressions)}) IN {mark}"
+
+
+def key_types(dimension: Dimension) -> tuple[str, ...]:
+    """Give the ClickHouse types of the key."""
+    if dimension.name == "src_prefix":
+        return ("IPv6",)
+    if dimension.is_multiple:
+        return ("UInt64",)
+    return tuple(type_of(column) for column in dimension.columns)
+
+
+def to_text(part: Any) -> Any:
+    """Give a key's part as it can be bound: addresses as text."""
+    return str(IPv6Address(part)) if isinstance(part, bytes) else part
+
+
+def _to_value(dimension: Dimension, key: Key) -> Value:
+    part = key[0]
+    if isinstance(part, bytes):
+        return _to_network(part, is_prefix=dimension.name == "src_prefix")
+    if len(key) == 2:
+        return PortValue(int(part), int(key[1]))
+    return part if isinstance(part, str) else int(part)
+
+
+def _to_network(packed: bytes, *, is_prefix: bool) -> IPv4Network | IPv6Network:
+    if packed.startswith(_MAPPED):
+        return IPv4Network((packed[12:], 24 if is_prefix else 32))
+    return IPv6Network((packed, 48 if is_prefix else 128))
+
+
+def _plain_label(_: Field, __: Value, text: str) -> str:
+    return text
+
+
+def _label_port(_: Field, value: Value, text: str) -> str:
+    if isinstance(value, PortValue):
+        word = services.name_protocol(value.protocol).upper()
+        has_ports = value.protocol in (6, 17, 33, 132, 136)
+        return f"{value.number}/{word}" if has_ports else word
+    return text
+
+
+def _label_system(_: Field, value: Value, text: str) -> str:
+    return f"AS{text}" if value else text
+
+
+_LABELS: dict[str, Callable[[Field, Value, str], str]] = {
+    "dst_port": _label_port,
+    "src_port": _label_port,
+    "asn": _label_system,
+    "protocol": lambda _, __, text: text.upper(),
+    "tcp_flags": lambda _, __, text: text.upper(),
+    "sensor": lambda _, __, text: f"S-{text}",
+}
+
+
+def _name_of(dimension: str, value: Value, names: Mapping[int, str]) -> str | None:
+    if isinstance(value, PortValue):
+        return services.name_service(value.number, value.protocol)
+    if dimension == "asn" and isinstance(value, int):
+        return names.get(value)
+    return None
