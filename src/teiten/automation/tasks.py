@@ -1,0 +1,1 @@
+"""Procrastinate tasks (filled below)."""

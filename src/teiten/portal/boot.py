@@ -1,0 +1,97 @@
+"""Start Django inside a process of Teiten: read settings, keep the secret key, set up the apps."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+from pathlib import Path
+
+from teiten.foundation.errors import SettingsError
+from teiten.foundation.settings import Source
+from teiten.portal import config
+
+SETTINGS_MODULE = "teiten.portal.settings"
+SECRET_KEY_FILE = "portal-secret.key"  # noqa: S105  # the name of the file, not the secret
+
+
+def start_django(source: Source, *, database_url: str | None = None) -> config.Active:
+    """Set up Django from ``source``; ``database_url`` wins (the embedded server's, once it runs).
+
+    Raises:
+        SettingsError: naming the setting and the rule.
+    """
+    active = config.read(source)
+    folder = Path(active.site.data_folder)
+    secret_key = active.portal.secret_key or read_or_create_secret(folder / SECRET_KEY_FILE)
+    url = database_url or active.database.url
+    if not url:
+        raise SettingsError(
+            "database.url is missing: set it as TEITEN_DATABASE_URL, or let `teiten up` start its own"
+        )
+    active = dataclasses.replace(
+        active, secret_key=secret_key, database=dataclasses.replace(active.database, url=url)
+    )
+    config.use(active)
+    _set_up(SETTINGS_MODULE)
+    return active
+
+
+def migrate(*, verbosity: int = 0) -> None:
+    """Bring the tables of the Django apps (and of the job queue) up to date."""
+    from django.core.management import call_command
+
+    call_command("migrate", interactive=False, verbosity=verbosity)
+
+
+def read_or_create_secret(path: Path) -> str:
+    """Read the secret in ``path``, making the file (0600) at the first start.
+
+    Raises:
+        SettingsError: when the file is readable by others, empty or cannot be made.
+    """
+    try:
+        return _create_secret(path)
+    except FileExistsError:
+        return _read_secret(path)
+    except OSError as error:
+        raise SettingsError(f"secret key file {path} cannot be made: {error.strerror}") from error
+
+
+def _create_secret(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    secret = secrets.token_urlsafe(48)
+    # The content appears at once or not at all, even when two processes start together.
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        draft.unlink()
+    return secret
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode & 0o777
+        secret = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"secret key file {path} cannot be read: {error}") from error
+    if mode & 0o077:
+        raise SettingsError(f"secret key file {path} is open to others ({mode:o}); run: chmod 600 {path}")
+    if len(secret) < 32:  # 32 characters of our alphabet are 192 bits
+        raise SettingsError(
+            f"secret key file {path} is empty or cut short; delete it (everybody must sign in again) and restart"
+        )
+    return secret
+
+
+def _set_up(settings_module: str) -> None:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings_module)  # noqa: TID251  # Django's own switch
+    django.setup()

@@ -1,0 +1,136 @@
+"""What the portal is told, and the one place where Django's settings take it from.
+
+``cli`` calls :func:`use` (through :func:`teiten.portal.boot.start_django`) before
+Django reads ``teiten.portal.settings``; tools that import the settings alone
+(mypy, makemigrations) get the file and the environment as they are, and a
+secret key that lasts as long as their process.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from teiten.accounts.config import AccountsConfig
+from teiten.foundation import settings
+from teiten.foundation.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class DatabaseConfig:
+    """Section ``database``."""
+
+    #: PostgreSQL URL; empty for the embedded server.
+    url: str | None = None
+    #: Connections that one process may hold for the portal and its background work.
+    max_connections: int = 16
+
+
+@dataclass(frozen=True)
+class SiteConfig:
+    """Section ``site``: what is the same for every process of an installation."""
+
+    #: Language shown when neither the person nor the browser has a wish.
+    language: Literal["ja", "en"] = "ja"
+    #: Time zone of the installation's days.
+    zone: str = "Asia/Tokyo"
+    #: Folder for everything that the installation keeps on local disk.
+    data_folder: str = "data"
+
+
+@dataclass(frozen=True)
+class PortalConfig:
+    """Section ``portal``."""
+
+    #: Address to listen on.
+    host: str = "127.0.0.1"
+    port: int = 8000
+    #: People reach the portal by https (its own or a proxy's); without it, only loopback is served.
+    https: bool = False
+    #: Names and addresses by which browsers reach the portal.
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    #: Proxies whose X-Forwarded-For is believed.
+    trusted_proxies: tuple[str, ...] = ()
+    #: Signs sessions; without it, a file in the data folder is made and used.
+    secret_key: str | None = None
+    #: Show tracebacks to the browser; for development only.
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Active:
+    """Everything that ``teiten.portal.settings`` is made of."""
+
+    database: DatabaseConfig
+    site: SiteConfig
+    portal: PortalConfig
+    accounts: AccountsConfig
+    secret_key: str
+
+
+#: Section name → its class, for ``Source.check_sections``.
+SECTIONS: dict[str, type] = {
+    "accounts": AccountsConfig,
+    "database": DatabaseConfig,
+    "portal": PortalConfig,
+    "site": SiteConfig,
+}
+
+_active: Active | None = None
+
+
+def read(source: settings.Source, *, secret_key: str | None = None) -> Active:
+    """Read and check the portal's sections.
+
+    Raises:
+        SettingsError: naming the setting and the rule.
+    """
+    portal = source.section("portal", PortalConfig)
+    site = source.section("site", SiteConfig)
+    _check_zone(site.zone)
+    _check_listening(portal)
+    return Active(
+        database=source.section("database", DatabaseConfig),
+        site=site,
+        portal=portal,
+        accounts=source.section("accounts", AccountsConfig),
+        secret_key=secret_key or portal.secret_key or secrets.token_urlsafe(48),
+    )
+
+
+def use(active: Active) -> None:
+    """Make ``active`` what Django's settings are read from."""
+    global _active  # noqa: PLW0603  # Django's settings are a module; they can only ask a module
+    _active = active
+
+
+def current() -> Active:
+    """Give what was handed to :func:`use`, else what the file and the environment say."""
+    return _active if _active is not None else read(settings.load())
+
+
+def zone_of(active: Active) -> ZoneInfo:
+    """Give the zone of the installation's days."""
+    return ZoneInfo(active.site.zone)
+
+
+def _check_zone(zone: str) -> None:
+    if zone not in available_timezones():
+        raise SettingsError(f"site.zone {zone!r} is no time zone; use a name such as Asia/Tokyo or UTC")
+
+
+def _check_listening(portal: PortalConfig) -> None:
+    if portal.https:
+        return
+    try:
+        is_loopback = ipaddress.ip_address(portal.host).is_loopback
+    except ValueError:
+        is_loopback = portal.host == "localhost"
+    if not is_loopback:
+        raise SettingsError(
+            f"portal.host {portal.host!r} is reachable from outside, and passwords would travel in clear: "
+            "put TLS before the portal and set portal.https = true, or listen on 127.0.0.1"
+        )
