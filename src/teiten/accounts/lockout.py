@@ -45,13 +45,16 @@ class Subject:
 
 
 def count_attempt(*, user_id: str, address: str, now: datetime, config: AccountsConfig) -> bool:
-    """Count one attempt and tell whether it may go on to the password."""
+    """Count one attempt and tell whether it may go on to the password.
+
+    An attempt that the address, or the user from this address, may no longer make
+    does not count against the user as a whole.
+    """
     opens = now - timedelta(minutes=config.cool_off_minutes)
-    allowed = [
-        _count_one(subject, now=now, opens=opens) <= subject.limit
-        for subject in _subjects_of(user_id, address, config)
-    ]
-    return all(allowed)
+    pair, person, place = _subjects_of(user_id, address, config)
+    return all(
+        _count_one(subject, now=now, opens=opens) <= subject.limit for subject in (place, pair, person)
+    )
 
 
 def forget_attempts(*, user_id: str, address: str, config: AccountsConfig) -> None:

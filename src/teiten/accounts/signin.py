@@ -7,6 +7,7 @@ whether the user exists or not, is active or not, is locked or not.
 from __future__ import annotations
 
 import logging
+import re
 from datetime import datetime
 from typing import NoReturn
 
@@ -15,7 +16,7 @@ from django.contrib.auth.hashers import make_password
 from teiten.accounts import audit, lockout
 from teiten.accounts.config import AccountsConfig
 from teiten.accounts.errors import SignInRefusedError
-from teiten.accounts.models import SecurityEventKind, User
+from teiten.accounts.models import USER_ID_PATTERN, SecurityEventKind, User
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def verify_credentials(
         TooBusyError: too many passwords are being checked; nothing but the count was done.
     """
     known_as = user_id.strip().lower()[:200]
-    user = User.objects.select_related("organisation").filter(user_id=known_as).first()
+    user = _find_user(known_as)
     if not lockout.count_attempt(user_id=known_as, address=address, now=now, config=config):
         _burn_time(password)
         _refuse(
@@ -52,6 +53,12 @@ def verify_credentials(
     lockout.forget_attempts(user_id=known_as, address=address, config=config)
     audit.record_event(SecurityEventKind.SIGN_IN, at=now, user=user, actor=user, address=address)
     return user
+
+
+def _find_user(user_id: str) -> User | None:
+    if re.fullmatch(USER_ID_PATTERN, user_id) is None:
+        return None
+    return User.objects.select_related("organisation").filter(user_id=user_id).first()
 
 
 def _burn_time(password: str) -> None:
