@@ -25,7 +25,6 @@ DIGEST_BYTES = 32
 
 _TAG = b"teiten-seal1"
 _FORM = struct.Struct(">12sIIIQ32s")
-_SEAL_TEXT_CHARACTERS = 88
 
 
 def digest_of(body: bytes) -> bytes:
@@ -85,7 +84,7 @@ def parse_seal(text: str) -> bytes:
         sealed = base64.b64decode(inner, validate=True)
     except (binascii.Error, ValueError) as error:
         raise SealError("seal.form", f"{SEAL_FIELD} must be :base64: of 64 bytes") from error
-    if len(inner) != _SEAL_TEXT_CHARACTERS or format_seal(sealed) != text:
+    if len(sealed) != SEAL_BYTES or format_seal(sealed) != text:
         raise SealError("seal.form", f"{SEAL_FIELD} must be :base64: of 64 bytes")
     return sealed
 

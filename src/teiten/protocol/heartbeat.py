@@ -1,0 +1,148 @@
+"""The heartbeat: how a sensor is, once a minute, and what it should know."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from teiten.protocol.errors import MessageError
+from teiten.protocol.json_fields import Fields, Thing, read_object, write_object
+from teiten.protocol.sensor_config import SensorConfig, fields_of_config, read_config
+
+MAX_HEARTBEAT_BYTES = 16_384
+MAX_ANSWER_BYTES = 4096
+MAX_INTERFACES = 32
+MAX_ADDRESSES = 64
+MAX_ERROR_CHARACTERS = 200
+
+_I63 = (1 << 63) - 1
+_MAX_TIME_US = 9_000_000_000_000_000
+_BOOT_ID = re.compile(r"[0-9A-Za-z_-]{8,36}")
+_SOFTWARE = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
+_INTERFACE = re.compile(r"[!-~]{1,15}")
+_STATE = re.compile(r"up|down|missing")
+_ADDRESS = re.compile(r"[0-9a-f.:]{2,45}")
+_BEAT = Thing("heartbeat", MessageError)
+_ANSWER = Thing("heartbeat_answer", MessageError)
+
+
+@dataclass(frozen=True)
+class InterfaceState:
+    """One capture interface."""
+
+    name: str
+    #: ``up``, ``down`` or ``missing``.
+    state: str
+    #: Addresses that the interface has now.
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """How a sensor is. Counters count from the start of the sensor process."""
+
+    #: Grows with every heartbeat of a sensor, also over restarts; a repeat is a replay.
+    counter: int
+    boot_id: str
+    software: str
+    uptime_s: int
+    #: Server minus sensor, µs; None when unknown.
+    clock_offset_us: int | None
+    captured: int
+    kernel_drops: int
+    excluded: int
+    spool_batches: int
+    spool_bytes: int
+    disk_free_bytes: int
+    #: Empty when nothing went wrong lately.
+    last_error: str
+    #: End of the last sealed window; None before the first.
+    last_window_end_us: int | None
+    #: Version of the configuration that the sensor runs.
+    config_version: int
+    interfaces: tuple[InterfaceState, ...] = ()
+
+    def to_json(self) -> bytes:
+        return write_object(
+            {
+                **{name: getattr(self, name) for name in _PLAIN_FIELDS},
+                "interfaces": [
+                    {"name": item.name, "state": item.state, "addresses": list(item.addresses)}
+                    for item in self.interfaces
+                ],
+            }
+        )
+
+
+_PLAIN_FIELDS = tuple(name for name in Heartbeat.__dataclass_fields__ if name != "interfaces")
+
+
+@dataclass(frozen=True)
+class HeartbeatAnswer:
+    """What a sensor should know now."""
+
+    server_time_us: int
+    config: SensorConfig
+    #: Commands waiting for this sensor.
+    commands_pending: int = 0
+
+    def to_json(self) -> bytes:
+        value: dict[str, Any] = {
+            "server_time_us": self.server_time_us,
+            "config": fields_of_config(self.config),
+            "commands_pending": self.commands_pending,
+        }
+        return write_object(value)
+
+
+def read_heartbeat(text: bytes) -> Heartbeat:
+    """Read a heartbeat.
+
+    Raises:
+        MessageError: naming the field and its rule.
+    """
+    fields = read_object(_BEAT, text, max_bytes=MAX_HEARTBEAT_BYTES)
+    beat = Heartbeat(
+        counter=fields.take_int("counter", 1, _I63),
+        boot_id=fields.take_text("boot_id", _BOOT_ID),
+        software=fields.take_text("software", _SOFTWARE),
+        uptime_s=fields.take_int("uptime_s", 0, _I63),
+        clock_offset_us=fields.take_int_or_none("clock_offset_us", -_MAX_TIME_US, _MAX_TIME_US),
+        captured=fields.take_int("captured", 0, _I63),
+        kernel_drops=fields.take_int("kernel_drops", 0, _I63),
+        excluded=fields.take_int("excluded", 0, _I63),
+        spool_batches=fields.take_int("spool_batches", 0, _I63),
+        spool_bytes=fields.take_int("spool_bytes", 0, _I63),
+        disk_free_bytes=fields.take_int("disk_free_bytes", 0, _I63),
+        last_error=fields.take_line("last_error", MAX_ERROR_CHARACTERS),
+        last_window_end_us=fields.take_int_or_none("last_window_end_us", 0, _MAX_TIME_US),
+        config_version=fields.take_int("config_version", 0, (1 << 31) - 1),
+        interfaces=fields.take_list("interfaces", _read_interface, max_items=MAX_INTERFACES),
+    )
+    fields.finish()
+    return beat
+
+
+def read_answer(text: bytes) -> HeartbeatAnswer:
+    """Read an answer whose response signature has been verified.
+
+    Raises:
+        MessageError: naming the field and its rule.
+    """
+    fields = read_object(_ANSWER, text, max_bytes=MAX_ANSWER_BYTES)
+    answer = HeartbeatAnswer(
+        server_time_us=fields.take_int("server_time_us", 0, _MAX_TIME_US),
+        config=fields.take_object("config", read_config),
+        commands_pending=fields.take_int("commands_pending", 0, (1 << 31) - 1),
+    )
+    fields.finish()
+    return answer
+
+
+def _read_interface(fields: Fields) -> InterfaceState:
+    return InterfaceState(
+        name=fields.take_text("name", _INTERFACE),
+        state=fields.take_text("state", _STATE),
+        addresses=fields.take_texts("addresses", _ADDRESS, max_items=MAX_ADDRESSES),
+    )
