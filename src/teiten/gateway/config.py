@@ -1,0 +1,39 @@
+"""Settings of the gateway: section ``[gateway]``, or ``TEITEN_GATEWAY_…``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class GatewayConfig:
+    """How the one door that sensors talk to is opened."""
+
+    #: Address to listen on.
+    host: str = "127.0.0.1"
+    port: int = 8443
+    #: Host and port that sensors sign their requests for; empty: ``localhost`` and the port.
+    authority: str = ""
+    #: Address of the plain listener for ``/healthz`` and ``/metrics``.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9464
+    #: Folder of the gateway's keys; empty: ``gateway`` in the data folder.
+    key_dir: Path | None = None
+    #: PEM certificate chain and key for TLS; without them a self-signed pair is made in ``key_dir``.
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    #: Longest body of a batch, bytes.
+    max_batch_bytes: int = 8 * 1024 * 1024
+    #: Longest body of any other request, bytes.
+    max_message_bytes: int = 16 * 1024
+    #: Bodies that may be in memory at once, bytes; beyond it sensors are told to wait.
+    max_inflight_bytes: int = 128 * 1024 * 1024
+    #: Connections at once; an idle one costs about 300 KiB.
+    max_connections: int = 2_000
+    #: Seconds until an idle connection is closed.
+    keepalive_seconds: float = 10.0
+    #: Seconds in which a request must have come in.
+    receive_seconds: float = 30.0
+    #: Seconds that a sensor is told to wait when the gateway is full.
+    retry_seconds: int = 15

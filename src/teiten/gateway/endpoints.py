@@ -1,0 +1,221 @@
+"""What each endpoint does, between a strictly read request and a signed answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from teiten.foundation.clock import Clock
+from teiten.gateway import metrics, requests
+from teiten.gateway.answers import Signer
+from teiten.gateway.config import GatewayConfig
+from teiten.gateway.doors import Doors, SensorIdentity
+from teiten.gateway.errors import Refusal
+from teiten.landing.errors import LandingFull, LandingUnavailable, SequenceConflict
+from teiten.landing.log import Arrival, LandingLog
+from teiten.protocol import enrolment, heartbeat, seal, signature
+from teiten.protocol.enrolment import GatewayKey
+from teiten.protocol.errors import ClockSkewError, MessageError, SealError, SignatureError
+from teiten.protocol.signature import RequestSignature
+
+
+@dataclass(frozen=True)
+class Authenticated:
+    """A request whose sender is proven, with its body."""
+
+    identity: SensorIdentity
+    body: bytes
+    digest: bytes
+
+
+class Endpoints:
+    """The endpoints of the sensor listener; each gives status and body, or raises a refusal."""
+
+    def __init__(
+        self, config: GatewayConfig, *, doors: Doors, landing: LandingLog, signer: Signer, clock: Clock
+    ) -> None:
+        self.authority = config.authority or f"localhost:{config.port}"
+        self._config = config
+        self._doors = doors
+        self._landing = landing
+        self._signer = signer
+        self._clock = clock
+        self._inflight_bytes = 0
+
+    async def batch(self, request: web.Request) -> tuple[int, bytes]:
+        """Land a batch and give its receipt."""
+        name = requests.batch_name(request.raw_path)
+        sealed = _read_seal(request)
+        length = requests.length_of(request, at_most=self._config.max_batch_bytes)
+        with _Inflight(self, length):
+            sender = await self._authenticate(request, length)
+            _check_may_send(sender.identity, name.epoch)
+            _check_seal(sender, name, sealed)
+            receipt = await self._land(sender, name, sealed)
+        metrics.BATCH_BYTES.inc(length)
+        return 200, receipt
+
+    async def heartbeat(self, request: web.Request) -> tuple[int, bytes]:
+        """Record how a sensor is, and tell it what it should know."""
+        length = requests.length_of(request, at_most=self._config.max_message_bytes)
+        sender = await self._authenticate(request, length)
+        if sender.identity.state == "revoked":
+            raise Refusal(403, "sensor_revoked", f"sensor {sender.identity.sensor} has been revoked")
+        try:
+            beat = heartbeat.read_heartbeat(sender.body)
+        except MessageError as error:
+            raise Refusal(400, error.code, str(error)) from error
+        answer = await self._doors.heartbeat.heartbeat(sender.identity, beat, peer=request.remote or "")
+        return 200, dataclasses.replace(answer, server_time_us=self._clock.now_us()).to_json()
+
+    async def enrol(self, request: web.Request) -> tuple[int, bytes]:
+        """Bind a public key to a sensor, once."""
+        length = requests.length_of(request, at_most=enrolment.MAX_REQUEST_BYTES)
+        body = await requests.read_body(request, length, seconds=self._config.receive_seconds)
+        try:
+            signature.check_digest(
+                signature.parse_digest(requests.signed_fields(request).content_digest), body
+            )
+            asked = enrolment.read_request(body)
+            enrolment.verify_possession(asked)
+        except (MessageError, SignatureError) as error:
+            raise Refusal(400, error.code, str(error)) from error
+        self._check_time(asked.created_s)
+        answer = await self._doors.enrol.enrol(asked, peer=request.remote or "")
+        known = GatewayKey(self._signer.key_id, self._signer.public_key)
+        return 201, dataclasses.replace(
+            answer, gateway_keys=(known,), server_time_us=self._clock.now_us()
+        ).to_json()
+
+    async def refuse_path(self, _request: web.Request) -> tuple[int, bytes]:
+        """Refuse what is no endpoint."""
+        raise Refusal(
+            404,
+            "unknown_path",
+            "the path must be PUT /v1/batches/{epoch}/{seq}, POST /v1/enrol or POST /v1/heartbeat",
+        )
+
+    async def find_trouble(self) -> str | None:
+        """Say what keeps the gateway from working, or None."""
+        return await self._landing.find_trouble()
+
+    async def _authenticate(self, request: web.Request, length: int) -> Authenticated:
+        """Find the sender before its body is read, then prove it."""
+        fields = requests.signed_fields(request)
+        try:
+            asked = signature.read_request(fields)
+        except SignatureError as error:
+            raise Refusal(401, error.code, str(error)) from error
+        identity = await self._doors.identify.identify(asked.key_id.sensor, asked.key_id.key_no)
+        if identity is None:
+            raise Refusal(401, "unknown_key", f"key {asked.key_id} is not known; enrol the sensor first")
+        body = await requests.read_body(request, length, seconds=self._config.receive_seconds)
+        self._verify(request, asked, identity, body)
+        return Authenticated(identity, body, asked.digest)
+
+    def _verify(
+        self, request: web.Request, asked: RequestSignature, identity: SensorIdentity, body: bytes
+    ) -> None:
+        now_us = self._clock.now_us()
+        target = requests.target_of(request, self.authority)
+        try:
+            signature.verify_request(asked, target, public_key=identity.public_key, body=body, now_us=now_us)
+        except ClockSkewError as error:
+            raise Refusal(401, "clock_skew", str(error), facts={"server_time_us": now_us}) from error
+        except SignatureError as error:
+            raise Refusal(401, error.code, str(error)) from error
+
+    def _check_time(self, created_s: int) -> None:
+        now_us = self._clock.now_us()
+        if abs(now_us - created_s * 1_000_000) > signature.MAX_SKEW_SECONDS * 1_000_000:
+            raise Refusal(
+                401,
+                "clock_skew",
+                f"the request was made more than {signature.MAX_SKEW_SECONDS} s from server time",
+                facts={"server_time_us": now_us},
+            )
+
+    async def _land(self, sender: Authenticated, name: requests.BatchName, sealed: bytes) -> bytes:
+        arrival = Arrival(
+            sensor=sender.identity.sensor,
+            key_no=sender.identity.key_no,
+            epoch=name.epoch,
+            seq=name.seq,
+            digest=sender.digest,
+            seal=sealed,
+            body=sender.body,
+            held=sender.identity.state == "quarantined",
+        )
+        try:
+            return await self._landing.append(arrival)
+        except SequenceConflict as error:
+            raise Refusal(409, "sequence_conflict", str(error)) from error
+        except LandingFull as error:
+            raise Refusal(503, "landing_full", str(error)) from error
+        except LandingUnavailable as error:
+            raise Refusal(503, "landing_unavailable", str(error)) from error
+
+    def take_bytes(self, length: int) -> None:
+        """Count a body that is about to be read.
+
+        Raises:
+            Refusal: 503 when too much is in memory already.
+        """
+        if self._inflight_bytes + length > self._config.max_inflight_bytes:
+            raise Refusal(503, "gateway_busy", "too many bodies are being received at once; come back later")
+        self._inflight_bytes += length
+        metrics.INFLIGHT_BYTES.set(self._inflight_bytes)
+
+    def give_bytes(self, length: int) -> None:
+        self._inflight_bytes -= length
+        metrics.INFLIGHT_BYTES.set(self._inflight_bytes)
+
+
+class _Inflight:
+    """Holds a body's bytes against the limit while it is being handled."""
+
+    def __init__(self, endpoints: Endpoints, length: int) -> None:
+        self._endpoints = endpoints
+        self._length = length
+
+    def __enter__(self) -> None:
+        self._endpoints.take_bytes(self._length)
+
+    def __exit__(self, *_: object) -> None:
+        self._endpoints.give_bytes(self._length)
+
+
+def _read_seal(request: web.Request) -> bytes:
+    try:
+        return seal.parse_seal(request.headers.get(seal.SEAL_FIELD, ""))
+    except SealError as error:
+        raise Refusal(400, error.code, str(error)) from error
+
+
+def _check_may_send(identity: SensorIdentity, epoch: int) -> None:
+    if identity.state in ("suspended", "revoked"):
+        raise Refusal(
+            403, f"sensor_{identity.state}", f"sensor {identity.sensor} is {identity.state}; ask its operator"
+        )
+    if epoch > identity.epoch:
+        raise Refusal(
+            403, "epoch_unknown", f"sensor {identity.sensor} is in epoch {identity.epoch}, not {epoch}"
+        )
+
+
+def _check_seal(sender: Authenticated, name: requests.BatchName, sealed: bytes) -> None:
+    identity = sender.identity
+    try:
+        seal.verify(
+            identity.public_key,
+            sealed,
+            sensor=identity.sensor,
+            key_no=identity.key_no,
+            epoch=name.epoch,
+            seq=name.seq,
+            digest=sender.digest,
+        )
+    except SealError as error:
+        raise Refusal(400, error.code, str(error)) from error

@@ -1,0 +1,15 @@
+"""What the gateway counts."""
+
+from teiten.foundation.metrics import Counter, Gauge, Histogram
+
+REQUESTS = Counter(
+    "teiten_gateway_requests_total", "Requests by endpoint and outcome code.", ["endpoint", "outcome"]
+)
+BATCH_BYTES = Counter("teiten_gateway_batch_bytes_total", "Bytes of receipted batch bodies.")
+SECONDS = Histogram(
+    "teiten_gateway_request_seconds",
+    "Seconds from the first byte of a request to its answer.",
+    ["endpoint"],
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+)
+INFLIGHT_BYTES = Gauge("teiten_gateway_inflight_bytes", "Bytes of bodies in memory now.")

@@ -1,0 +1,114 @@
+"""Read a request strictly: one form of path, one of each field, a stated length, no tricks.
+
+Whatever a proxy on the way may do (double a field, encode a path, rewrite a
+method) must end in a refusal that names the rule, never in a different meaning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from teiten.gateway.errors import Refusal
+from teiten.protocol import signature
+from teiten.protocol.signature import RequestTarget, SignedFields
+
+BATCH_PATH = re.compile(r"/v1/batches/([1-9][0-9]{0,9})/([1-9][0-9]{0,18})")
+ENROL_PATH = "/v1/enrol"
+HEARTBEAT_PATH = "/v1/heartbeat"
+
+_ONCE = (
+    "Content-Length",
+    "Content-Type",
+    "Batch-Seal",
+    signature.DIGEST_FIELD,
+    signature.INPUT_FIELD,
+    signature.SIGNATURE_FIELD,
+)
+_NEVER = ("Transfer-Encoding", "Content-Encoding", "Expect", "Range", "Trailer")
+_LENGTH = re.compile(r"0|[1-9][0-9]{0,11}")
+
+
+@dataclass(frozen=True)
+class BatchName:
+    """Which batch a path names."""
+
+    epoch: int
+    seq: int
+
+
+def check_fields(request: web.Request) -> None:
+    """Refuse doubled and unwanted fields, and a query.
+
+    Raises:
+        Refusal: 400, naming the field and the rule.
+    """
+    for name in _ONCE:
+        if len(request.headers.getall(name, ())) > 1:
+            raise Refusal(400, "field_doubled", f"field {name} must stand once")
+    for name in _NEVER:
+        if name in request.headers:
+            raise Refusal(400, "field_unwanted", f"field {name} is not allowed here")
+
+
+def length_of(request: web.Request, *, at_most: int) -> int:
+    """Give the stated length of the body, before a byte of it is read.
+
+    Raises:
+        Refusal: 411 without a length, 413 beyond the limit.
+    """
+    text = request.headers.get("Content-Length", "")
+    if _LENGTH.fullmatch(text) is None:
+        raise Refusal(411, "length_required", "Content-Length must state the length of the body")
+    if int(text) > at_most:
+        raise Refusal(413, "too_large", f"the body has {text} bytes; at most {at_most} are taken")
+    return int(text)
+
+
+async def read_body(request: web.Request, length: int, *, seconds: float) -> bytes:
+    """Read exactly the stated bytes.
+
+    Raises:
+        Refusal: 400 when the connection ends early, 408 when it takes too long.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await request.content.readexactly(length)
+    except asyncio.IncompleteReadError as error:
+        raise Refusal(
+            400, "body_truncated", f"the body ended after {len(error.partial)} of {length} bytes"
+        ) from error
+    except TimeoutError as error:
+        raise Refusal(408, "body_slow", f"the body did not come within {seconds:g} s") from error
+
+
+def batch_name(path: str) -> BatchName:
+    """Read ``/v1/batches/{epoch}/{seq}``.
+
+    Raises:
+        Refusal: 404 for another form.
+    """
+    match = BATCH_PATH.fullmatch(path)
+    if match is None or int(match[1]) >= 1 << 32 or int(match[2]) >= 1 << 63:
+        raise Refusal(
+            404, "unknown_path", "the path must be /v1/batches/{epoch}/{seq}, /v1/enrol or /v1/heartbeat"
+        )
+    return BatchName(int(match[1]), int(match[2]))
+
+
+def signed_fields(request: web.Request) -> SignedFields:
+    """Take the three fields of a signature; an absent one is empty and will be refused."""
+    return SignedFields(
+        content_digest=request.headers.get(signature.DIGEST_FIELD, ""),
+        signature_input=request.headers.get(signature.INPUT_FIELD, ""),
+        signature=request.headers.get(signature.SIGNATURE_FIELD, ""),
+    )
+
+
+def target_of(request: web.Request, authority: str) -> RequestTarget:
+    """Say what the request must have been signed for; the authority is ours, not ``Host``."""
+    path, _, query = request.raw_path.partition("?")
+    return RequestTarget(method=request.method, authority=authority, path=path, query=query)
