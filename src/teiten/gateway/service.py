@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -98,7 +99,13 @@ class Gateway:
         self._runners.clear()
 
     async def _listen(
-        self, app: web.Application, host: str, port: int, *, setting: str, ssl_context: object = None
+        self,
+        app: web.Application,
+        host: str,
+        port: int,
+        *,
+        setting: str,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=self._config.keepalive_seconds, handle_signals=False
@@ -111,7 +118,7 @@ class Gateway:
             port,
             ssl_context=ssl_context,
             backlog=1024,
-            shutdown_timeout=10.0,  # type: ignore[arg-type]
+            shutdown_timeout=10.0,
         )
         try:
             await site.start()
@@ -141,12 +148,11 @@ class Gateway:
             requests.check_fields(request)
             status, body = await handle(request)
             outcome = "ok"
-        except Refusal as refusal:
+        except (Refusal, DoorClosed) as error:
+            refusal = (
+                error if isinstance(error, Refusal) else Refusal(503, "database_unavailable", str(error))
+            )
             status, body, outcome = refusal.status, refusal_body(refusal), refusal.code
-            self._note(request, refusal)
-        except DoorClosed as closed:
-            refusal = Refusal(503, "database_unavailable", str(closed))
-            status, body, outcome = 503, refusal_body(refusal), refusal.code
             self._note(request, refusal)
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = str(self._config.retry_seconds)
