@@ -1,0 +1,83 @@
+"""Settings of the sensor: section ``[sensor]``, or ``TEITEN_SENSOR_…``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SensorConfig:
+    """How one sensor watches, keeps and sends; everything has a working default but the gateway."""
+
+    #: Folder of key, identity, spool and status; readable by the sensor's user only.
+    state_dir: Path = Path("/var/lib/teiten-sensor")
+    #: Where batches go, for example ``https://gateway.example:8443``.
+    gateway_url: str = ""
+    #: Authority that requests are signed for; empty: host and port of ``gateway_url``.
+    authority: str = ""
+    #: SHA-256 pins of the gateway's public key (SPKI), base64, with or without ``sha256/``.
+    pins: tuple[str, ...] = ()
+    #: PEM file of the certificate authority that signed the gateway's certificate.
+    ca_file: Path | None = None
+    #: Gateway signing keys known beforehand, ``id=base64``; enrolment adds those it is told.
+    gateway_keys: tuple[str, ...] = ()
+
+    #: Interfaces to watch; empty: the one that holds the default route.
+    interfaces: tuple[str, ...] = ()
+    #: Observed prefixes; empty: the addresses that the watched interfaces hold.
+    observed: tuple[str, ...] = ()
+    #: Whether the host answers what arrives at the observed addresses.
+    mode: Literal["silent", "answering"] = "answering"
+    #: What this host solicits, for example ``192.0.2.53/32 udp from 53`` or ``198.51.100.7/32 tcp to 22``.
+    exclude: tuple[str, ...] = ()
+    #: Names or addresses of time servers; their answers (UDP from 123) are excluded.
+    time_servers: tuple[str, ...] = ()
+    #: Declare gateway, resolvers and IPv6 neighbour discovery as solicited without being told.
+    exclude_own: bool = True
+    #: Payload bytes kept per packet, 0 to 128; 0 records none.
+    payload_bytes: int = 0
+
+    #: Slots of the kernel's ring per interface; must hold peak packets/s times (sleep + stall).
+    ring_slots: int = 65_536
+    #: Seconds to let packets gather after the first one has shown.
+    gather_seconds: float = 0.05
+    #: Turn off GRO, LRO, TSO and GSO on the watched interfaces (needs CAP_NET_ADMIN).
+    disable_offloads: bool = False
+
+    #: Longest window, seconds.
+    window_seconds: int = 300
+    #: Seconds of a window in live mode.
+    live_window_seconds: int = 1
+    #: Start in live mode, whatever the gateway says.
+    live: bool = False
+    #: Rows that close a window once it is 1 s old.
+    early_rows: int = 2_000
+    #: Rows that close a window at once.
+    max_rows: int = 65_536
+    #: Seconds between looks at the interface's addresses.
+    address_check_seconds: float = 10.0
+
+    #: Bytes the spool may hold; beyond it the oldest batch goes and leaves a tombstone.
+    spool_bytes: int = 2_000_000_000
+    #: Bytes of the disk that the spool leaves free.
+    min_free_bytes: int = 200_000_000
+
+    #: Seconds between heartbeats.
+    heartbeat_seconds: float = 60.0
+    #: Seconds over which the first connection is spread; 0 in tests and demonstrations.
+    first_connect_seconds: float = 120.0
+    #: Shortest back-off, seconds.
+    backoff_min_seconds: float = 1.0
+    #: Longest back-off, seconds.
+    backoff_max_seconds: float = 300.0
+    #: Seconds to wait for the gateway.
+    timeout_seconds: float = 30.0
+    #: Seconds between looks into the spool when it is empty.
+    poll_seconds: float = 1.0
+
+    #: Seconds between two writes of the status file.
+    status_seconds: float = 2.0
+    #: Folder for ``teiten-sensor-*.prom`` (node exporter's text files); none: no such file.
+    metrics_dir: Path | None = None

@@ -1,0 +1,241 @@
+"""One HTTPS connection to the gateway: TLS 1.3, pinned key, kept alive for catching up.
+
+Nothing is sent before the server has proven itself by its pinned public key
+(SHA-256 of the SPKI, RFC 7469 §2.4), by the given authority, or by both. Head and
+body of a request leave in one write, with ``TCP_NODELAY``: two small writes would
+wait for each other's acknowledgement.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import http.client
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from teiten.foundation.clock import Clock
+from teiten.sensor.errors import DeclarationError, UntrustedError, UplinkError
+
+_PIN_BYTES = 32
+#: A gateway closes idle connections soon; an older one is not worth a failed request.
+_REUSE_SECONDS = 5.0
+_MAX_ANSWER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class GatewayAddress:
+    """Where the gateway is, and what proves that it is the right one."""
+
+    #: ``https://host:port``; nothing after it.
+    url: str
+    #: SHA-256 digests of accepted public keys (SPKI), 32 bytes each.
+    pins: tuple[bytes, ...] = ()
+    #: PEM file of the certificate authority; with neither this nor pins the system's are used.
+    ca_file: Path | None = None
+    #: Authority that requests are signed for; empty: that of the URL.
+    signed_authority: str = ""
+    timeout_seconds: float = 30.0
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 443
+
+    @property
+    def authority(self) -> str:
+        """Host in lower case, with the port unless it is 443."""
+        if self.signed_authority:
+            return self.signed_authority
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == 443 else f"{host}:{self.port}"
+
+
+def parse_address(
+    url: str,
+    *,
+    pins: tuple[str, ...] = (),
+    ca_file: Path | None = None,
+    authority: str = "",
+    timeout_seconds: float = 30.0,
+) -> GatewayAddress:
+    """Read a gateway's address as the settings give it.
+
+    Raises:
+        DeclarationError: for a URL that is not https, or a pin that is no SHA-256.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise DeclarationError(f"gateway {url!r} must be of the form https://HOST[:PORT]")
+    return GatewayAddress(url, tuple(parse_pin(pin) for pin in pins), ca_file, authority, timeout_seconds)
+
+
+def parse_pin(text: str) -> bytes:
+    """Read a pin: base64 or hexadecimal of a SHA-256, with or without ``sha256/`` before it.
+
+    Raises:
+        DeclarationError: when it is neither.
+    """
+    inner = text.strip().removeprefix("sha256/").removeprefix("sha256:")
+    try:
+        if len(inner) == 2 * _PIN_BYTES:
+            return bytes.fromhex(inner)
+        raw = base64.b64decode(
+            inner.replace("-", "+").replace("_", "/") + "=" * (-len(inner) % 4), validate=True
+        )
+    except (ValueError, binascii.Error):
+        raw = b""
+    if len(raw) != _PIN_BYTES:
+        raise DeclarationError(f"pin {text!r} is no SHA-256 in base64 or hexadecimal")
+    return raw
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    #: Field names in lower case.
+    fields: Mapping[str, str]
+    body: bytes
+
+
+class Connection:
+    """A connection that is opened when needed and used again while it is fresh."""
+
+    def __init__(self, address: GatewayAddress, clock: Clock) -> None:
+        self._address = address
+        self._clock = clock
+        self._context: ssl.SSLContext | None = None
+        self._socket: ssl.SSLSocket | None = None
+        self._used_at = 0.0
+
+    def exchange(self, method: str, path: str, *, fields: Mapping[str, str], body: bytes) -> Answer:
+        """Send one request and read its answer.
+
+        Raises:
+            UntrustedError: when the server is not the right one; nothing was sent.
+            UplinkError: when it cannot be reached, breaks off or answers no HTTP.
+        """
+        if self._socket is not None and self._clock.monotonic() - self._used_at > _REUSE_SECONDS:
+            self.close()
+        is_reused = self._socket is not None
+        request = self._write(method, path, fields, body=body)
+        try:
+            return self._try(method, request)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if not is_reused:
+                raise self._explained(error) from error
+        # The server had closed the kept connection; every request of ours may be repeated.
+        try:
+            return self._try(method, request)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise self._explained(error) from error
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _try(self, method: str, request: bytes) -> Answer:
+        if self._socket is None:
+            self._socket = self._connect()
+        self._socket.sendall(request)
+        response = http.client.HTTPResponse(self._socket, method=method)
+        try:
+            response.begin()
+            body = response.read(_MAX_ANSWER_BYTES)
+            if not response.isclosed() and response.read(1):
+                raise http.client.HTTPException("the answer is too long")
+            fields = {name.lower(): value for name, value in response.getheaders()}
+            keep = not response.will_close
+        finally:
+            response.close()
+        if not keep:
+            self.close()
+        self._used_at = self._clock.monotonic()
+        return Answer(response.status, fields, body)
+
+    def _connect(self) -> ssl.SSLSocket:
+        address = self._address
+        if self._context is None:
+            self._context = _make_context(address)
+        plain = socket.create_connection((address.host, address.port), timeout=address.timeout_seconds)
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            secure = self._context.wrap_socket(plain, server_hostname=address.host)
+        except BaseException:
+            plain.close()
+            raise
+        try:
+            _check_pin(secure, address)
+        except BaseException:
+            secure.close()
+            raise
+        return secure
+
+    def _write(self, method: str, path: str, fields: Mapping[str, str], *, body: bytes) -> bytes:
+        host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{self._address.port}"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        lines += [f"Content-Length: {len(body)}", "", ""]
+        return "\r\n".join(lines).encode("ascii") + body
+
+    def _explained(self, error: Exception) -> UplinkError:
+        where = f"gateway {self._address.url}"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return UntrustedError(
+                f"{where} is not trusted: {error.verify_message}; check sensor.ca_file or sensor.pins"
+            )
+        if isinstance(error, TimeoutError):
+            return UplinkError(f"{where} did not answer in {self._address.timeout_seconds:g} s")
+        reason = (
+            (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        )
+        return UplinkError(f"{where} cannot be reached: {reason}")
+
+
+def _make_context(address: GatewayAddress) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if address.ca_file is not None:
+        try:
+            context.load_verify_locations(address.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise UntrustedError(f"sensor.ca_file {address.ca_file} cannot be used: {error}") from error
+    elif address.pins:
+        # The pin is the whole proof: it is checked before anything is sent.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.load_default_certs()
+    return context
+
+
+def _check_pin(secure: ssl.SSLSocket, address: GatewayAddress) -> None:
+    if not address.pins:
+        return
+    certificate = secure.getpeercert(binary_form=True)
+    if certificate is None or spki_digest(certificate) not in address.pins:
+        raise UntrustedError(
+            f"gateway {address.url} shows a public key that is none of sensor.pins; nothing was sent to it"
+        )
+
+
+def spki_digest(certificate: bytes) -> bytes:
+    """Give the SHA-256 of a DER certificate's public key, as a pin states it."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()

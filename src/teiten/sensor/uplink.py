@@ -1,0 +1,216 @@
+"""Talk to the gateway: send batches, beat, enrol. One caller at a time.
+
+Also the surface for simulators: an :class:`Uplink` with an identity does what a
+real sensor does, over the very same connection code.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from teiten.foundation.clock import Clock
+from teiten.protocol import enrolment, heartbeat, receipt, seal, signature
+from teiten.protocol.enrolment import EnrolAnswer, EnrolRequest
+from teiten.protocol.errors import ProtocolError
+from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
+from teiten.protocol.keys import KeyId
+from teiten.protocol.receipt import Receipt
+from teiten.protocol.signature import Echo, RequestTarget, SignedFields
+from teiten.sensor.connection import Answer, Connection, GatewayAddress
+from teiten.sensor.errors import (
+    BusyError,
+    ClockSkewError,
+    ConflictError,
+    NotEnrolledError,
+    RefusedError,
+    StandingError,
+    UntrustedError,
+    UplinkError,
+)
+from teiten.sensor.sealing import SealedBatch, SealingIdentity
+
+_SECOND_US = 1_000_000
+_DEFAULT_WAIT_SECONDS = 30.0
+_MAX_WAIT_SECONDS = 3_600.0
+
+
+class Uplink:
+    """One sensor's way to its gateway.
+
+    Args:
+        address: where the gateway is and what proves it.
+        clock: this machine's.
+        identity: who speaks; None before enrolment.
+        gateway_keys: id → raw public key of the gateway's signing keys.
+        clock_offset_us: server minus sensor, when known.
+    """
+
+    def __init__(
+        self,
+        address: GatewayAddress,
+        clock: Clock,
+        *,
+        identity: SealingIdentity | None = None,
+        gateway_keys: Mapping[str, bytes] | None = None,
+        clock_offset_us: int | None = None,
+    ) -> None:
+        self._address = address
+        self._clock = clock
+        self._identity = identity
+        self._gateway_keys = dict(gateway_keys or {})
+        self._connection = Connection(address, clock)
+        #: Server minus sensor, µs, from the last signed answer that told it.
+        self.clock_offset_us = clock_offset_us
+
+    def __enter__(self) -> Uplink:  # noqa: PYI034  # typing.Self needs Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, sealed: SealedBatch) -> Receipt:
+        """Send one batch and verify the receipt.
+
+        Raises:
+            UplinkError: see ``errors`` for what each class asks of the caller.
+        """
+        path = f"/v1/batches/{sealed.epoch}/{sealed.seq}"
+        extra = {"Content-Type": "application/octet-stream", seal.SEAL_FIELD: seal.format_seal(sealed.seal)}
+        answer, _echo = self._send_signed("PUT", path, body=sealed.body, extra=extra)
+        try:
+            return receipt.verify(
+                self._gateway_keys,
+                answer.body,
+                sensor=sealed.sensor,
+                epoch=sealed.epoch,
+                seq=sealed.seq,
+                digest=sealed.digest,
+            )
+        except ProtocolError as error:
+            raise UntrustedError(f"batch {sealed.epoch}/{sealed.seq}: no valid receipt: {error}") from error
+
+    def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer:
+        """Tell the gateway how we are, and hear what it wants; sets ``clock_offset_us``.
+
+        Raises:
+            UplinkError: see ``errors``.
+        """
+        sent_us = self._clock.now_us()
+        answer, echo = self._send_signed("POST", "/v1/heartbeat", body=beat.to_json(), extra=_JSON)
+        self._verify(answer, echo)
+        try:
+            told = heartbeat.read_answer(answer.body)
+        except ProtocolError as error:
+            raise UplinkError(f"the gateway's heartbeat answer is not understood: {error}") from error
+        self.clock_offset_us = told.server_time_us - (sent_us + self._clock.now_us()) // 2
+        return told
+
+    def enrol(self, request: EnrolRequest) -> EnrolAnswer:
+        """Bind a key to the sensor that the token was made for; repeating it is safe.
+
+        Without gateway keys known beforehand, those in the answer are believed as far
+        as TLS has proven the server.
+
+        Raises:
+            RefusedError: with the gateway's code and reason.
+            UplinkError: see ``errors``.
+        """
+        body = request.to_json()
+        digest = signature.format_digest(seal.digest_of(body))
+        fields = {**_JSON, signature.DIGEST_FIELD: digest}
+        answer = self._connection.exchange("POST", "/v1/enrol", fields=fields, body=body)
+        echo = signature.echo_digest(digest)
+        self._check_status(answer, echo)
+        try:
+            told = enrolment.read_answer(answer.body)
+        except ProtocolError as error:
+            raise UplinkError(f"the gateway's enrolment answer is not understood: {error}") from error
+        if not self._gateway_keys:
+            self._gateway_keys = {key.key_id: key.public_key for key in told.gateway_keys}
+        self._verify(answer, echo)
+        return told
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _send_signed(
+        self, method: str, path: str, *, body: bytes, extra: Mapping[str, str]
+    ) -> tuple[Answer, Echo]:
+        identity = self._identity
+        if identity is None:
+            raise NotEnrolledError("this sensor has no identity; run `teiten-sensor enrol` first")
+        signed = signature.sign_request(
+            identity.private_key,
+            RequestTarget(method, self._address.authority, path),
+            key_id=KeyId(identity.sensor, identity.key_no),
+            digest=seal.digest_of(body),
+            created_s=(self._clock.now_us() + (self.clock_offset_us or 0)) // _SECOND_US,
+            nonce=secrets.token_urlsafe(16),
+        )
+        answer = self._connection.exchange(method, path, fields={**extra, **signed.as_headers()}, body=body)
+        echo = signature.echo_signature(signed)
+        self._check_status(answer, echo)
+        return answer, echo
+
+    def _verify(self, answer: Answer, echo: Echo) -> None:
+        fields = SignedFields(
+            answer.fields.get(signature.DIGEST_FIELD.lower(), ""),
+            answer.fields.get(signature.INPUT_FIELD.lower(), ""),
+            answer.fields.get(signature.SIGNATURE_FIELD.lower(), ""),
+        )
+        try:
+            signature.verify_response(
+                self._gateway_keys, fields, status=answer.status, body=answer.body, echo=echo
+            )
+        except ProtocolError as error:
+            raise UntrustedError(f"the gateway's answer ({answer.status}) is not proven: {error}") from error
+
+    def _check_status(self, answer: Answer, echo: Echo) -> None:
+        """Turn anything but success into the error that says what to do."""
+        if answer.status in (200, 201):
+            return
+        told = _read_error(answer.body)
+        code, message = str(told.get("error", answer.status)), str(told.get("message", "no reason given"))
+        text = f"gateway answered {answer.status} {code}: {message}"
+        if answer.status == 401 and code == "clock_skew":
+            raise self._skewed(answer, echo, told, text)
+        if answer.status in (429, 503):
+            raise BusyError(text, retry_after_seconds=_read_wait(answer.fields.get("retry-after", "")))
+        if answer.status == 403:
+            raise StandingError(text, code=code)
+        if answer.status == 409:
+            raise ConflictError(text)
+        if answer.status in _NEVER:
+            raise RefusedError(text, code=code, status=answer.status)
+        raise UplinkError(text)
+
+    def _skewed(self, answer: Answer, echo: Echo, told: dict[str, Any], text: str) -> UplinkError:
+        """Believe the server's time only in an answer that is signed and covers this very request."""
+        self._verify(answer, echo)
+        server_us = told.get("server_time_us")
+        if type(server_us) is not int:
+            return UplinkError(f"{text} (without server_time_us)")
+        return ClockSkewError(text, offset_us=server_us - self._clock.now_us())
+
+
+_JSON = {"Content-Type": "application/json"}
+#: Statuses that no retry of the same bytes can change.
+_NEVER = frozenset({400, 404, 405, 410, 411, 413, 415, 422})
+
+
+def _read_error(body: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _read_wait(text: str) -> float:
+    """Read ``Retry-After`` in seconds; a date or nonsense means the default."""
+    if not text.strip().isdecimal():
+        return _DEFAULT_WAIT_SECONDS
+    return min(float(text), _MAX_WAIT_SECONDS)
