@@ -2,18 +2,16 @@
 // and HTML tooltips set inline styles (upstream #19938, #19398).
 export { init, use, registerMap, registerLocale, graphic } from "echarts/core";
 import { use, registerLocale } from "echarts/core";
-import { LineChart, BarChart, MapChart, ScatterChart, HeatmapChart, CustomChart } from "echarts/charts";
+import { LineChart, BarChart, ScatterChart, CustomChart } from "echarts/charts";
 import {
-  GridComponent, TooltipComponent, GeoComponent, VisualMapPiecewiseComponent, CalendarComponent,
-  MarkAreaComponent, MarkLineComponent, AriaComponent, BrushComponent, ToolboxComponent, AxisPointerComponent,
+  GridComponent, TooltipComponent, GeoComponent, MarkAreaComponent, AxisPointerComponent,
 } from "echarts/components";
 import { CanvasRenderer } from "echarts/renderers";
 import langJA from "echarts/i18n/langJA-obj.js";
 
 use([
-  LineChart, BarChart, MapChart, ScatterChart, HeatmapChart, CustomChart,
-  GridComponent, TooltipComponent, GeoComponent, VisualMapPiecewiseComponent, CalendarComponent,
-  MarkAreaComponent, MarkLineComponent, AriaComponent, BrushComponent, ToolboxComponent, AxisPointerComponent,
+  LineChart, BarChart, ScatterChart, CustomChart,
+  GridComponent, TooltipComponent, GeoComponent, MarkAreaComponent, AxisPointerComponent,
   CanvasRenderer,
 ]);
 registerLocale("JA", langJA.default ?? langJA);

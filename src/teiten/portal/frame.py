@@ -1,0 +1,90 @@
+"""The frame round every page: who looks, where they are, and in which language and colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils import translation
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
+
+from teiten.accounts.models import User
+from teiten.portal import access
+from teiten.portal.presenting.instants import Instants
+from teiten.search import visibility
+from teiten.search.visibility import Visibility
+
+#: Cookie written by the colour switch; without it the system's setting holds.
+THEME_COOKIE = "teiten_theme"
+THEMES = ("light", "dark")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One entry of the main navigation."""
+
+    name: str
+    url_name: str
+    label: Promise
+    #: Shown only to people who may watch single packets as they come.
+    needs_live: bool = False
+
+
+PLACES = (
+    Place("overview", "overview", gettext_lazy("Overview")),
+    Place("explore", "explore", gettext_lazy("Explore")),
+    Place("sensors", "sensors", gettext_lazy("Sensors")),
+    Place("live", "live", gettext_lazy("Live"), needs_live=True),
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the frame's template shows."""
+
+    places: tuple[Place, ...]
+    theme: Literal["light", "dark", ""]
+    language: str
+    #: Empty when nobody is signed in.
+    organisation: str
+
+
+def visibility_of(request: HttpRequest) -> Visibility:
+    """Give what the signed-in person may see."""
+    user = access.viewer_of(request)
+    return visibility.for_role(user.role, organisation_id=user.organisation_id)
+
+
+def instants() -> Instants:
+    """Write times for this reader: the installation's zone, the reader's language."""
+    return Instants(ZoneInfo(settings.TIME_ZONE), language())
+
+
+def language() -> str:
+    """Give the reader's language, ``ja`` or ``en``."""
+    return "en" if (translation.get_language() or "ja").startswith("en") else "ja"
+
+
+def is_partial(request: HttpRequest) -> bool:
+    """Tell whether htmx asks for a part of the page only."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def describe_frame(request: HttpRequest | None) -> Frame:
+    """Give the frame for this request; without one (a fault early on) it stays plain."""
+    user: Any = getattr(request, "user", None)
+    if request is None or not isinstance(user, User):
+        return Frame((), _theme_of(request), language(), "")
+    may_watch = visibility_of(request).may_see_live
+    places = tuple(entry for entry in PLACES if may_watch or not entry.needs_live)
+    name = user.organisation.name_ja if language() == "ja" else user.organisation.name_en
+    return Frame(places, _theme_of(request), language(), name)
+
+
+def _theme_of(request: HttpRequest | None) -> Literal["light", "dark", ""]:
+    chosen = request.COOKIES.get(THEME_COOKIE, "") if request else ""
+    return chosen if chosen in THEMES else ""  # type: ignore[return-value]  # checked by the line itself

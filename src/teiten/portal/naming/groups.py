@@ -1,0 +1,95 @@
+"""Names of the values that screens list: ports, countries, AS, tools, natures."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from teiten.portal.naming.countries import name_country
+from teiten.portal.naming.regions import name_region
+from teiten.search.answers import Group
+
+
+def name_dimension(dimension: str) -> str:
+    """Give the name of a dimension as a heading."""
+    names = {
+        "src_addr": _("Source"),
+        "dst_addr": _("Destination"),
+        "dst_port": _("Destination port"),
+        "src_port": _("Source port"),
+        "protocol": _("Protocol"),
+        "ip_version": _("IP version"),
+        "country": _("Country or area"),
+        "asn": _("AS"),
+        "region": _("Sensor region"),
+        "sensor": _("Sensor"),
+        "nature": _("Nature"),
+        "hint": _("Tool"),
+        "tcp_fp": _("Fingerprint tcp_fp"),
+        "survey": _("Actor"),
+        "tcp_flags": _("TCP flags"),
+        "ttl": _("TTL"),
+        "payload_hash": _("Payload hash"),
+    }
+    return names.get(dimension, dimension)
+
+
+def name_group(group: Group | None, language: str) -> tuple[str, str]:
+    """Give a value's main text and the smaller text beside it."""
+    if group is None:
+        return _("Others"), ""
+    if group.dimension == "hint":
+        return name_hint(group.key), ""
+    if group.key in ("unknown", ""):
+        return _("Unknown"), ""
+    if group.dimension == "country":
+        return name_country(group.key, language), group.key
+    return _name_word(group, language) or group.label, group.name or ""
+
+
+def _name_word(group: Group, language: str) -> str:
+    """Give the name of a value that is a word of ours, else nothing."""
+    if group.dimension == "region":
+        return name_region(group.key, language)
+    if group.dimension == "nature":
+        return name_nature(group.key)
+    if group.dimension == "survey":
+        return _("Survey scanners") if group.key == "yes" else _("Other than survey")
+    return ""
+
+
+def name_nature(key: str) -> str:
+    """Give the name of a nature; the keys are those of ``traffic.nature``."""
+    names = {
+        "scan": pgettext("nature", "Scan"),
+        "backscatter": pgettext("nature", "Backscatter"),
+        "udp_probe": pgettext("nature", "UDP probe"),
+        "reflection": pgettext("nature", "Reflection trigger"),
+        "reflection_trigger": pgettext("nature", "Reflection trigger"),
+        "residual": pgettext("nature", "Residual"),
+        "malformed": pgettext("nature", "Malformed"),
+    }
+    return names.get(key, key)
+
+
+def name_hint(key: str) -> str:
+    """Give a tool's name; it is a likeness, never a certainty."""
+    if key in ("none", "0", ""):
+        return _("No known tool")
+    parts = [_HINTS.get(word, word) for word in key.split("+")]
+    return _("%(tool)s-like") % {"tool": " + ".join(parts)}
+
+
+_HINTS = {
+    "mirai": "Mirai",
+    "zmap": "ZMap",
+    "zmap_old": "ZMap ≤ 4.0",
+    "zmap_new": "ZMap ≥ 4.1",
+    "zmap_40": "ZMap ≤ 4.0",
+    "zmap_41": "ZMap ≥ 4.1",
+    "masscan": "Masscan",
+    "masscan_old": "Masscan",
+    "masscan_new": "Masscan 1.3",
+    "nmap": "Nmap",
+    "nmap_syn": "Nmap SYN",
+}

@@ -1,0 +1,210 @@
+"""What the overview shows: key figures, trend, rankings, map, and what all of it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.utils.translation import get_language, override
+from django.utils.translation import gettext as _
+
+from teiten.portal.charts.trend import describe_trend
+from teiten.portal.charts.world import describe_world
+from teiten.portal.controls import name_metric
+from teiten.portal.naming.groups import name_group
+from teiten.portal.naming.regions import name_region
+from teiten.portal.presenting.pivots import narrow_by
+from teiten.portal.problems import Panel, attempt
+from teiten.portal.screen import Screen
+from teiten.search.answers import Basis, Figure, Points, Top, Totals
+from teiten.search.query import Metric
+from teiten.search.service import Search
+
+TREND_LINES = 6
+TOP_ROWS = 10
+MAP_ROWS = 300
+_WORKERS = 4
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One of the figures at the top."""
+
+    label: str
+    figure: Figure
+    unit: str
+    spark: Points
+    previous_spark: Points
+    url: str
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A table of the most frequent values."""
+
+    title: str
+    file: str
+    rows: list[dict[str, Any]]
+    others: dict[str, Any]
+    distinct: int
+    column: str
+    unit: str
+
+
+def describe_overview(search: Search, screen: Screen) -> dict[str, Any]:
+    """Ask everything the overview shows; a panel that fails fails alone."""
+    asked = _ask_all(search, screen)
+    totals = asked["totals"]
+    return {
+        "totals": Panel(list_key_figures(totals.answer, screen), None) if totals.answer else totals,
+        "basis": totals.answer.basis if totals.answer else None,
+        "share_spark": _percent_spark(totals.answer.basis) if totals.answer else (),
+        "gaps": list_gaps(totals.answer.basis, screen) if totals.answer else [],
+        "trend": _present(asked["trend"], lambda series: describe_trend(
+            series, instants=screen.instants, language=screen.language, link=lambda text: narrow_by(screen, text)
+        )),
+        "rankings": [_present_ranking(asked[name], name, screen) for name in ("dst_port", "country", "asn")],
+        "small": [_present_ranking(asked[name], name, screen) for name in ("hint", "nature")],
+        "map": _present(asked["map"], lambda top: describe_world(
+            top, language=screen.language, metric_name=name_metric(screen.query.metric),
+            link=lambda text: narrow_by(screen, text),
+        )),
+        "unit": name_unit(screen.query.metric),
+        **_missing(totals.answer.basis if totals.answer else None),
+    }  # fmt: skip
+
+
+def _ask_all(search: Search, screen: Screen) -> dict[str, Panel[Any]]:
+    viewer, query = screen.viewer, screen.query
+    questions: dict[str, Callable[[], Any]] = {
+        "totals": lambda: search.totals(viewer, query),
+        "trend": lambda: search.series(viewer, query, dimension="dst_port", limit=TREND_LINES),
+        "map": lambda: search.top(
+            viewer, query, dimension="country", limit=MAP_ROWS, previous=False, sparks=False
+        ),
+        "hint": lambda: search.top(viewer, query, dimension="hint", limit=5),
+        "nature": lambda: search.top(viewer, query, dimension="nature", limit=6),
+    }
+    for dimension in ("dst_port", "country", "asn"):
+        questions[dimension] = lambda dimension=dimension: search.top(
+            viewer, query, dimension=dimension, limit=TOP_ROWS
+        )  # type: ignore[misc]  # binds the name
+    language = get_language() or "ja"
+
+    def ask(question: Callable[[], Any]) -> Panel[Any]:
+        with override(language):  # problems are worded in the worker's thread
+            return attempt(question)
+
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="overview") as workers:
+        waiting = {name: workers.submit(ask, question) for name, question in questions.items()}
+        return {name: future.result() for name, future in waiting.items()}
+
+
+def _present(panel: Panel[Any], describe: Callable[[Any], Any]) -> Panel[Any]:
+    return panel if panel.answer is None else Panel(describe(panel.answer))
+
+
+def _present_ranking(panel: Panel[Any], dimension: str, screen: Screen) -> Panel[Any]:
+    return _present(panel, lambda top: rank(top, dimension, screen))
+
+
+def list_key_figures(totals: Totals, screen: Screen) -> list[KeyFigure]:
+    """Give hosts, packets and rate; the chosen metric is marked, the others choose it."""
+
+    def key(metric: Metric, label: str, figure: Figure, unit: str = "") -> KeyFigure:
+        return KeyFigure(
+            label=label,
+            figure=figure,
+            unit=unit,
+            spark=totals.sparks.get(metric, ()),
+            previous_spark=totals.previous_sparks.get(metric, ()),
+            url=screen.url(replace(screen.query, metric=metric)),
+            is_current=screen.query.metric == metric,
+        )
+
+    return [
+        key("hosts", _("Source hosts"), totals.hosts),
+        key("packets", _("Packets"), totals.packets),
+        key("rate", _("Per covered address-day"), totals.rate, _("packets")),
+    ]
+
+
+def name_unit(metric: Metric) -> str:
+    """Give the short unit that heads a column."""
+    return {"hosts": _("hosts"), "packets": _("packets"), "rate": _("/ address-day")}[metric]
+
+
+def _missing(basis: Basis | None) -> dict[str, float | None]:
+    if basis is None or basis.share is None:
+        return {"missing_address_days": None, "missing_share": None}
+    missing = max(0.0, basis.expected_address_days - basis.covered_address_days)
+    return {"missing_address_days": missing, "missing_share": max(0.0, 1 - basis.share)}
+
+
+def _percent_spark(basis: Basis) -> Points:
+    return tuple(0.0 if share is None else share for share in basis.strip.share)
+
+
+def rank(top: Top, dimension: str, screen: Screen) -> Ranking:
+    """Give a ranking with its bars, and what each value leads to."""
+    most = max((row.figure.value or 0.0 for row in top.rows), default=0.0)
+    rows = []
+    for row in top.rows:
+        name, small = name_group(row.group, screen.language)
+        bar = (row.figure.value or 0.0) / most if most else 0.0
+        rows.append(
+            {
+                "row": row,
+                "name": name,
+                "small": small,
+                "bar": bar,
+                "url": narrow_by(screen, row.group.condition),
+            }
+        )
+    titles = {
+        "dst_port": _("Destination ports"),
+        "country": _("Countries and areas"),
+        "asn": _("AS"),
+        "hint": _("Tools"),
+        "nature": _("Nature"),
+    }
+    columns = {
+        "dst_port": _("Port"),
+        "country": _("Country or area"),
+        "asn": _("AS"),
+        "hint": _("Tool"),
+        "nature": _("Nature"),
+    }
+    return Ranking(
+        title=titles[dimension],
+        file=f"teiten-{dimension}",
+        rows=rows,
+        others={"count": top.others.count, "figure": top.others.figure, "spark": top.others.spark},
+        distinct=top.distinct,
+        column=columns[dimension],
+        unit=name_unit(top.metric),
+    )  # fmt: skip
+
+
+def list_gaps(basis: Basis, screen: Screen) -> list[dict[str, Any]]:
+    """Give the largest gaps, in words."""
+    instants = screen.instants
+    return [
+        {
+            "period": f"{instants.moment(gap.start_at)}–{_gap_end(gap.start_at, gap.end_at, screen)}",  # noqa: RUF001 - a range
+            "region": name_region(gap.region, screen.language),
+            "sensors": gap.sensors,
+            "address_days": gap.missing_address_days,
+            "is_pending": gap.kind == "pending",
+        }
+        for gap in basis.gaps[:5]
+    ]
+
+
+def _gap_end(start: Any, end: Any, screen: Screen) -> str:
+    instants = screen.instants
+    is_same_day = instants.local(start).date() == instants.local(end).date()
+    return instants.minute(end) if is_same_day else instants.moment(end)

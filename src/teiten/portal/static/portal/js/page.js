@@ -1,0 +1,92 @@
+// What every page does: theme, menus, keyboard, tables behind charts, and drawing the charts that a page holds.
+
+import { switchTheme } from "./theme.js";
+import { downloadTable, showTable } from "./tables.js";
+import { moveInTable } from "./keyboard.js";
+
+const acts = {
+  theme: () => switchTheme(),
+  table: (button) => showTable(button),
+  csv: (button) => downloadTable(button),
+  png: (button) => withCharts((charts) => charts.downloadPicture(button)),
+  copy: (button) => copyText(button),
+  reveal: (button) => revealPassword(button),
+  close: (button) => closeDrawer(button),
+};
+
+async function withCharts(use) {
+  use(await import("./charts/mount.js"));
+}
+
+async function copyText(button) {
+  await navigator.clipboard.writeText(button.dataset.text || location.href);
+  say(button.dataset.done);
+}
+
+function say(text) {
+  const notice = document.getElementById("notice");
+  notice.textContent = text || "";
+  setTimeout(() => { if (notice.textContent === text) notice.textContent = ""; }, 2500);
+}
+
+function revealPassword(button) {
+  const input = document.getElementById(button.dataset.for);
+  const isHidden = input.type === "password";
+  input.type = isHidden ? "text" : "password";
+  button.setAttribute("aria-pressed", String(isHidden));
+}
+
+function closeDrawer(button) {
+  const drawer = document.getElementById(button.dataset.for || "drawer");
+  drawer.replaceChildren();
+  drawer.hidden = true;
+  document.querySelector("tr.sel a, tr.sel button, .cell.sel")?.focus();
+  document.querySelectorAll(".sel").forEach((chosen) => chosen.classList.remove("sel"));
+}
+
+function drawCharts(root) {
+  if (root.querySelector?.("[data-chart]")) withCharts((charts) => charts.mountCharts(root));
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-act]");
+  if (button) acts[button.dataset.act]?.(button, event);
+  for (const menu of document.querySelectorAll("details.who[open], details.pick[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("select[data-go]")) location.assign(event.target.value);
+});
+
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, textarea, select");
+  if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    document.getElementById("find")?.focus();
+  }
+  if (event.key === "Escape") leave(event);
+  moveInTable(event);
+});
+
+function leave(event) {
+  const menu = document.querySelector("details.who[open], details.pick[open]");
+  if (menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  } else if (event.target.id === "find") {
+    event.target.blur();
+  } else {
+    document.querySelector("[data-act=close]")?.click();
+  }
+}
+
+document.addEventListener("htmx:after:swap", (event) => drawCharts(event.detail?.ctx?.target ?? document));
+document.addEventListener("htmx:before:swap", () => withLoadedCharts((charts) => charts.forgetDetached()));
+
+function withLoadedCharts(use) {
+  if (document.querySelector("[data-drawn]")) withCharts((charts) => requestAnimationFrame(() => use(charts)));
+}
+
+drawCharts(document);
