@@ -11,12 +11,11 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from teiten.traffic.grouping import MAX_ROW_BYTES, group_rows
 from teiten.traffic.parse_bytes import Bytes, Ints, gather_windows
 
 #: Above this, finding equal payloads moves more memory than hashing each one costs.
 _GROUPING_LIMIT_BYTES = 1 << 23
-#: Odd multipliers that spread 8-byte words; equality is checked, so any will do.
-_SPREAD = np.random.Generator(np.random.PCG64(7693)).integers(1, 1 << 63, 1 << 13, np.uint64) | np.uint64(1)
 
 
 def hash_payloads(raw: Bytes, starts: Ints, lengths: Ints) -> NDArray[np.uint64]:
@@ -30,27 +29,16 @@ def hash_payloads(raw: Bytes, starts: Ints, lengths: Ints) -> NDArray[np.uint64]
 
 def _hash_rows(raw: Bytes, rows: NDArray[np.intp], starts: Ints, lengths: Ints) -> NDArray[np.uint64]:
     width = -(-int(lengths.max()) // 8) * 8
-    if rows.size * width > _GROUPING_LIMIT_BYTES or width > 8 * _SPREAD.size:
+    if rows.size * width > _GROUPING_LIMIT_BYTES or width >= MAX_ROW_BYTES:
         return _hash_each(raw, rows, starts, lengths)
-    padded = gather_windows(raw, rows, starts, size=width)
-    padded *= np.arange(width, dtype=np.int32) < lengths[:, None]
-    distinct, inverse = _group_equal(padded, lengths)
+    padded = np.empty((rows.size, width + 8), np.uint8)
+    padded[:, :width] = gather_windows(raw, rows, starts, size=width)
+    padded[:, :width] *= np.arange(width, dtype=np.int32) < lengths[:, None]
+    # The length tells a payload from the same one with zeros after it.
+    padded.view(np.uint64)[:, -1] = lengths
+    distinct, inverse = group_rows(padded)
     hashes = _hash_each(padded, distinct, np.zeros(distinct.size, np.int32), lengths[distinct])
     return hashes[inverse]
-
-
-def _group_equal(padded: Bytes, lengths: Ints) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give one row of each distinct payload, and for each row which of these it equals."""
-    words = padded.view(np.uint64)
-    keys = (words * _SPREAD[: words.shape[1]]).sum(axis=1, dtype=np.uint64)
-    keys = keys * np.uint64(0x9E3779B97F4A7C15) + lengths.astype(np.uint64)
-    _, distinct, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    twins = distinct[inverse]
-    if (lengths[twins] == lengths).all() and (padded[twins] == padded).all():
-        return distinct, inverse
-    # Two payloads share a key, by chance or by design: treat all as distinct.
-    every = np.arange(lengths.size)
-    return every, every
 
 
 def _hash_each(block: Bytes, rows: NDArray[np.intp], starts: Ints, lengths: Ints) -> NDArray[np.uint64]:
