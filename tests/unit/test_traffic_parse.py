@@ -120,7 +120,7 @@ def test_it_works():
     assert (row["src_port"], row["dst_port"], row["tcp_flags"], row["tcp_window"]) == (40000, 23, 2, 1024)
     assert (row["tcp_options"], row["payload"], row["payload_length"]) == (
         bytes.fromhex("020405b4"),
-        b"hel",
+        b"abc",
         5,
     )
     assert row["parse_marks"] == ParseMark.HAS_PORTS
