@@ -103,6 +103,13 @@ class Sensor(models.Model):
     epoch = models.PositiveIntegerField(
         _("epoch"), default=1, db_comment="世代。作り直すたびに1増え、通番は1に戻る"
     )
+    live = models.BooleanField(_("live mode"), default=False, db_comment="1秒ごとに送るなら真")
+    window_seconds = models.PositiveIntegerField(
+        _("window"), default=300, db_comment="通常の観測窓の長さ(秒)"
+    )
+    config_version = models.PositiveIntegerField(
+        _("configuration version"), default=1, db_comment="センサーへ渡す設定の版。変えるたびに1増える"
+    )
     note = models.TextField(_("note"), blank=True, db_comment="備考")
     created_at = models.DateTimeField(_("created at"), db_comment="登録日時(UTC)")
     enrolled_at = models.DateTimeField(
@@ -118,6 +125,10 @@ class Sensor(models.Model):
             models.CheckConstraint(condition=Q(dataset__in=Dataset.values), name="sensor_dataset_known"),
             models.CheckConstraint(condition=Q(state__in=SensorState.values), name="sensor_state_known"),
             models.CheckConstraint(condition=Q(epoch__gte=1), name="sensor_epoch_from_1"),
+            models.CheckConstraint(
+                condition=Q(window_seconds__gte=1) & Q(window_seconds__lte=3600),
+                name="sensor_window_1_to_3600",
+            ),
         )
 
     def __str__(self) -> str:
@@ -177,9 +188,6 @@ class EnrolmentToken(models.Model):
         _("key that used it"), max_length=PUBLIC_KEY_BYTES, null=True, db_comment="使用した公開鍵"
     )
     used_from = models.GenericIPAddressField(_("used from"), null=True, db_comment="使用元アドレス")
-    answer = models.JSONField(
-        _("answer"), null=True, db_comment="使用時の応答。応答が失われた再試行に同じものを返す"
-    )
 
     class Meta:
         verbose_name = _("enrolment token")
@@ -224,8 +232,17 @@ class SensorHealth(models.Model):
     kernel_drops = models.BigIntegerField(
         _("kernel drops"), default=0, db_comment="起動後にカーネルが落としたパケット数"
     )
+    recent_captured = models.FloatField(
+        _("recently captured"), default=0, db_comment="最近の取得パケット数(15分の時定数で減衰)"
+    )
+    recent_drops = models.FloatField(
+        _("recent kernel drops"), default=0, db_comment="最近のカーネル落としパケット数(15分の時定数で減衰)"
+    )
     spool_batches = models.BigIntegerField(_("spooled batches"), default=0, db_comment="未送信バッチ数")
     spool_bytes = models.BigIntegerField(_("spooled bytes"), default=0, db_comment="未送信バイト数")
+    silent_since = models.DateTimeField(
+        _("silent since"), null=True, blank=True, db_comment="沈黙を記録した日時(UTC)。心拍が戻れば空"
+    )
     last_error = models.TextField(_("last error"), blank=True, db_comment="センサーの直近のエラー")
     peer = models.GenericIPAddressField(_("peer"), null=True, db_comment="心拍の送信元アドレス")
     report = models.JSONField(_("report"), default=dict, db_comment="心拍の全内容")
@@ -250,6 +267,7 @@ class SensorEventKind(models.TextChoices):
     SUSPENDED = "suspended", _("Suspended")
     RESUMED = "resumed", _("Resumed")
     REVOKED = "revoked", _("Revoked")
+    CONFIGURED = "configured", _("Configured")
     RESTARTED = "restarted", _("Restarted")
     SILENT = "silent", _("Fell silent")
     HEARD_AGAIN = "heard_again", _("Heard again")

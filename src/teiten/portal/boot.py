@@ -22,8 +22,8 @@ def start_django(source: Source, *, database_url: str | None = None) -> config.A
         SettingsError: naming the setting and the rule.
     """
     active = config.read(source)
-    folder = Path(active.site.data_folder)
-    secret_key = active.portal.secret_key or read_or_create_secret(folder / SECRET_KEY_FILE)
+    key_file = active.site.data_dir / SECRET_KEY_FILE
+    secret_key = active.portal.secret_key or read_or_create_secret(key_file)
     url = database_url or active.database.url
     if not url:
         raise SettingsError(

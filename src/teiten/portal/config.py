@@ -11,34 +11,13 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from dataclasses import dataclass
-from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from teiten.accounts.config import AccountsConfig
+from teiten.fleet.config import FleetConfig
 from teiten.foundation import settings
 from teiten.foundation.errors import SettingsError
-
-
-@dataclass(frozen=True)
-class DatabaseConfig:
-    """Section ``database``."""
-
-    #: PostgreSQL URL; empty for the embedded server.
-    url: str | None = None
-    #: Connections that one process may hold for the portal and its background work.
-    max_connections: int = 16
-
-
-@dataclass(frozen=True)
-class SiteConfig:
-    """Section ``site``: what is the same for every process of an installation."""
-
-    #: Language shown when neither the person nor the browser has a wish.
-    language: Literal["ja", "en"] = "ja"
-    #: Time zone of the installation's days.
-    zone: str = "Asia/Tokyo"
-    #: Folder for everything that the installation keeps on local disk.
-    data_folder: str = "data"
+from teiten.foundation.site import DatabaseConfig, SiteConfig
 
 
 @dataclass(frozen=True)
@@ -56,6 +35,8 @@ class PortalConfig:
     trusted_proxies: tuple[str, ...] = ()
     #: Signs sessions; without it, a file in the data folder is made and used.
     secret_key: str | None = None
+    #: Database connections that one process may hold for the portal and background work.
+    database_connections: int = 16
     #: Show tracebacks to the browser; for development only.
     debug: bool = False
 
@@ -68,6 +49,7 @@ class Active:
     site: SiteConfig
     portal: PortalConfig
     accounts: AccountsConfig
+    fleet: FleetConfig
     secret_key: str
 
 
@@ -75,6 +57,7 @@ class Active:
 SECTIONS: dict[str, type] = {
     "accounts": AccountsConfig,
     "database": DatabaseConfig,
+    "fleet": FleetConfig,
     "portal": PortalConfig,
     "site": SiteConfig,
 }
@@ -97,6 +80,7 @@ def read(source: settings.Source, *, secret_key: str | None = None) -> Active:
         site=site,
         portal=portal,
         accounts=source.section("accounts", AccountsConfig),
+        fleet=source.section("fleet", FleetConfig),
         secret_key=secret_key or portal.secret_key or secrets.token_urlsafe(48),
     )
 

@@ -11,5 +11,5 @@ class PortalError(TeitenError):
     """The portal cannot do what was asked."""
 
 
-class NotWired(PortalError):  # noqa: N818  # says what is the matter
+class NotWired(PortalError):
     """`cli` has not handed the portal what it needs; a bug in wiring."""

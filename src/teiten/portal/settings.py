@@ -17,6 +17,8 @@ _portal, _site = _active.portal, _active.site
 
 #: Rules of sign-in, for the accounts app.
 TEITEN_ACCOUNTS = _active.accounts
+#: Rules of the fleet, for its selectors and jobs.
+TEITEN_FLEET = _active.fleet
 
 SECRET_KEY = _active.secret_key
 DEBUG = _portal.debug
@@ -109,7 +111,7 @@ def database_settings(url: str | None, max_connections: int) -> dict[str, Any]:
     }
 
 
-DATABASES = {"default": database_settings(_active.database.url, _active.database.max_connections)}
+DATABASES = {"default": database_settings(_active.database.url, _portal.database_connections)}
 
 # People and sessions.
 AUTH_USER_MODEL = "accounts.User"

@@ -1,0 +1,25 @@
+"""Rules of the fleet, with their figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FleetConfig:
+    """Section ``fleet`` of the settings."""
+
+    #: Hours that an enrolment token lives.
+    token_hours: int = 24
+    #: Seconds between two heartbeats of a sensor.
+    heartbeat_seconds: int = 60
+    #: Missing heartbeats after which a sensor counts as silent.
+    silent_after_heartbeats: int = 2
+    #: Share of packets dropped by the kernel above which a sensor counts as dropping.
+    dropping_share: float = 0.001
+    #: Clock offset, in either direction, above which a sensor counts as skewed.
+    skewed_seconds: float = 1.0
+    #: A new sensor waits for an operator's approval after it has enrolled.
+    approve_sensors: bool = False
+    #: Database connections that the doors of one gateway hold.
+    door_connections: int = 2

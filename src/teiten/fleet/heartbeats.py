@@ -1,0 +1,175 @@
+"""Record heartbeats, many in one statement, and see what they tell.
+
+The counter is the guard against replays: a row changes only when the counter
+grows. Packets captured and dropped are also kept as sums that fade with a quarter
+of an hour, so that a state follows what happens now and not what happened since
+the start.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from teiten.fleet import journal, services
+from teiten.fleet.models import SensorEventKind
+from teiten.protocol.heartbeat import Heartbeat
+from teiten.protocol.sensor_config import SensorConfig
+
+FADE_SECONDS = 900
+
+_NOTE = """
+WITH beat AS (
+    SELECT * FROM unnest(
+        %(sensor)s::bigint[], %(at)s::timestamptz[], %(counter)s::bigint[], %(boot_id)s::text[],
+        %(software)s::text[], %(offset)s::bigint[], %(captured)s::bigint[], %(drops)s::bigint[],
+        %(batches)s::bigint[], %(bytes)s::bigint[], %(error)s::text[], %(peer)s::inet[], %(report)s::jsonb[]
+    ) AS t (sensor, at, counter, boot_id, software, clock_offset, captured, drops, batches, bytes, error, peer, report)
+), earlier AS MATERIALIZED (
+    SELECT h.sensor_id, h.counter, h.boot_id, h.previous_boot_id, h.silent_since
+    FROM fleet_sensorhealth AS h JOIN beat ON beat.sensor = h.sensor_id
+), noted AS (
+    INSERT INTO fleet_sensorhealth AS h (
+        sensor_id, heartbeat_at, counter, boot_id, previous_boot_id, booted_at, software, clock_offset_us,
+        captured, kernel_drops, recent_captured, recent_drops, spool_batches, spool_bytes, silent_since,
+        last_error, peer, report
+    )
+    SELECT sensor, at, counter, boot_id, '', at, software, clock_offset, captured, drops, captured, drops,
+        batches, bytes, NULL, error, peer, report
+    FROM beat ORDER BY sensor
+    ON CONFLICT (sensor_id) DO UPDATE SET
+        heartbeat_at = excluded.heartbeat_at,
+        counter = excluded.counter,
+        boot_id = excluded.boot_id,
+        previous_boot_id = CASE WHEN h.boot_id = excluded.boot_id THEN h.previous_boot_id ELSE h.boot_id END,
+        booted_at = CASE WHEN h.boot_id = excluded.boot_id THEN h.booted_at ELSE excluded.booted_at END,
+        software = excluded.software,
+        clock_offset_us = excluded.clock_offset_us,
+        captured = excluded.captured,
+        kernel_drops = excluded.kernel_drops,
+        recent_captured = h.recent_captured * exp(-least(greatest(
+                extract(epoch FROM excluded.heartbeat_at - h.heartbeat_at), 0) / %(fade)s, 100))
+            + greatest(excluded.captured - CASE WHEN h.boot_id = excluded.boot_id THEN h.captured ELSE 0 END, 0),
+        recent_drops = h.recent_drops * exp(-least(greatest(
+                extract(epoch FROM excluded.heartbeat_at - h.heartbeat_at), 0) / %(fade)s, 100))
+            + greatest(excluded.kernel_drops
+                - CASE WHEN h.boot_id = excluded.boot_id THEN h.kernel_drops ELSE 0 END, 0),
+        spool_batches = excluded.spool_batches,
+        spool_bytes = excluded.spool_bytes,
+        silent_since = NULL,
+        last_error = excluded.last_error,
+        peer = excluded.peer,
+        report = excluded.report
+    WHERE h.counter < excluded.counter
+    RETURNING h.sensor_id
+)
+SELECT beat.sensor, noted.sensor_id IS NOT NULL, earlier.counter, earlier.boot_id, earlier.previous_boot_id,
+    earlier.silent_since, s.config_version, s.live, s.window_seconds
+FROM beat
+JOIN fleet_sensor AS s ON s.id = beat.sensor
+LEFT JOIN noted ON noted.sensor_id = beat.sensor
+LEFT JOIN earlier ON earlier.sensor_id = beat.sensor
+"""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A heartbeat on its way into the database."""
+
+    sensor: int
+    at: datetime
+    peer: str
+    said: Heartbeat
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What became of a heartbeat, and what it tells."""
+
+    #: False: the counter did not grow, nothing was written.
+    is_new: bool
+    last_counter: int
+    #: The sensor's process was started again.
+    is_restarted: bool
+    #: A boot id that had been left came back: two machines speak with one key.
+    is_cloned: bool
+    silent_since: datetime | None
+    config: SensorConfig
+
+    @property
+    def is_remarkable(self) -> bool:
+        """Tell whether the sensor's history grows."""
+        return self.is_restarted or self.is_cloned or self.silent_since is not None
+
+
+async def note_beats(
+    connection: psycopg.AsyncConnection[tuple[Any, ...]], beats: Sequence[Beat]
+) -> list[Noted]:
+    """Write heartbeats of different sensors; gives what became of each, in order."""
+    rows = await (await connection.execute(_NOTE, _columns_of(beats), prepare=True)).fetchall()
+    by_sensor = {row[0]: row for row in rows}
+    return [_read(by_sensor[beat.sensor], beat) for beat in beats]
+
+
+def write_history(sensor: int, beat: Heartbeat, noted: Noted, *, now: datetime) -> None:
+    """Write what a heartbeat told into the sensor's history (in a thread: it uses Django)."""
+    if noted.silent_since is not None:
+        journal.record_event(
+            SensorEventKind.HEARD_AGAIN, sensor, at=now, silent_since=noted.silent_since.isoformat()
+        )
+    if noted.is_cloned:
+        services.quarantine_sensor(
+            sensor, at=now, why="a boot id that had been left came back", boot_id=beat.boot_id
+        )
+    elif noted.is_restarted:
+        journal.record_event(
+            SensorEventKind.RESTARTED, sensor, at=now, boot_id=beat.boot_id, software=beat.software
+        )
+
+
+def _read(row: tuple[Any, ...], beat: Beat) -> Noted:
+    _, is_new, counter, boot_id, previous_boot_id, silent_since, version, live, window_seconds = row
+    moved = is_new and boot_id is not None and boot_id != beat.said.boot_id
+    return Noted(
+        is_new=is_new,
+        last_counter=counter or 0,
+        is_restarted=moved,
+        is_cloned=moved and previous_boot_id == beat.said.boot_id,
+        silent_since=silent_since if is_new else None,
+        config=SensorConfig(version=version, live=live, window_seconds=window_seconds),
+    )
+
+
+def _columns_of(beats: Sequence[Beat]) -> dict[str, Any]:
+    said = [beat.said for beat in beats]
+    return {
+        "sensor": [beat.sensor for beat in beats],
+        "at": [beat.at for beat in beats],
+        "peer": [address_of(beat.peer) for beat in beats],
+        "counter": [one.counter for one in said],
+        "boot_id": [one.boot_id for one in said],
+        "software": [one.software for one in said],
+        "offset": [one.clock_offset_us for one in said],
+        "captured": [one.captured for one in said],
+        "drops": [one.kernel_drops for one in said],
+        "batches": [one.spool_batches for one in said],
+        "bytes": [one.spool_bytes for one in said],
+        "error": [one.last_error for one in said],
+        "report": [one.to_json().decode() for one in said],
+        "fade": FADE_SECONDS,
+    }
+
+
+def address_of(peer: str) -> str | None:
+    """Give the peer as an address, an IPv4-mapped one as IPv4; None when it is none."""
+    try:
+        parsed = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return str(mapped or parsed)

@@ -1,0 +1,277 @@
+"""Changes to the fleet: make, let in, pause and end sensors. Each leaves its line in the sensor's history."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from teiten.accounts.models import Organisation, User
+from teiten.fleet import journal, sealing
+from teiten.fleet.config import FleetConfig
+from teiten.fleet.errors import FleetInputError, SensorStateError, SensorUnknownError
+from teiten.fleet.models import EnrolmentToken, Region, Sensor, SensorEventKind, SensorKey, SensorState
+from teiten.protocol import enrolment
+
+#: State → states from which it may be reached by a person's word.
+_FROM: dict[SensorState, frozenset[SensorState]] = {
+    SensorState.SUSPENDED: frozenset({SensorState.ACTIVE, SensorState.QUARANTINED}),
+    SensorState.ACTIVE: frozenset(
+        {SensorState.SUSPENDED, SensorState.QUARANTINED, SensorState.PENDING_APPROVAL}
+    ),
+    SensorState.REVOKED: frozenset(set(SensorState) - {SensorState.REVOKED}),
+}
+
+
+@dataclass(frozen=True)
+class Act:
+    """Who does it and when; ``actor`` is None on the command line."""
+
+    at: datetime
+    actor: User | None = None
+
+
+@dataclass(frozen=True)
+class IssuedToken:
+    """An enrolment token; ``text`` is never seen again."""
+
+    sensor: Sensor
+    text: str
+    expires_at: datetime
+
+
+def find_or_create_region(*, code: str, name_ja: str, name_en: str, position: int = 0) -> Region:
+    """Give the region ``code``, entering it when it is new.
+
+    Raises:
+        FleetInputError: when the code or a name breaks a rule.
+    """
+    found = Region.objects.filter(code=code).first()
+    if found is not None:
+        return found
+    region = Region(code=code, name_ja=name_ja, name_en=name_en, position=position)
+    _check(region)
+    region.save(force_insert=True)
+    return region
+
+
+def create_sensor(
+    *,
+    name: str,
+    region: Region,
+    organisation: Organisation,
+    dataset: str,
+    act: Act,
+    config: FleetConfig,
+    may_import: bool = False,
+    tags: Iterable[str] = (),
+    note: str = "",
+    cidr: str = "",
+) -> IssuedToken:
+    """Enter a sensor and issue its first enrolment token.
+
+    Raises:
+        FleetInputError: when a value breaks a rule or the name is taken; nothing was made.
+    """
+    sensor = Sensor(
+        name=name,
+        region=region,
+        organisation=organisation,
+        dataset=dataset,
+        may_import=may_import,
+        tags=sorted(set(tags)),
+        note=note,
+        created_at=act.at,
+    )
+    _check(sensor)
+    with transaction.atomic():
+        sensor.save(force_insert=True)
+        journal.record_event(
+            SensorEventKind.CREATED, sensor, at=act.at, actor=act.actor, name=name, dataset=dataset
+        )
+        return issue_token(sensor, act=act, config=config, cidr=cidr)
+
+
+def issue_token(sensor: Sensor, *, act: Act, config: FleetConfig, cidr: str = "") -> IssuedToken:
+    """Issue a new enrolment token; older unused ones of the sensor stop working.
+
+    Raises:
+        SensorStateError: when the sensor is enrolled already, or revoked.
+        FleetInputError: when ``cidr`` is no network.
+    """
+    network = _checked_cidr(cidr)
+    secret = secrets.token_bytes(enrolment.SECRET_BYTES)
+    token_id = secrets.token_hex(8)
+    expires_at = act.at + timedelta(hours=config.token_hours)
+    with transaction.atomic():
+        locked = lock_sensor(sensor.pk)
+        if locked.state not in (SensorState.CREATED, SensorState.TOKEN_ISSUED):
+            raise SensorStateError(
+                f"sensor {locked.name} is {locked.state}; a token is for a sensor that has not enrolled yet"
+            )
+        locked.enrolment_tokens.filter(used_at=None, revoked_at=None).update(
+            revoked_at=act.at, sealed_secret=None
+        )
+        EnrolmentToken.objects.create(
+            id=token_id,
+            sensor=locked,
+            sealed_secret=sealing.seal(secret, name=token_id),
+            cidr=network,
+            created_at=act.at,
+            expires_at=expires_at,
+        )
+        _set_state(locked, SensorState.TOKEN_ISSUED)
+        journal.record_event(SensorEventKind.TOKEN_ISSUED, locked, at=act.at, actor=act.actor, token=token_id)
+    return IssuedToken(locked, str(enrolment.make_token(token_id, secret)), expires_at)
+
+
+def suspend_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
+    """Refuse a sensor's data until it is resumed; effective at its next request.
+
+    Raises:
+        SensorStateError: when its state does not allow it.
+        FleetInputError: without a reason.
+    """
+    return _move(sensor, SensorState.SUSPENDED, SensorEventKind.SUSPENDED, reason=reason, act=act)
+
+
+def resume_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
+    """Accept a suspended, quarantined or waiting sensor (again).
+
+    Raises:
+        SensorStateError: when its state does not allow it.
+        FleetInputError: without a reason.
+    """
+    return _move(sensor, SensorState.ACTIVE, SensorEventKind.RESUMED, reason=reason, act=act)
+
+
+def revoke_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
+    """Refuse a sensor for ever, with its keys and tokens; effective at its next request.
+
+    Raises:
+        SensorStateError: when it is revoked already.
+        FleetInputError: without a reason.
+    """
+    with transaction.atomic():
+        moved = _move(sensor, SensorState.REVOKED, SensorEventKind.REVOKED, reason=reason, act=act)
+        moved.enrolment_tokens.filter(used_at=None, revoked_at=None).update(
+            revoked_at=act.at, sealed_secret=None
+        )
+    return moved
+
+
+def configure_sensor(
+    sensor: Sensor, *, act: Act, live: bool | None = None, window_seconds: int | None = None
+) -> Sensor:
+    """Change how soon a sensor's data arrive; it learns of it with its next heartbeat.
+
+    Raises:
+        FleetInputError: when the window is not 1 to 3600 seconds.
+    """
+    with transaction.atomic():
+        locked = lock_sensor(sensor.pk)
+        wanted = {"live": live, "window_seconds": window_seconds}
+        changed = {
+            name: value
+            for name, value in wanted.items()
+            if value is not None and value != getattr(locked, name)
+        }
+        if not changed:
+            return locked
+        for name, value in changed.items():
+            setattr(locked, name, value)
+        locked.config_version += 1
+        _check(locked)
+        locked.save(update_fields=[*changed, "config_version"])
+        journal.record_event(SensorEventKind.CONFIGURED, locked, at=act.at, actor=act.actor, **changed)
+    return locked
+
+
+def quarantine_sensor(sensor_id: int, *, at: datetime, **why: Any) -> bool:
+    """Mark an active sensor as suspected to run twice; gives False when it was not active.
+
+    Its batches are landed and kept back until somebody has looked.
+    """
+    with transaction.atomic():
+        moved = Sensor.objects.filter(pk=sensor_id, state=SensorState.ACTIVE).update(
+            state=SensorState.QUARANTINED
+        )
+        if moved:
+            journal.record_event(SensorEventKind.CLONE_SUSPECTED, sensor_id, at=at, **why)
+    return bool(moved)
+
+
+def get_sensor(name_or_number: str) -> Sensor:
+    """Give the sensor with this name, or else with this number.
+
+    Raises:
+        SensorUnknownError: when there is none.
+    """
+    sensors = Sensor.objects.select_related("region", "organisation")
+    found = sensors.filter(name=name_or_number).first()
+    if found is None and name_or_number.isascii() and name_or_number.isdigit() and len(name_or_number) < 10:
+        found = sensors.filter(pk=int(name_or_number)).first()
+    if found is None:
+        raise SensorUnknownError(f"there is no sensor {name_or_number!r}; `teiten sensor list` names them")
+    return found
+
+
+def lock_sensor(sensor_id: int) -> Sensor:
+    """Give a sensor's row, locked until the transaction ends."""
+    return (
+        Sensor.objects.select_for_update(of=("self",))
+        .select_related("region", "organisation")
+        .get(pk=sensor_id)
+    )
+
+
+def add_key(sensor: Sensor, *, public_key: bytes, at: datetime) -> SensorKey:
+    """Bind the next key to a sensor whose row is locked."""
+    numbers = sensor.keys.order_by("-key_no").values_list("key_no", flat=True)
+    return SensorKey.objects.create(
+        sensor=sensor,
+        key_no=(numbers[0] if numbers else 0) + 1,
+        public_key=public_key,
+        epoch=sensor.epoch,
+        created_at=at,
+    )
+
+
+def _move(sensor: Sensor, to: SensorState, kind: SensorEventKind, *, reason: str, act: Act) -> Sensor:
+    if not reason.strip():
+        raise FleetInputError("reason", "say why; it stays in the sensor's history")
+    with transaction.atomic():
+        locked = lock_sensor(sensor.pk)
+        if SensorState(locked.state) not in _FROM[to]:
+            raise SensorStateError(f"sensor {locked.name} is {locked.state}; it cannot become {to.value}")
+        _set_state(locked, to)
+        journal.record_event(kind, locked, at=act.at, actor=act.actor, reason=reason.strip())
+    return locked
+
+
+def _set_state(sensor: Sensor, state: SensorState) -> None:
+    sensor.state = state
+    sensor.save(update_fields=["state"])
+
+
+def _check(row: Region | Sensor) -> None:
+    try:
+        row.full_clean()
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise FleetInputError(field, " ".join(map(str, messages))) from error
+
+
+def _checked_cidr(cidr: str) -> str:
+    if not cidr:
+        return ""
+    try:
+        return str(ipaddress.ip_network(cidr))
+    except ValueError as error:
+        raise FleetInputError("cidr", f"{cidr!r} is no network such as 192.0.2.0/24 ({error})") from error
