@@ -1,0 +1,71 @@
+"""What the schema must look like: the declared columns, and a snapshot of every table."""
+
+from __future__ import annotations
+
+import re
+
+from teiten.store.connections import Connections
+from teiten.store.errors import StoreMismatch
+from teiten.traffic.columns import COLUMNS
+
+#: Roll-ups of packets, with the column that holds their time.
+HOURLY_ROLLUPS = ("totals_1h", "ports_1h", "countries_1h", "networks_1h")
+DAILY_ROLLUPS = (
+    "networks_regions_1d",
+    "ports_countries_1d",
+    "ports_regions_1d",
+    "fingerprints_1d",
+    "sources_1d",
+)
+ROLLUPS = HOURLY_ROLLUPS + DAILY_ROLLUPS
+#: Every table whose partitions are (data set, day).
+PARTITIONED = ("packets", *ROLLUPS, "coverage", "coverage_1h", "lost_batches")
+
+
+def list_columns(connections: Connections, table: str) -> dict[str, str]:
+    """Give name → ClickHouse type of a table, in the order of the table."""
+    rows = connections.select(
+        "SELECT name, type FROM system.columns"
+        " WHERE database = currentDatabase() AND table = {table:String} ORDER BY position",
+        {"table": table},
+        role="maintenance",
+    ).to_pylist()
+    return {row["name"]: row["type"] for row in rows}
+
+
+def check_packets(connections: Connections) -> None:
+    """Compare the packets table with the declared columns.
+
+    Raises:
+        StoreMismatch: naming the first column that differs.
+    """
+    real = list_columns(connections, "packets")
+    declared = {column.name: column.clickhouse_type for column in COLUMNS}
+    for name, kind in declared.items():
+        if real.get(name) != kind:
+            raise StoreMismatch(
+                f"column {name} of packets is {real.get(name, 'absent')} in the store but declared as {kind};"
+                " a migration is missing: see docs/internals.md, adding a column"
+            )
+    surplus = [name for name in real if name not in declared]
+    if surplus:
+        raise StoreMismatch(f"packets has columns that nobody declares: {', '.join(surplus)}")
+
+
+def describe(connections: Connections) -> str:
+    """Give the statements that make the present tables and views, without the database's name."""
+    rows = connections.select(
+        "SELECT name, create_table_query FROM system.tables"
+        " WHERE database = currentDatabase() AND NOT startsWith(name, '.inner') ORDER BY name",
+        role="maintenance",
+    ).to_pylist()
+    database = connections.select("SELECT currentDatabase() AS name", role="maintenance").to_pylist()[0][
+        "name"
+    ]
+    return "\n\n".join(_plain(row["create_table_query"], database) + ";" for row in rows) + "\n"
+
+
+def _plain(statement: str, database: str) -> str:
+    text = re.sub(rf"`?{re.escape(database)}`?\.", "", statement)
+    text = re.sub(r" DEFINER = \S+ SQL SECURITY DEFINER", "", text)
+    return text.replace(", `", ",\n    `").replace(" (`", "\n(\n    `", 1)
