@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from teiten.accounts.models import CODE_PATTERN, Organisation, User
+from teiten.protocol.sensor_config import MAX_WINDOW_SECONDS
 
 #: What the name of a sensor looks like.
 SENSOR_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -105,7 +106,10 @@ class Sensor(models.Model):
     )
     live = models.BooleanField(_("live mode"), default=False, db_comment="1秒ごとに送るなら真")
     window_seconds = models.PositiveIntegerField(
-        _("window"), default=300, db_comment="通常の観測窓の長さ(秒)"
+        _("window"),
+        default=300,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_WINDOW_SECONDS)],
+        db_comment="通常の観測窓の長さ(秒)",
     )
     config_version = models.PositiveIntegerField(
         _("configuration version"), default=1, db_comment="センサーへ渡す設定の版。変えるたびに1増える"
@@ -126,7 +130,7 @@ class Sensor(models.Model):
             models.CheckConstraint(condition=Q(state__in=SensorState.values), name="sensor_state_known"),
             models.CheckConstraint(condition=Q(epoch__gte=1), name="sensor_epoch_from_1"),
             models.CheckConstraint(
-                condition=Q(window_seconds__gte=1) & Q(window_seconds__lte=3600),
+                condition=Q(window_seconds__gte=1) & Q(window_seconds__lte=MAX_WINDOW_SECONDS),
                 name="sensor_window_1_to_3600",
             ),
         )
