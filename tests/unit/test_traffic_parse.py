@@ -112,7 +112,7 @@ def udp(payload=b"", *, length=None):
 
 
 def test_it_works():
-    columns = parse_list([ipv4(tcp(bytes.fromhex("020405b4"), b"hello"))], payload_bytes=3)
+    columns = parse_list([ipv4(tcp(bytes.fromhex("020405b4"), b"abcde"))], payload_bytes=3)
 
     row = row_of(columns, 0)
     assert list(columns) == [column.name for column in WIRE_COLUMNS]
