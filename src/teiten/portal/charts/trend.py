@@ -89,7 +89,7 @@ def _data(series: Series, instants: Instants, language: str) -> dict[str, Any]:
         "total": _rounded(series.total.values)
         if series.dimension is None or series.metric != "hosts"
         else None,
-        "previous": _rounded(series.total.previous) if series.total.previous else None,
+        "previous": _rounded(series.total.previous) if series.total.previous and _has_total(series) else None,
         "band": _band(series),
         "strip": list(series.basis.strip.share) if _is_aligned(series) else [1.0] * len(series.starts),
         "gapBelow": GAP_BELOW,
@@ -97,6 +97,11 @@ def _data(series: Series, instants: Instants, language: str) -> dict[str, Any]:
         "zone": instants.local(start).strftime("%z")[:3] + ":" + instants.local(start).strftime("%z")[3:],
         "words": _words(instants, start),
     }
+
+
+def _has_total(series: Series) -> bool:
+    """Hosts of several values do not add up, so their total does not belong among the lines."""
+    return series.dimension is None or series.metric != "hosts"
 
 
 def _words(instants: Instants, start: datetime) -> dict[str, str]:

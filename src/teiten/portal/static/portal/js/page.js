@@ -82,7 +82,19 @@ function leave(event) {
   }
 }
 
-document.addEventListener("htmx:after:swap", (event) => drawCharts(event.detail?.ctx?.target ?? document));
+/** The drawer opens when something is put into it; the row it belongs to is marked. */
+function openDrawer(event) {
+  const { target, sourceElement } = event.detail?.ctx ?? {};
+  if (target?.id !== "drawer") return;
+  target.hidden = target.childElementCount === 0;
+  document.querySelectorAll(".sel").forEach((chosen) => chosen.classList.remove("sel"));
+  (sourceElement?.closest("tr") ?? sourceElement)?.classList.add("sel");
+}
+
+document.addEventListener("htmx:after:swap", (event) => {
+  openDrawer(event);
+  drawCharts(document);
+});
 document.addEventListener("htmx:before:swap", () => withLoadedCharts((charts) => charts.forgetDetached()));
 
 function withLoadedCharts(use) {

@@ -1,0 +1,167 @@
+"""The long-running parts of a process, each started and stopped the same way.
+
+``teiten up`` runs all of them on one event loop; ``teiten gateway``, ``loader``,
+``portal`` and ``worker`` run one each. Only this wiring differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+import uvicorn
+
+from teiten.cli.errors import CliError
+from teiten.cli.fleet_doors import GatewayDoors
+from teiten.cli.installation import Installation
+from teiten.fleet.doors import FleetDoors
+from teiten.gateway.service import Gateway
+from teiten.landing.log import LandingLog
+
+_log = logging.getLogger(__name__)
+
+
+class Component(Protocol):
+    """A part that runs until it is stopped."""
+
+    async def start(self) -> None:
+        """Begin; raise when it cannot."""
+
+    async def stop(self) -> None:
+        """Finish what is under way, then end."""
+
+    async def wait(self) -> None:
+        """Return only when the part ended by itself, which is a failure."""
+
+
+def _nothing(point: str) -> None:
+    """Stand where tests kill the process."""
+
+
+class GatewayComponent:
+    """Fleet doors, landing log and gateway."""
+
+    def __init__(self, installation: Installation, at: Callable[[str], None] = _nothing) -> None:
+        self._doors = FleetDoors(installation.database_url, installation.section("fleet"), installation.clock)
+        self._landing = LandingLog(
+            installation.landing_config,
+            installation.database_url,
+            installation.clock,
+            signing_key=installation.gateway_key,
+            at=at,
+        )
+        self._gateway = Gateway(
+            installation.gateway_config,
+            doors=GatewayDoors(self._doors).as_doors(),
+            landing=self._landing,
+            signing_key=installation.gateway_key,
+            key_dir=installation.gateway_key_dir,
+            clock=installation.clock,
+        )
+
+    async def start(self) -> None:
+        await self._doors.start()
+        await self._landing.start()
+        await self._gateway.start()
+
+    async def stop(self) -> None:
+        await self._gateway.stop()
+        await self._landing.stop()
+        await self._doors.stop()
+
+    async def wait(self) -> None:
+        await asyncio.Event().wait()
+
+
+class PortalComponent:
+    """The portal under uvicorn; the store must be open and Django set up."""
+
+    def __init__(self, host: str, port: int) -> None:
+        from teiten.portal.asgi import application
+
+        self._host, self._port = host, port
+        config = uvicorn.Config(
+            application,
+            host=host,
+            port=port,
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            access_log=False,
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._server.serve(), name="portal")
+        while not self._server.started:
+            if self._task.done():
+                raise CliError(
+                    f"the portal cannot listen on {self._host}:{self._port}; free it or change portal.port"
+                )
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+    async def wait(self) -> None:
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process stops all of its parts itself."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201  # uvicorn's own is untyped here
+        yield
+
+    async def serve(self, sockets=None) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        # uvicorn leaves the process when it cannot bind; we want to say why and stop the rest.
+        with contextlib.suppress(SystemExit):
+            await super().serve(sockets)
+
+
+@contextlib.asynccontextmanager
+async def running(components: Sequence[Component]) -> AsyncIterator[None]:
+    """Start in order, stop in reverse order whatever happens."""
+    async with contextlib.AsyncExitStack() as stack:
+        for component in components:
+            stack.push_async_callback(_stop, component)
+            await component.start()
+        yield
+
+
+async def _stop(component: Component) -> None:
+    try:
+        await component.stop()
+    except Exception:  # a part that fails to stop must not keep the others running
+        _log.exception("a part did not stop cleanly", extra={"part": type(component).__name__})
+
+
+async def serve(components: Sequence[Component], *, ready: Callable[[], None]) -> None:
+    """Run until SIGINT or SIGTERM, or until a part ends by itself.
+
+    Raises:
+        CliError: when a part ended by itself.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running(components):
+        ready()
+        waits = {asyncio.create_task(part.wait(), name=type(part).__name__): part for part in components}
+        asked = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait({*waits, asked}, return_when=asyncio.FIRST_COMPLETED)
+        for task in {*waits, asked} - done:
+            task.cancel()
+        for task in done - {asked}:
+            task.result()
+            raise CliError(f"{task.get_name()} ended by itself; its last log lines say why")

@@ -1,0 +1,127 @@
+"""One installation: its settings, its folder, its databases, opened as they are needed.
+
+What is not configured is embedded: PostgreSQL and the store live below
+``site.data_dir``, and whoever starts them stops them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from teiten.cli.config import SECTIONS
+from teiten.cli.embedded import EmbeddedPostgres
+from teiten.cli.errors import CliError
+from teiten.foundation.clock import Clock, SystemClock
+from teiten.foundation.settings import Source
+from teiten.foundation.site import DatabaseConfig, SiteConfig
+from teiten.gateway.config import GatewayConfig
+from teiten.landing.config import LandingConfig
+from teiten.protocol import keys
+from teiten.search.config import SearchConfig
+from teiten.store.config import StoreConfig
+
+Section = TypeVar("Section")
+
+
+class Installation:
+    """Everything that the verbs of ``teiten`` work on.
+
+    Raises:
+        SettingsError: when a section or key is unknown, missing or mistyped.
+    """
+
+    def __init__(self, source: Source, clock: Clock | None = None) -> None:
+        source.check_sections(SECTIONS)
+        self.source = source
+        self.clock: Clock = SystemClock() if clock is None else clock
+        for name in SECTIONS:
+            self.section(name)
+        self.site: SiteConfig = self.section("site")
+        self._postgres: EmbeddedPostgres | None = None
+
+    def section(self, name: str) -> Any:
+        """Give the settings of one component."""
+        return self.source.section(name, SECTIONS[name])
+
+    @cached_property
+    def data_dir(self) -> Path:
+        """The folder of everything that is kept; made at the first use."""
+        folder = self.site.data_dir.expanduser().resolve()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CliError(
+                f"data folder {folder} cannot be made ({error.strerror}); set site.data_dir to a folder you own"
+            ) from error
+        return folder
+
+    @cached_property
+    def database_url(self) -> str:
+        """URL of PostgreSQL; starts the embedded one when none is set."""
+        config: DatabaseConfig = self.section("database")
+        if config.url:
+            return config.url
+        self._postgres = EmbeddedPostgres(self.data_dir / "postgres")
+        return self._postgres.start()
+
+    @property
+    def is_database_embedded(self) -> bool:
+        config: DatabaseConfig = self.section("database")
+        return not config.url
+
+    @cached_property
+    def store_config(self) -> StoreConfig:
+        """Settings of the store, with the site's zone and the embedded store's folder."""
+        config: StoreConfig = self.section("store")
+        path = config.path or str(self.data_dir / "store")
+        return dataclasses.replace(config, zone=self.site.zone, path=None if config.url else path)
+
+    @cached_property
+    def landing_config(self) -> LandingConfig:
+        config: LandingConfig = self.section("landing")
+        return dataclasses.replace(config, folder=config.folder or self.data_dir / "landing")
+
+    @cached_property
+    def search_config(self) -> SearchConfig:
+        config: SearchConfig = self.section("search")
+        return dataclasses.replace(config, zone=self.site.zone)
+
+    @cached_property
+    def gateway_config(self) -> GatewayConfig:
+        config: GatewayConfig = self.section("gateway")
+        return dataclasses.replace(config, authority=config.authority or f"localhost:{config.port}")
+
+    @property
+    def gateway_key_dir(self) -> Path:
+        return self.gateway_config.key_dir or self.data_dir / "gateway"
+
+    @property
+    def place_dir(self) -> Path:
+        """Folder of the country/AS files that are or were in use."""
+        return self.data_dir / "places"
+
+    @cached_property
+    def gateway_key(self) -> Ed25519PrivateKey:
+        """The key that signs receipts and answers; made at the first use."""
+        path = self.gateway_key_dir / "signing.pem"
+        if not path.exists():
+            self.gateway_key_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            keys.save_private(keys.generate_key(), path)
+        return keys.load_private(path)
+
+    def start_django(self) -> None:
+        """Set up accounts, fleet and portal over this installation's database."""
+        from teiten.portal import boot
+
+        boot.start_django(self.source, database_url=self.database_url)
+
+    def close(self) -> None:
+        """Stop what this process started."""
+        if self._postgres is not None:
+            self._postgres.stop()
+            self._postgres = None

@@ -1,0 +1,121 @@
+"""What Explore shows: chart, series, facets, packets, and one packet in the drawer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from teiten.portal.charts.trend import describe_trend, tone_of
+from teiten.portal.controls import name_metric
+from teiten.portal.explore.options import Options, list_option_controls
+from teiten.portal.naming.groups import name_dimension, name_group
+from teiten.portal.presenting.pivots import keep, leave_out
+from teiten.portal.presenting.rows import describe_rows
+from teiten.portal.problems import Panel, attempt
+from teiten.portal.screen import Screen
+from teiten.search.answers import Facets, FacetValue, Series
+from teiten.search.conditions import Expression, negate
+from teiten.search.language import parse
+from teiten.search.query import Query
+from teiten.search.service import Search
+
+FACETS = ("country", "region", "hint", "survey", "tcp_fp", "nature", "dst_port", "asn")
+FACET_VALUES = 5
+
+
+def describe_explore(search: Search, screen: Screen, options: Options) -> dict[str, Any]:
+    """Ask everything Explore shows; a panel that fails fails alone."""
+    viewer, query = screen.viewer, screen.query
+    series = attempt(
+        lambda: search.series(
+            viewer,
+            query,
+            dimension=options.split or None,
+            limit=options.lines,
+            rank_by=options.rank,
+            previous=options.has_previous,
+        )
+    )
+    facets = attempt(lambda: search.facets(viewer, query, dimensions=FACETS, limit=FACET_VALUES))
+    rows = attempt(lambda: search.rows(viewer, query))
+    return {
+        "trend": Panel(describe_series(series.answer, screen, options)) if series.answer else series,
+        "facets": Panel(list_facets(facets.answer, screen, options)) if facets.answer else facets,
+        "packets": Panel(describe_rows(rows.answer, screen)) if rows.answer else rows,
+        "options": list_option_controls(screen, options),
+        "before": screen.url(query, **replace(options, has_previous=not options.has_previous).encode()),
+        "has_previous": options.has_previous,
+        "metric": name_metric(query.metric),
+        **_basis_of(series, facets, rows),
+    }
+
+
+def _basis_of(*panels: Panel[Any]) -> dict[str, Any]:
+    answered = [panel.answer for panel in panels if panel.answer is not None]
+    if not answered:
+        return {"basis": None, "cost": None}
+    return {
+        "basis": answered[0].basis,
+        "elapsed_seconds": sum(answer.cost.elapsed_seconds for answer in answered),
+        "rows_read": sum(answer.cost.rows_read for answer in answered),
+        "grain_seconds": max(answer.cost.grain_seconds for answer in answered),
+    }
+
+
+def describe_series(series: Series, screen: Screen, options: Options) -> dict[str, Any]:
+    """Give the chart and, below it, each line's statistics."""
+
+    def link(condition: str) -> str:
+        return screen.url(keep(screen.query, condition), **options.encode())
+
+    trend = describe_trend(series, instants=screen.instants, language=screen.language, link=link)
+    lines = [*series.lines, *([series.others] if series.others is not None else [])] or [series.total]
+    table = []
+    for place, line in enumerate(lines):
+        name, small = name_group(line.group, screen.language) if series.dimension else (_("Total"), "")
+        if series.dimension and line.group is None and series.others_count:
+            small = f"{series.others_count:,}"
+        url = link(line.group.condition) if line.group is not None else ""
+        table.append(
+            {
+                "line": line,
+                "name": name,
+                "small": small,
+                "tone": tone_of(series, place) if series.dimension else 1,
+                "url": url,
+            }
+        )
+    return {**trend, "lines": table}
+
+
+def list_facets(facets: Facets, screen: Screen, options: Options) -> list[dict[str, Any]]:
+    """Give each facet's values with the addresses that keep or leave out each."""
+    shown = []
+    for facet in facets.facets:
+        most = max((value.packets for value in facet.values), default=0)
+        values = [_describe_value(value, most, screen, options) for value in facet.values]
+        shown.append({"title": name_dimension(facet.dimension), "distinct": facet.distinct, "values": values})
+    return shown
+
+
+def _describe_value(value: FacetValue, most: int, screen: Screen, options: Options) -> dict[str, Any]:
+    query, condition = screen.query, value.group.condition
+    name, small = name_group(value.group, screen.language)
+    parsed = parse(condition)
+    kept = _take_back(query, parsed) if value.state == "included" else keep(query, condition)
+    opposite = None if parsed is None else negate(parsed)
+    left_out = _take_back(query, opposite) if value.state == "excluded" else leave_out(query, condition)
+    return {
+        "name": f"{name} {small}" if small else name,
+        "value": value,
+        "bar": value.packets / most if most else 0.0,
+        "keep": screen.url(kept, **options.encode()),
+        "leave_out": screen.url(left_out, **options.encode()),
+    }
+
+
+def _take_back(query: Query, part: Expression | None) -> Query:
+    """Remove a part that is in force; pressing a pressed pivot again does this."""
+    return query.widen(query.conditions.index(part)) if part in query.conditions else query
