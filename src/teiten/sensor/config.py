@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from teiten.foundation.errors import SettingsError
+
 
 @dataclass(frozen=True)
 class SensorConfig:
@@ -81,3 +83,36 @@ class SensorConfig:
     status_seconds: float = 2.0
     #: Folder for ``teiten-sensor-*.prom`` (node exporter's text files); none: no such file.
     metrics_dir: Path | None = None
+
+    def check(self) -> SensorConfig:
+        """Give these settings back when they make sense together.
+
+        Raises:
+            SettingsError: naming the setting and its range.
+        """
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise SettingsError(f"setting sensor.{name} is {value}; it must be {low} to {high}")
+        return self
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "payload_bytes": (0, 128),
+    "ring_slots": (4_096, 4_194_304),
+    "gather_seconds": (0.0, 1.0),
+    "window_seconds": (1, 3_600),
+    "live_window_seconds": (1, 60),
+    "early_rows": (1, 65_536),
+    "max_rows": (1, 65_536),
+    "address_check_seconds": (0.1, 300.0),
+    "spool_bytes": (1_000_000, 1 << 50),
+    "min_free_bytes": (0, 1 << 50),
+    "heartbeat_seconds": (0.1, 3_600.0),
+    "first_connect_seconds": (0.0, 3_600.0),
+    "backoff_min_seconds": (0.01, 3_600.0),
+    "backoff_max_seconds": (0.01, 86_400.0),
+    "timeout_seconds": (0.1, 600.0),
+    "poll_seconds": (0.01, 60.0),
+    "status_seconds": (0.1, 60.0),
+}

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from teiten.foundation.clock import Clock
 from teiten.sensor.errors import DeclarationError, UntrustedError, UplinkError
+from teiten.sensor.state import GatewaySettings
 
 _PIN_BYTES = 32
 #: A gateway closes idle connections soon; an older one is not worth a failed request.
@@ -79,6 +80,21 @@ def parse_address(
     if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/") or parts.query:
         raise DeclarationError(f"gateway {url!r} must be of the form https://HOST[:PORT]")
     return GatewayAddress(url, tuple(parse_pin(pin) for pin in pins), ca_file, authority, timeout_seconds)
+
+
+def address_of(gateway: GatewaySettings, *, timeout_seconds: float) -> GatewayAddress:
+    """Read the gateway's address.
+
+    Raises:
+        DeclarationError: for a URL or pin that is not understood.
+    """
+    return parse_address(
+        gateway.url,
+        pins=gateway.pins,
+        ca_file=Path(gateway.ca_file) if gateway.ca_file else None,
+        authority=gateway.authority,
+        timeout_seconds=timeout_seconds,
+    )
 
 
 def parse_pin(text: str) -> bytes:

@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from teiten.sensor.sealing import SealedBatch
+from teiten.sensor.sealed import SealedBatch
 from teiten.sensor.spool_files import (
     CONFLICT,
     CORRUPT,

@@ -1,7 +1,7 @@
 """What this host solicits by itself: its gateway, resolvers and time servers, looked up.
 
-Names are resolved when the sensor starts and again at every check; an address that
-was declared stays declared for this run, because an old connection may still talk.
+Names are resolved when the sensor starts; what was declared stays declared for this
+run, because the record must not change its meaning in between.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _RESOLVERS = Path("/etc/resolv.conf")
 _DNS_PORT, _NTP_PORT = 53, 123
 
 
-def build_exclusion(config: SensorConfig, *, resolvers_file: Path = _RESOLVERS) -> Exclusion:
+def build_exclusion(
+    config: SensorConfig, *, gateway_url: str, resolvers_file: Path = _RESOLVERS
+) -> Exclusion:
     """Declare what the settings name and, unless told not to, what the host must solicit.
 
     Raises:
@@ -30,7 +32,7 @@ def build_exclusion(config: SensorConfig, *, resolvers_file: Path = _RESOLVERS) 
     peers = [parse_peer(text) for text in config.exclude]
     peers += [peer for name in config.time_servers for peer in _peers_of(name, "udp", _NTP_PORT)]
     if config.exclude_own:
-        peers += find_gateway_peers(config.gateway_url) + list_resolver_peers(resolvers_file)
+        peers += find_gateway_peers(gateway_url) + list_resolver_peers(resolvers_file)
     return Exclusion(peers, neighbours=config.exclude_own)
 
 

@@ -8,23 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 import teiten
 from teiten.protocol import batch, seal
 from teiten.protocol.header import SCHEMA_VERSION, BatchHeader, LostBatch, Watched
 from teiten.sensor.column_sets import count_rows
+from teiten.sensor.sealed import SealedBatch, SealingIdentity
 from teiten.traffic.columns import PacketColumns
 
-
-@dataclass(frozen=True)
-class SealingIdentity:
-    """Who seals: a sensor's number, its key and the key's epoch."""
-
-    sensor: int
-    key_no: int
-    epoch: int
-    private_key: Ed25519PrivateKey
+__all__ = ["BatchDraft", "SealedBatch", "SealingIdentity", "seal_batch"]
 
 
 @dataclass(frozen=True)
@@ -45,25 +36,6 @@ class BatchDraft:
     clock_stepped: bool = False
     payload_bytes: int = 0
     software: str = teiten.__version__
-
-
-@dataclass(frozen=True)
-class SealedBatch:
-    """A batch as it is spooled and sent."""
-
-    sensor: int
-    key_no: int
-    epoch: int
-    seq: int
-    #: SHA-256 of ``body``.
-    digest: bytes
-    #: Ed25519 over (sensor, key number, epoch, seq, digest).
-    seal: bytes
-    window_start_us: int
-    window_end_us: int
-    #: ``live``, ``simulated`` or ``import:NAME``.
-    dataset: str
-    body: bytes
 
 
 def seal_batch(

@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 from teiten.protocol.header import LostBatch
 from teiten.sensor.errors import SpoolFullError, StateError
-from teiten.sensor.sealing import SealedBatch
+from teiten.sensor.sealed import SealedBatch
 from teiten.sensor.slots import SlotFile
 from teiten.sensor.spool_files import (
     ASIDE,

@@ -27,7 +27,7 @@ from pathlib import Path
 from teiten.protocol import seal
 from teiten.protocol.header import LostBatch
 from teiten.sensor.errors import SpoolFileError
-from teiten.sensor.sealing import SealedBatch
+from teiten.sensor.sealed import SealedBatch
 
 READY, DONE, FAILED, ASIDE = "ready", "done", "failed", "aside"
 _log = logging.getLogger(__name__)

@@ -30,7 +30,7 @@ from teiten.sensor.errors import (
     UntrustedError,
     UplinkError,
 )
-from teiten.sensor.sealing import SealedBatch, SealingIdentity
+from teiten.sensor.sealed import SealedBatch, SealingIdentity
 
 _SECOND_US = 1_000_000
 _DEFAULT_WAIT_SECONDS = 30.0

@@ -1,0 +1,118 @@
+"""``teiten-sensor``: run, record, upload, enrol, status, replay."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from teiten.foundation import logs
+from teiten.foundation.clock import SystemClock
+from teiten.foundation.errors import TeitenError
+from teiten.sensor.arguments import build_config, make_parser
+from teiten.sensor.config import SensorConfig
+from teiten.sensor.state import StateFolder
+
+_FAILED = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; give the exit status: 0 done, 1 failed with a line that says why, 2 wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    options = make_parser().parse_args(words)
+    logs.set_up()
+    try:
+        config = build_config(options)
+        return _VERBS[options.verb](options, config, words)
+    except TeitenError as error:
+        print(f"teiten-sensor: {error}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
+    del options
+    from teiten.sensor.recording import Recording
+    from teiten.sensor.supervisor import Supervisor
+
+    stop = _stop_on_signals()
+    recording = Recording(config, StateFolder(config.state_dir), SystemClock())
+    supervisor = Supervisor(words[1:])
+    supervisor.start()
+    try:
+        recording.run(stop)
+    finally:
+        supervisor.stop()
+    return 0
+
+
+def _record(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
+    del options, words
+    from teiten.sensor.recording import Recording
+
+    stop = _stop_on_signals()
+    Recording(config, StateFolder(config.state_dir), SystemClock()).run(stop)
+    return 0
+
+
+def _upload(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
+    del words
+    from teiten.sensor.sending import Sending, stop_with_parent
+
+    stop = _stop_on_signals()
+    if options.supervised:
+        stop_with_parent(stop)
+    Sending(config, StateFolder(config.state_dir), SystemClock()).run(stop)
+    return 0
+
+
+def _enrol(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
+    del words
+    from teiten.sensor import enrol
+    from teiten.sensor.state import GatewaySettings, choose_gateway, parse_gateway_keys
+
+    state = StateFolder(config.state_dir)
+    if state.is_enrolled():
+        sealing = state.load_identity().sealing
+        print(
+            f"{state.path} is already enrolled as sensor {sealing.sensor}; use another --state-dir for a new one"
+        )
+        return _FAILED
+    answer = enrol.enrol_sensor(
+        state,
+        enrol.read_token(options.token_file),
+        gateway=choose_gateway(config, GatewaySettings()),
+        gateway_keys=parse_gateway_keys(config.gateway_keys),
+        clock=SystemClock(),
+        timeout_seconds=config.timeout_seconds,
+    )
+    enrol.remove_token(options.token_file)
+    print(f"enrolled as sensor {answer.sensor}, key {answer.key_no}, epoch {answer.epoch}, in {state.path}")
+    return 0
+
+
+def _status(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
+    del words
+    from teiten.sensor.status import collect_status, format_status, is_healthy
+
+    status = collect_status(StateFolder(config.state_dir), SystemClock())
+    print(json.dumps(status) if options.json else format_status(status))
+    return 0 if is_healthy(status) else _FAILED
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+_VERBS = {"run": _run, "record": _record, "upload": _upload, "enrol": _enrol, "status": _status}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""The recording process: wires capture, windows, keeper and spool, and says how it is."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import os
+import threading
+import uuid
+from typing import Any
+
+import teiten
+from teiten.foundation.clock import Clock
+from teiten.sensor import metrics
+from teiten.sensor.capture import Capture
+from teiten.sensor.config import SensorConfig
+from teiten.sensor.errors import CaptureError, StateError
+from teiten.sensor.interfaces import find_default_interface
+from teiten.sensor.keeper import Keeper
+from teiten.sensor.own_traffic import build_exclusion
+from teiten.sensor.reporting import Orders, read_orders
+from teiten.sensor.spool import Spool, SpoolLimits
+from teiten.sensor.state import CAPTURE_STATUS, StateFolder, choose_gateway
+from teiten.sensor.watching import WatchedInterface
+from teiten.sensor.windows import WindowRules, Windows
+
+_log = logging.getLogger(__name__)
+
+
+class Recording:
+    """Everything that records into one state folder.
+
+    Raises:
+        SensorError: when the settings, the identity or the state folder do not allow it.
+    """
+
+    def __init__(self, config: SensorConfig, state: StateFolder, clock: Clock) -> None:
+        config = _with_interface(config)
+        identity = state.load_identity()
+        state.lock()
+        self._config = config
+        self._state = state
+        self._clock = clock
+        self._boot_id = uuid.uuid4().hex
+        self._started_at_us = clock.now_us()
+        self._orders = read_orders(state)
+        self._exclusion = build_exclusion(config, gateway_url=choose_gateway(config, identity.gateway).url)
+        limits = SpoolLimits(config.spool_bytes, config.min_free_bytes)
+        self._spool = Spool(state.path, epoch=identity.sealing.epoch, limits=limits)
+        self._keeper = Keeper(
+            identity.sealing,
+            self._spool,
+            boot_id=self._boot_id,
+            payload_bytes=config.payload_bytes,
+            clock_offset_us=lambda: self._orders.clock_offset_us,
+            clock=clock,
+        )
+        rules = WindowRules(
+            length_us=config.window_seconds * 1_000_000,
+            phase_us=phase_of(identity.sealing.sensor, config.window_seconds),
+            early_rows=config.early_rows,
+            max_rows=config.max_rows,
+        )
+        windows = Windows(rules, previous_end_us=self._spool.last_window_end_us)
+        self.capture = Capture(config, self._exclusion, windows=windows, keeper=self._keeper, clock=clock)
+        self._status_stop = threading.Event()
+        self._status_thread = threading.Thread(target=self._report, name="status")
+
+    def run(self, stop: threading.Event) -> None:
+        """Record until ``stop``; the last window is sealed and spooled.
+
+        Raises:
+            CaptureDeniedError: when the process may not capture.
+            StateError: when sealing has stopped.
+        """
+        self._log_start()
+        self._keeper.start()
+        self._status_thread.start()
+        try:
+            self.capture.run(stop)
+        finally:
+            self._keeper.stop()
+            self._status_stop.set()
+            self._status_thread.join()
+            self._write_status(running=False)
+            self._state.unlock()
+        if self._keeper.failure is not None:
+            raise StateError(f"sealing stopped: {self._keeper.failure}") from self._keeper.failure
+
+    def _log_start(self) -> None:
+        declaration = self._exclusion.declaration
+        _log.info(
+            "Recording starts",
+            extra={
+                "interfaces": ",".join(self._config.interfaces),
+                "payload_bytes": self._config.payload_bytes,
+                "exclusion": "; ".join(declaration),
+                "exclusion_digest": self._exclusion.digest,
+            },
+        )
+
+    def _report(self) -> None:
+        while not self._status_stop.wait(self._config.status_seconds):
+            self._obey(read_orders(self._state))
+            self._write_status(running=True)
+
+    def _obey(self, orders: Orders) -> None:
+        if orders != self._orders:
+            _log.info("The gateway has set the sensor", extra=dataclasses.asdict(orders))
+        self._orders = orders
+        ordinary = orders.window_seconds or self._config.window_seconds
+        is_live = orders.live or self._config.live
+        self.capture.window_seconds = self._config.live_window_seconds if is_live else ordinary
+
+    def _write_status(self, *, running: bool) -> None:
+        with contextlib.suppress(OSError):
+            self._state.write_json(CAPTURE_STATUS, self._as_status(running=running))
+        if self._config.metrics_dir is not None:
+            metrics.write_text_file(self._config.metrics_dir, "teiten-sensor-capture")
+
+    def _as_status(self, *, running: bool) -> dict[str, Any]:
+        spool = self._spool
+        return {
+            "running": running,
+            "pid": os.getpid(),
+            "software": teiten.__version__,
+            "boot_id": self._boot_id,
+            "started_at_us": self._started_at_us,
+            "written_at_us": self._clock.now_us(),
+            "packets": vars(self.capture.counts),
+            "watched": [str(network) for network in self.capture.watched],
+            "mode": self._config.mode,
+            "payload_bytes": self._config.payload_bytes,
+            "window_seconds": self.capture.window_seconds,
+            "interfaces": [_describe(interface) for interface in self.capture.interfaces],
+            "exclusion": list(self._exclusion.declaration),
+            "exclusion_digest": self._exclusion.digest,
+            "spool": {
+                "waiting": spool.waiting,
+                "waiting_bytes": spool.waiting_bytes,
+                "oldest_window_us": spool.oldest_window_us,
+                "lost_batches": spool.lost_batches,
+                "held_windows": self._keeper.held_windows,
+                **vars(spool.counts),
+            },
+            "last_window_end_us": spool.last_window_end_us,
+            "last_error": self._find_error(),
+        }
+
+    def _find_error(self) -> str:
+        errors = [interface.error for interface in self.capture.interfaces if interface.error]
+        if self._keeper.held_windows:
+            errors.append(self._keeper.last_error)
+        return "; ".join(errors)
+
+
+def phase_of(sensor: int, length_seconds: int) -> int:
+    """Give the sensor's own phase, µs: ``hash(sensor)`` modulo the window's length, spread evenly."""
+    digest = hashlib.sha256(f"teiten-phase-{sensor}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % (length_seconds * 1_000_000)
+
+
+def _describe(interface: WatchedInterface) -> dict[str, Any]:
+    return {
+        "name": interface.name,
+        "state": interface.state,
+        "addresses": [str(network) for network in interface.addresses],
+        "offloads": list(interface.offloads),
+        "error": interface.error,
+    }
+
+
+def _with_interface(config: SensorConfig) -> SensorConfig:
+    if config.interfaces:
+        return config
+    name = find_default_interface()
+    if name is None:
+        raise CaptureError(
+            "there is no default route to find the interface by; set sensor.interfaces or --interface"
+        )
+    return dataclasses.replace(config, interfaces=(name,))

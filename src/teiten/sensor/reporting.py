@@ -1,0 +1,112 @@
+"""What the two processes tell each other and the world: status files, orders, heartbeats.
+
+The recording process writes ``capture.json``; the sending process reads it for
+heartbeats, writes ``sending.json``, and hands what the gateway wants back in
+``orders.json``. All are replaced as a whole; a missing one means "not yet".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import teiten
+from teiten.foundation.clock import Clock
+from teiten.protocol.heartbeat import (
+    MAX_ADDRESSES,
+    MAX_ERROR_CHARACTERS,
+    Heartbeat,
+    HeartbeatAnswer,
+    InterfaceState,
+)
+from teiten.sensor.errors import StateError
+from teiten.sensor.outbox import Outbox
+from teiten.sensor.slots import SlotFile
+from teiten.sensor.state import CAPTURE_STATUS, ORDERS, StateFolder
+
+_NO_BOOT = "not-recording"
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the recording process shall do, as the gateway said last."""
+
+    config_version: int = 0
+    live: bool = False
+    window_seconds: int | None = None
+    clock_offset_us: int | None = None
+
+
+def read_orders(state: StateFolder) -> Orders:
+    """Read the orders; without a readable file, none."""
+    told = state.read_json(ORDERS)
+    window, offset = told.get("window_seconds"), told.get("clock_offset_us")
+    return Orders(
+        config_version=int(told.get("config_version", 0)),
+        live=bool(told.get("live", False)),
+        window_seconds=window if isinstance(window, int) else None,
+        clock_offset_us=offset if isinstance(offset, int) else None,
+    )
+
+
+class SpoolReporter:
+    """Makes heartbeats of the recording process's status, and passes on what the gateway answers."""
+
+    def __init__(self, state: StateFolder, outbox: Outbox, clock: Clock) -> None:
+        self._state = state
+        self._outbox = outbox
+        self._clock = clock
+        self._counter = SlotFile(state.path / "sending-state.bin")
+
+    def make_beat(self, *, clock_offset_us: int | None, last_error: str) -> Heartbeat:
+        status = self._state.read_json(CAPTURE_STATUS)
+        count = status.get("packets", {})
+        error = last_error or str(status.get("last_error", ""))
+        return Heartbeat(
+            counter=self._count_up(),
+            boot_id=str(status.get("boot_id", _NO_BOOT)),
+            software=teiten.__version__,
+            uptime_s=max(0, (self._clock.now_us() - int(status.get("started_at_us", 0))) // 1_000_000)
+            if status
+            else 0,
+            clock_offset_us=clock_offset_us,
+            captured=int(count.get("captured", 0)),
+            kernel_drops=int(count.get("kernel_drops", 0)),
+            excluded=int(count.get("solicited", 0)) + int(count.get("other_destination", 0)),
+            spool_batches=len(self._outbox.list_waiting()),
+            spool_bytes=self._outbox.count_bytes(),
+            disk_free_bytes=self._count_free(),
+            last_error="".join(c if c.isprintable() else " " for c in error)[:MAX_ERROR_CHARACTERS],
+            last_window_end_us=status.get("last_window_end_us"),
+            config_version=read_orders(self._state).config_version,
+            interfaces=tuple(_read_interface(item) for item in status.get("interfaces", [])),
+        )
+
+    def take_answer(self, answer: HeartbeatAnswer, *, clock_offset_us: int | None) -> None:
+        orders = {
+            "config_version": answer.config.version,
+            "live": answer.config.live,
+            "window_seconds": answer.config.window_seconds,
+            "clock_offset_us": clock_offset_us,
+        }
+        if orders != self._state.read_json(ORDERS):
+            with contextlib.suppress(OSError):
+                self._state.write_json(ORDERS, orders)
+
+    def _count_up(self) -> int:
+        """Give a number above every one used before, also after a restart; durable before it is used."""
+        counter = int((self._counter.record or {}).get("beats", 0)) + 1
+        with contextlib.suppress(StateError):
+            self._counter.write({"beats": counter})
+        return counter
+
+    def _count_free(self) -> int:
+        disk = os.statvfs(self._state.path)
+        return disk.f_bavail * disk.f_frsize
+
+
+def _read_interface(told: dict[str, Any]) -> InterfaceState:
+    addresses = tuple(str(text).partition("/")[0] for text in told.get("addresses", []))
+    return InterfaceState(str(told["name"]), str(told["state"]), addresses[:MAX_ADDRESSES])

@@ -1,0 +1,259 @@
+"""The sending process: empties the spool towards the gateway and beats once a minute.
+
+Oldest first; in live mode the newest first, because someone is looking on.
+After a failure it waits, exponentially longer and with full jitter, so that ten
+thousand sensors do not come back in the same second.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from teiten.foundation.clock import Clock
+from teiten.foundation.logs import OncePer
+from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
+from teiten.protocol.receipt import Receipt
+from teiten.sensor import metrics
+from teiten.sensor.config import SensorConfig
+from teiten.sensor.errors import (
+    BusyError,
+    ClockSkewError,
+    ConflictError,
+    RefusedError,
+    SpoolFileError,
+    StandingError,
+    UntrustedError,
+    UplinkError,
+)
+from teiten.sensor.outbox import Outbox
+from teiten.sensor.sealed import SealedBatch
+
+_log = logging.getLogger(__name__)
+#: Rounds after the stop in which what has just been sealed is still sent.
+_LAST_SECONDS = 5.0
+
+
+class Gateway(Protocol):
+    """What the sender needs of an uplink."""
+
+    clock_offset_us: int | None
+
+    def send(self, sealed: SealedBatch) -> Receipt: ...
+
+    def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer: ...
+
+
+class Reporter(Protocol):
+    """Where heartbeats come from and what is learnt goes to."""
+
+    def make_beat(self, *, clock_offset_us: int | None, last_error: str) -> Heartbeat: ...
+
+    def take_answer(self, answer: HeartbeatAnswer, *, clock_offset_us: int | None) -> None: ...
+
+
+class Backoff:
+    """How long to wait after the n-th failure in a row."""
+
+    def __init__(self, *, shortest_seconds: float, longest_seconds: float, rng: random.Random) -> None:
+        self._shortest = shortest_seconds
+        self._longest = longest_seconds
+        self._rng = rng
+        self.failures = 0
+
+    def next_wait(self) -> float:
+        """Give a wait between the shortest and a limit that doubles with each failure."""
+        limit = min(self._longest, self._shortest * 2.0 ** min(self.failures, 60))
+        self.failures += 1
+        return self._rng.uniform(min(self._shortest, limit), limit)
+
+    def slow_wait(self) -> float:
+        """Give a wait for what only a person can mend."""
+        self.failures += 1
+        return self._rng.uniform(self._longest / 2, self._longest)
+
+    def reset(self) -> None:
+        self.failures = 0
+
+
+@dataclass
+class SendingCounts:
+    """Since the process started."""
+
+    receipted: int = 0
+    failures: int = 0
+    corrupt: int = 0
+    refused: int = 0
+    conflicts: int = 0
+    beats: int = 0
+
+
+class Sender:
+    """Sends what the outbox holds.
+
+    Args:
+        outbox: the spool's sending side.
+        gateway: the uplink.
+        reporter: makes heartbeats and takes what is learnt.
+        config: intervals and back-off.
+        clock: for intervals.
+        rng: jitter.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        gateway: Gateway,
+        *,
+        reporter: Reporter,
+        config: SensorConfig,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._outbox = outbox
+        self._gateway = gateway
+        self._reporter = reporter
+        self._config = config
+        self._clock = clock
+        self._backoff = Backoff(
+            shortest_seconds=config.backoff_min_seconds, longest_seconds=config.backoff_max_seconds, rng=rng
+        )
+        self._rng = rng
+        self._names: list[str] = []
+        start = clock.monotonic() + rng.uniform(0.0, config.first_connect_seconds)
+        self._not_before = start
+        self._beat_at = start
+        self._once = OncePer(60.0)
+        self.is_live = config.live
+        self.counts = SendingCounts()
+        self.last_receipt: Receipt | None = None
+        self.last_error = ""
+        self.retry_seconds = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Send until ``stop``, then for a few seconds what has just been sealed."""
+        while not stop.is_set():
+            stop.wait(self.step())
+        last = self._clock.monotonic() + _LAST_SECONDS
+        while self._clock.monotonic() < last and self._backoff.failures == 0 and self._has_waiting():
+            self.step()
+
+    def step(self) -> float:
+        """Do the next thing; give the seconds until there may be another."""
+        now = self._clock.monotonic()
+        if now >= self._beat_at:
+            self._beat()
+        if now < self._not_before:
+            return min(self._not_before, self._beat_at) - now
+        if not self._has_waiting():
+            return max(0.0, min(self._config.poll_seconds, self._beat_at - now))
+        self._send_next()
+        return 0.0
+
+    def as_status(self) -> dict[str, Any]:
+        """Say how sending goes, for the status file."""
+        receipt = self.last_receipt
+        return {
+            **vars(self.counts),
+            "last_receipt": None
+            if receipt is None
+            else {"epoch": receipt.epoch, "seq": receipt.seq, "landed_at_us": receipt.landed_at_us},
+            "last_error": self.last_error,
+            "retry_seconds": round(max(0.0, self._not_before - self._clock.monotonic()), 1),
+            "clock_offset_us": self._gateway.clock_offset_us,
+            "live": self.is_live,
+        }
+
+    def _has_waiting(self) -> bool:
+        if not self._names or self.is_live:
+            self._names = self._outbox.list_waiting()
+            if not self.is_live:
+                self._names.reverse()
+        return bool(self._names)
+
+    def _send_next(self) -> None:
+        name = self._names.pop()
+        try:
+            sealed = self._outbox.load(name)
+        except FileNotFoundError:
+            return
+        except SpoolFileError as error:
+            self._outbox.mark_corrupt(name)
+            self.counts.corrupt += 1
+            self._complain("corrupt", error)
+            return
+        try:
+            self.last_receipt = self._gateway.send(sealed)
+        except UplinkError as error:
+            if not self._set_aside(name, error):
+                self._names.append(name)
+                self._wait_after(error)
+            return
+        self._outbox.mark_done(name)
+        self.counts.receipted += 1
+        metrics.SENT.inc()
+        self._backoff.reset()
+        self.last_error = ""
+
+    def _set_aside(self, name: str, error: UplinkError) -> bool:
+        """Take a batch out of the way that no retry can save; give whether it was one."""
+        if isinstance(error, ConflictError):
+            self._outbox.mark_conflict(name)
+            self.counts.conflicts += 1
+            _log.critical(
+                "The gateway holds another batch under this number; is this sensor's folder in use twice?",
+                extra={"batch": name, "error": str(error)},
+            )
+        elif isinstance(error, RefusedError):
+            self._outbox.mark_refused(name)
+            self.counts.refused += 1
+            _log.error("The gateway refuses a batch for ever", extra={"batch": name, "error": str(error)})
+        else:
+            return False
+        self._note(error)
+        return True
+
+    def _wait_after(self, error: UplinkError) -> None:
+        self._complain(type(error).__name__, error)
+        if isinstance(error, ClockSkewError) and self._gateway.clock_offset_us != error.offset_us:
+            self._gateway.clock_offset_us = error.offset_us
+            self._backoff.failures += 1
+            wait = 0.0 if self._backoff.failures < 3 else self._backoff.next_wait()
+        elif isinstance(error, BusyError):
+            wait = error.retry_after_seconds * self._rng.uniform(1.0, 1.25)
+        elif isinstance(error, (StandingError, UntrustedError)):
+            wait = self._backoff.slow_wait()
+        else:
+            wait = self._backoff.next_wait()
+        self._not_before = self._clock.monotonic() + wait
+
+    def _beat(self) -> None:
+        self._beat_at = self._clock.monotonic() + self._config.heartbeat_seconds
+        offset_us = self._gateway.clock_offset_us
+        beat = self._reporter.make_beat(clock_offset_us=offset_us, last_error=self.last_error)
+        try:
+            answer = self._gateway.heartbeat(beat)
+        except ClockSkewError as error:
+            self._gateway.clock_offset_us = error.offset_us
+            self._complain(type(error).__name__, error)
+            return
+        except UplinkError as error:
+            self._complain(type(error).__name__, error)
+            return
+        self.counts.beats += 1
+        metrics.BEATS.inc()
+        self.is_live = answer.config.live or self._config.live
+        self._reporter.take_answer(answer, clock_offset_us=self._gateway.clock_offset_us)
+
+    def _note(self, error: Exception) -> None:
+        self.last_error = str(error)
+        self.counts.failures += 1
+        metrics.SEND_ERRORS.labels(kind=type(error).__name__).inc()
+
+    def _complain(self, what: str, error: Exception) -> None:
+        self._note(error)
+        if self._once.is_due(what, self._clock.monotonic()):
+            _log.error("Sending failed", extra={"error": str(error)})

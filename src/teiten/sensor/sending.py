@@ -1,0 +1,84 @@
+"""The sending process: wires outbox, uplink and reporter, and says how it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+
+from teiten.foundation.clock import Clock
+from teiten.sensor import metrics
+from teiten.sensor.config import SensorConfig
+from teiten.sensor.connection import address_of
+from teiten.sensor.outbox import Outbox
+from teiten.sensor.reporting import SpoolReporter, read_orders
+from teiten.sensor.sender import Sender
+from teiten.sensor.state import SENDING_STATUS, StateFolder, choose_gateway, parse_gateway_keys
+from teiten.sensor.uplink import Uplink
+
+
+class Sending:
+    """Everything that sends from one state folder.
+
+    Raises:
+        SensorError: when the settings, the identity or the state folder do not allow it.
+    """
+
+    def __init__(self, config: SensorConfig, state: StateFolder, clock: Clock) -> None:
+        identity = state.load_identity()
+        self._config = config
+        self._state = state
+        self._clock = clock
+        self._uplink = Uplink(
+            address_of(choose_gateway(config, identity.gateway), timeout_seconds=config.timeout_seconds),
+            clock,
+            identity=identity.sealing,
+            gateway_keys={**identity.gateway_keys, **parse_gateway_keys(config.gateway_keys)},
+            clock_offset_us=read_orders(state).clock_offset_us,
+        )
+        outbox = Outbox(state.path / "spool")
+        self.sender = Sender(
+            outbox,
+            self._uplink,
+            reporter=SpoolReporter(state, outbox, clock),
+            config=config,
+            clock=clock,
+            rng=random.Random(),  # noqa: S311  # jitter, not a secret
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Send until ``stop``, then what has just been sealed."""
+        reporter = threading.Thread(target=self._report, args=(stop,), name="status")
+        reporter.start()
+        try:
+            self.sender.run(stop)
+        finally:
+            stop.set()
+            reporter.join()
+            self._write_status(running=False)
+            self._uplink.close()
+
+    def _report(self, stop: threading.Event) -> None:
+        while not stop.wait(self._config.status_seconds):
+            self._write_status(running=True)
+
+    def _write_status(self, *, running: bool) -> None:
+        status = {"running": running, "pid": os.getpid(), "written_at_us": self._clock.now_us()}
+        with contextlib.suppress(OSError):
+            self._state.write_json(SENDING_STATUS, {**status, **self.sender.as_status()})
+        if self._config.metrics_dir is not None:
+            metrics.write_text_file(self._config.metrics_dir, "teiten-sensor-sending")
+
+
+def stop_with_parent(stop: threading.Event) -> None:
+    """Set ``stop`` when standard input ends; leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        stop.set()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,0 +1,111 @@
+"""``teiten-sensor status``: what the two processes of a state folder say of themselves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from teiten.foundation.clock import Clock, from_us
+from teiten.sensor.errors import SensorError
+from teiten.sensor.state import CAPTURE_STATUS, SENDING_STATUS, StateFolder
+
+#: A status older than this is not believed: the process is gone or stuck.
+_STALE_US = 90_000_000
+
+
+def collect_status(state: StateFolder, clock: Clock) -> dict[str, Any]:
+    """Gather everything known of this folder, for ``--json`` and for people."""
+    return {
+        "state_dir": str(state.path),
+        **_describe_identity(state),
+        "capture": _fresh(state.read_json(CAPTURE_STATUS), clock.now_us()),
+        "sending": _fresh(state.read_json(SENDING_STATUS), clock.now_us()),
+    }
+
+
+def is_healthy(status: dict[str, Any]) -> bool:
+    """Tell whether the sensor records and nothing is wrong with it."""
+    capture, sending = status["capture"], status["sending"]
+    errors = capture.get("last_error") or sending.get("last_error")
+    return bool(capture.get("running") and capture.get("watched") and sending.get("running") and not errors)
+
+
+def format_status(status: dict[str, Any]) -> str:
+    """Write the status for people, a fact a line."""
+    lines = [f"state folder     {status['state_dir']}", f"identity         {_identity_text(status)}"]
+    lines += _capture_lines(status["capture"]) + _sending_lines(status["sending"])
+    return "\n".join(lines)
+
+
+def _describe_identity(state: StateFolder) -> dict[str, Any]:
+    try:
+        sealing = state.load_identity().sealing
+    except SensorError as error:
+        return {"enrolled": False, "identity_error": str(error)}
+    return {"enrolled": True, "sensor": sealing.sensor, "key_no": sealing.key_no, "epoch": sealing.epoch}
+
+
+def _fresh(told: dict[str, Any], now_us: int) -> dict[str, Any]:
+    """Do not believe an old file that says "running"."""
+    age_us = now_us - int(told.get("written_at_us", 0))
+    return {**told, "running": bool(told.get("running")) and age_us < _STALE_US}
+
+
+def _identity_text(status: dict[str, Any]) -> str:
+    if not status["enrolled"]:
+        return f"none: {status['identity_error']}"
+    return f"sensor {status['sensor']}, key {status['key_no']}, epoch {status['epoch']}"
+
+
+def _capture_lines(told: dict[str, Any]) -> list[str]:
+    if "packets" not in told:
+        return ["recording        never ran"]
+    count, spool = told["packets"], told["spool"]
+    excluded = count["solicited"] + count["other_destination"]
+    lines = [
+        f"recording        {_running_text(told)}",
+        f"watched          {', '.join(told['watched']) or 'nothing'} ({told['mode']})",
+        f"packets          {count['captured']:,} captured, {excluded:,} excluded, {count['kernel_drops']:,} dropped by the kernel",
+        f"payload          {_payload_text(told['payload_bytes'])}",
+        f"windows          {count['windows']:,} closed, one per {told['window_seconds']} s or sooner",
+        f"spool            {spool['waiting']:,} batches, {spool['waiting_bytes']:,} bytes; {spool['lost_batches']:,} lost and not yet reported",
+    ]
+    lines += [_interface_text(interface) for interface in told["interfaces"]]
+    return lines + ([f"recording error  {told['last_error']}"] if told["last_error"] else [])
+
+
+def _sending_lines(told: dict[str, Any]) -> list[str]:
+    if "receipted" not in told:
+        return ["sending          never ran"]
+    receipt = told["last_receipt"]
+    last = f"batch {receipt['seq']}, landed {_instant(receipt['landed_at_us'])}" if receipt else "none yet"
+    lines = [
+        f"sending          {_running_text(told)}",
+        f"receipts         {told['receipted']:,}; last: {last}",
+        f"heartbeats       {told['beats']:,} answered; clock offset {_offset_text(told['clock_offset_us'])}",
+    ]
+    if told["last_error"]:
+        lines.append(f"sending error    {told['last_error']} (next try in {told['retry_seconds']} s)")
+    return lines
+
+
+def _running_text(told: dict[str, Any]) -> str:
+    return f"running, process {told['pid']}" if told["running"] else "not running"
+
+
+def _payload_text(payload_bytes: int) -> str:
+    return f"first {payload_bytes} bytes kept" if payload_bytes else "not recorded"
+
+
+def _interface_text(told: dict[str, Any]) -> str:
+    offloads = f", offloads on: {', '.join(told['offloads'])}" if told["offloads"] else ""
+    return f"interface        {told['name']}: {told['state']}{offloads}"
+
+
+def _offset_text(offset_us: int | None) -> str:
+    return "unknown" if offset_us is None else f"{offset_us / 1_000:+,.1f} ms"
+
+
+def _instant(at_us: int) -> str:
+    instant: datetime = from_us(at_us)
+    return instant.isoformat(timespec="seconds")
