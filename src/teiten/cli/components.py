@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol
 
 import uvicorn
@@ -119,10 +120,10 @@ class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the process stops all of its parts itself."""
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201  # uvicorn's own is untyped here
+    def capture_signals(self) -> Iterator[None]:
         yield
 
-    async def serve(self, sockets=None) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn leaves the process when it cannot bind; we want to say why and stop the rest.
         with contextlib.suppress(SystemExit):
             await super().serve(sockets)
@@ -141,7 +142,7 @@ async def running(components: Sequence[Component]) -> AsyncIterator[None]:
 async def _stop(component: Component) -> None:
     try:
         await component.stop()
-    except Exception:  # a part that fails to stop must not keep the others running
+    except Exception:  # noqa: BLE001  # a part that fails to stop must not keep the others running
         _log.exception("a part did not stop cleanly", extra={"part": type(component).__name__})
 
 

@@ -1,0 +1,159 @@
+"""Reference data (country/AS files, survey list): kept by version, because a block names the version it used.
+
+A version is a folder ``<digest>`` below the reference folder; the file ``current``
+names the one in use. Versions stay, so that a block that is repeated after a crash
+gets the same answers as at its first try.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teiten.loader.errors import ReferenceFileError, ReferenceMissing
+from teiten.loader.places import PlaceTable, read_table
+from teiten.loader.survey_list import read_survey_list
+from teiten.traffic.survey import SurveyTable
+
+#: The version of an installation that has no reference data.
+NONE = ""
+_CURRENT = "current"
+_SURVEY = "survey.csv"
+_DIGEST_CHARACTERS = 16
+
+
+@dataclass(frozen=True)
+class ReferenceData:
+    """One version, ready for look-ups."""
+
+    version: str
+    countries: PlaceTable | None
+    asns: PlaceTable | None
+    survey: SurveyTable | None
+
+    def place(self, addresses: NDArray[np.uint8]) -> tuple[NDArray[np.object_], NDArray[np.uint32]]:
+        """Give country (empty: unknown) and AS number (0: unknown) of each address, shape (n, 16)."""
+        rows = addresses.shape[0]
+        countries = np.full(rows, "", dtype=object)
+        asns = np.zeros(rows, np.uint32)
+        if self.countries is not None:
+            countries, asns_too = self.countries.lookup(addresses)
+            asns = asns_too if self.asns is self.countries else asns
+        if self.asns is not None and self.asns is not self.countries:
+            _, asns = self.asns.lookup(addresses)
+        return countries, asns
+
+    def find_survey(self, addresses: NDArray[np.uint8], times_us: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Give 1 where the source is a known survey scanner at that time."""
+        if self.survey is None:
+            return np.zeros(addresses.shape[0], np.uint8)
+        return self.survey.lookup(addresses, times_us)[0].astype(np.uint8)
+
+    @property
+    def as_names(self) -> dict[int, str]:
+        """AS number → name, where a file names it."""
+        return {} if self.asns is None else self.asns.as_names
+
+
+class ReferenceBook:
+    """The versions below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open = lru_cache(maxsize=2)(self._read)
+
+    def current_version(self) -> str:
+        """Give the version in use, :data:`NONE` when there is none."""
+        try:
+            return (self._folder / _CURRENT).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return NONE
+
+    def open(self, version: str) -> ReferenceData:
+        """Give a version; the last two are kept in memory.
+
+        Raises:
+            ReferenceMissing: when its folder is not there.
+            ReferenceFileError: when a file in it was damaged.
+        """
+        return self._open(version)
+
+    def use(self, place_files: Sequence[Path] = (), survey_list: Path | None = None) -> ReferenceData:
+        """Check files and use them from now on; what is not given stays as it is.
+
+        Raises:
+            ReferenceFileError: when a file cannot be used; nothing was changed.
+        """
+        sources = self._sources(place_files, survey_list)
+        version = _version_of(sources)
+        target = self._folder / version
+        self._folder.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self._folder))
+        try:
+            for name, path in sources.items():
+                shutil.copyfile(path, draft / name)
+            data = _read_folder(draft, version)
+            if not target.exists():
+                draft.rename(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        self._point_to(version)
+        return data
+
+    def _sources(self, place_files: Sequence[Path], survey_list: Path | None) -> dict[str, Path]:
+        """Name the files of the next version, the present ones where none is given."""
+        current = self._folder / self.current_version()
+        kept = {path.name: path for path in current.iterdir()} if self.current_version() else {}
+        if place_files:
+            kept = {name: path for name, path in kept.items() if name == _SURVEY}
+            kept |= {f"places-{number}.mmdb": path for number, path in enumerate(place_files)}
+        if survey_list is not None:
+            kept[_SURVEY] = survey_list
+        for path in kept.values():
+            if not path.is_file():
+                raise ReferenceFileError(f"{path} is no file")
+        return kept
+
+    def _point_to(self, version: str) -> None:
+        draft = self._folder / f".{_CURRENT}"
+        draft.write_text(version, encoding="ascii")
+        os.replace(draft, self._folder / _CURRENT)  # noqa: PTH105  # atomic, also over the old one
+
+    def _read(self, version: str) -> ReferenceData:
+        if version == NONE:
+            return ReferenceData(NONE, None, None, None)
+        folder = self._folder / version
+        if not folder.is_dir():
+            raise ReferenceMissing(
+                f"reference data {version} of an unfinished block are not in {self._folder}; put the folder back"
+            )
+        return _read_folder(folder, version)
+
+
+def _read_folder(folder: Path, version: str) -> ReferenceData:
+    tables = [read_table(path) for path in sorted(folder.glob("places-*.mmdb"))]
+    survey = folder / _SURVEY
+    return ReferenceData(
+        version=version,
+        countries=next((table for table in tables if table.has_countries), None),
+        asns=next((table for table in tables if table.has_asns), None),
+        survey=read_survey_list(survey) if survey.exists() else None,
+    )
+
+
+def _version_of(sources: dict[str, Path]) -> str:
+    digests = {}
+    for name, path in sorted(sources.items()):
+        with path.open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:_DIGEST_CHARACTERS]
