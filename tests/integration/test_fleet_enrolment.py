@@ -149,7 +149,10 @@ def test_bad_tokens_are_refused_with_nothing_changed(cast: Cast, clock: FixedClo
     foreign = enrolment.make_token(enrolment.parse_token(made.text).token_id, b"x" * 32)
     swapped = dataclasses.replace(good, public_key=request_with(made.text, clock).public_key)
 
-    assert refused(request_with(str(enrolment.make_token("nosuchtoken", b"x" * 32)), clock), clock) == "token_unknown"
+    assert (
+        refused(request_with(str(enrolment.make_token("nosuchtoken", b"x" * 32)), clock), clock)
+        == "token_unknown"
+    )
     assert refused(request_with(str(foreign), clock), clock) == "token_proof"
     assert refused(swapped, clock) == "bad_signature"
     assert refused(dataclasses.replace(good, signature=b"s" * 64), clock) == "bad_signature"

@@ -6,12 +6,13 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from teiten.accounts import audit, lockout
 from teiten.accounts.errors import AccountsInputError
@@ -161,9 +162,10 @@ def end_session(user: User, *, stored_key: str, act: Act) -> bool:
     return bool(ended)
 
 
-def remove_dead_sessions(*, now: datetime) -> int:
-    """Remove expired sessions; gives how many."""
-    removed, _ = Session.objects.filter(expire_date__lte=now).delete()
+def remove_dead_sessions(*, now: datetime, idle: timedelta) -> int:
+    """Remove sessions that are over, or that nobody used for ``idle``; gives how many."""
+    dead = Q(expire_date__lte=now) | Q(seen_at__lte=now - idle)
+    removed, _ = Session.objects.filter(dead).delete()
     return removed
 
 

@@ -33,6 +33,7 @@ class JobRun(models.Model):
         default=JobState.QUEUED,
         db_comment="状態(queued, running, done, failed, lost)",
     )
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0, db_comment="開始した回数")
     requested_at = models.DateTimeField(_("requested at"), db_index=True, db_comment="依頼日時(UTC)")
     started_at = models.DateTimeField(_("started at"), null=True, db_comment="開始日時(UTC)")
     finished_at = models.DateTimeField(_("finished at"), null=True, db_comment="終了日時(UTC)")

@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from teiten.accounts.models import Organisation, User
-from teiten.fleet import journal, sealing
+from teiten.fleet import journal, landing_facts, sealing
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.errors import FleetInputError, SensorStateError, SensorUnknownError
 from teiten.fleet.models import EnrolmentToken, Region, Sensor, SensorEventKind, SensorKey, SensorState
@@ -144,11 +144,16 @@ def suspend_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
 def resume_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
     """Accept a suspended, quarantined or waiting sensor (again).
 
+    Batches that were kept back while it was quarantined go to the loader.
+
     Raises:
         SensorStateError: when its state does not allow it.
         FleetInputError: without a reason.
     """
-    return _move(sensor, SensorState.ACTIVE, SensorEventKind.RESUMED, reason=reason, act=act)
+    with transaction.atomic():
+        moved = _move(sensor, SensorState.ACTIVE, SensorEventKind.RESUMED, reason=reason, act=act)
+        landing_facts.release_held(moved.pk)
+    return moved
 
 
 def revoke_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:

@@ -1,0 +1,71 @@
+"""What nobody says of itself: a sensor that fell silent, a key that two machines use."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from teiten.fleet import health, journal, services
+from teiten.fleet.config import FleetConfig
+from teiten.fleet.models import SensorEventKind, SensorHealth, SensorState
+
+#: Alarms of the gateway older than this are not looked at any more.
+_LOOK_BACK = timedelta(days=1)
+
+_HAS_ALARMS = "SELECT to_regclass('landing.alarms') IS NOT NULL"
+_NEW_ALARMS = """
+SELECT a.id, a.sensor, a.kind, a.detail
+FROM landing.alarms AS a JOIN fleet_sensor AS s ON s.id = a.sensor AND s.state = %(active)s
+WHERE a.at > %(since)s AND NOT EXISTS (
+    SELECT FROM fleet_sensorevent AS e
+    WHERE e.sensor_id = a.sensor AND e.kind = %(kind)s AND e.at >= a.at
+)
+ORDER BY a.id
+LIMIT 1000
+"""
+
+
+def note_silence(*, now: datetime, config: FleetConfig) -> int:
+    """Write down sensors that fell silent since the last look; gives how many.
+
+    A sensor that was silent is written once, and again only after it was heard.
+    """
+    quiet = SensorHealth.objects.filter(
+        heartbeat_at__lt=now - health.silence_allowed(config),
+        silent_since=None,
+        sensor__state__in=[SensorState.ACTIVE, SensorState.QUARANTINED],
+    )
+    with transaction.atomic():
+        fallen = list(quiet.select_for_update(of=("self",), skip_locked=True).order_by("pk"))
+        for row in fallen:
+            SensorHealth.objects.filter(pk=row.pk).update(silent_since=row.heartbeat_at)
+            journal.record_event(
+                SensorEventKind.SILENT, row.pk, at=now, last_heartbeat=row.heartbeat_at.isoformat()
+            )
+    return len(fallen)
+
+
+def quarantine_clones(*, now: datetime) -> int:
+    """Quarantine sensors that the gateway raised an alarm about; gives how many.
+
+    An alarm older than the last suspicion of the same sensor has been seen: when an
+    operator resumes the sensor, it does not come back.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_HAS_ALARMS)
+        if not cursor.fetchone()[0]:
+            return 0
+        cursor.execute(
+            _NEW_ALARMS,
+            {
+                "since": now - _LOOK_BACK,
+                "active": SensorState.ACTIVE.value,
+                "kind": SensorEventKind.CLONE_SUSPECTED.value,
+            },
+        )
+        alarms = cursor.fetchall()
+    return sum(
+        services.quarantine_sensor(sensor, at=now, why=kind, alarm=number, detail=detail)
+        for number, sensor, kind, detail in alarms
+    )
