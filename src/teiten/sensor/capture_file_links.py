@@ -197,9 +197,7 @@ def _find_cooked_2(head: Bytes) -> _Link:
 
 def _find_plain(head: Bytes, *, size: int, is_ip: Mask) -> _Link:
     count = head.shape[0]
-    return _Link(
-        np.full(count, size, np.int64), is_ip, np.zeros(count, np.uint16), np.zeros(count, np.int32)
-    )
+    return _Link(np.full(count, size, np.int64), is_ip, np.zeros(count, np.uint16), np.zeros(count, np.int32))
 
 
 def _find_raw(head: Bytes) -> _Link:

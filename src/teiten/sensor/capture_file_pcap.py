@@ -57,7 +57,7 @@ class PcapReader:
             raise DamagedCaptureError(
                 path, "the file ends within its header", whole_packets=0, at_byte=data.size
             )
-        major, network = struct.unpack_from(f"{self._kind.order}H14xI", data, 4)
+        major, network = struct.unpack_from(f"{self._kind.order}H14xI", data.data, 4)
         if major != 2:
             raise UnsupportedCaptureError(f"{path}: pcap version {major}; only version 2 is known")
         #: The upper bits tell of frame check sequences.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +22,20 @@ SECTION_MAGIC = struct.pack("<I", SECTION)
 _ORDER_OF_MAGIC = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _IF_TSRESOL, _IF_TSOFFSET = 9, 14
 _PACKETS = frozenset((ENHANCED_PACKET, SIMPLE_PACKET, OLD_PACKET))
-#: Bytes of a block before its packet data; the trailing length takes 4 more.
-_PACKET_HEAD = {ENHANCED_PACKET: 28, OLD_PACKET: 28, SIMPLE_PACKET: 12}
 _MAX_TICKS = (1 << 64) - 1
+#: Beyond any time that a capture can have, and two of them fit into 64 bits.
+_FAR_US = 1 << 62
 
 
 class _DamageError(Exception):
     """What is wrong, and at the block of which byte."""
 
-    def __init__(self, reason: str, at_byte: int) -> None:
+    def __init__(self, reason: str, at_byte: int, *, packet: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.at_byte = at_byte
+        #: Number of the wrong packet among those found since the last were given out.
+        self.packet = packet
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,23 @@ class Interface:
     offset_seconds: int = 0
 
     def to_us(self, ticks: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Turn ticks into µs since 1970-01-01 UTC."""
+        """Turn ticks into µs since 1970-01-01 UTC; what no file can mean ends far outside."""
         if self.base == 2:
             microseconds = _scale_binary(ticks, self.exponent)
-        elif self.exponent <= 6:
-            microseconds = ticks * np.uint64(10 ** (6 - self.exponent))
         else:
-            divisor = min(10 ** (self.exponent - 6), _MAX_TICKS)
-            microseconds = ticks // np.uint64(divisor)
-        return microseconds.astype(np.int64) + self.offset_seconds * 1_000_000
+            microseconds = _scale_decimal(ticks, self.exponent)
+        offset_us = max(-_FAR_US, min(_FAR_US, self.offset_seconds * 1_000_000))
+        return np.minimum(microseconds, np.uint64(_FAR_US)).astype(np.int64) + offset_us
+
+
+def _scale_decimal(ticks: NDArray[np.uint64], exponent: int) -> NDArray[np.uint64]:
+    """Turn ticks of 10**-exponent seconds into µs."""
+    if exponent <= 6:
+        factor = 10 ** (6 - exponent)
+        bounded: NDArray[np.uint64] = np.minimum(ticks, np.uint64(_FAR_US // factor))
+        return bounded * np.uint64(factor)
+    divisor = 10 ** (exponent - 6)
+    return ticks // np.uint64(divisor) if divisor <= _MAX_TICKS else np.zeros_like(ticks)
 
 
 def _scale_binary(ticks: NDArray[np.uint64], exponent: int) -> NDArray[np.uint64]:
@@ -69,7 +79,8 @@ def _scale_binary(ticks: NDArray[np.uint64], exponent: int) -> NDArray[np.uint64
     rest = ticks & np.uint64((1 << exponent) - 1)
     if exponent > 40:
         rest, exponent = rest >> np.uint64(exponent - 40), 40
-    return seconds * np.uint64(1_000_000) + ((rest * np.uint64(1_000_000)) >> np.uint64(exponent))
+    bounded: NDArray[np.uint64] = np.minimum(seconds, np.uint64(_FAR_US // 1_000_000))
+    return bounded * np.uint64(1_000_000) + ((rest * np.uint64(1_000_000)) >> np.uint64(exponent))
 
 
 @dataclass
@@ -86,11 +97,40 @@ class _Section:
         """Forget the packets that were given out."""
         self.starts, self.kinds, self.lengths = [], [], []
 
-    def cut(self, count: int) -> None:
-        """Keep the first ``count`` packets."""
-        self.starts, self.kinds, self.lengths = (
-            part[:count] for part in (self.starts, self.kinds, self.lengths)
-        )
+
+@dataclass(frozen=True)
+class _Packets:
+    """Packet blocks as they are written; 0 where a block has no such field."""
+
+    at: NDArray[np.int64]
+    kind: NDArray[np.uint32]
+    #: Bytes between the fields and the trailing length; negative in a block too short.
+    room: NDArray[np.int64]
+    interface: NDArray[np.int64]
+    ticks: NDArray[np.uint64]
+    captured: NDArray[np.int64]
+    wire: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.intp]) -> _Packets:
+        return _Packets(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+
+def _find_damage(packets: _Packets, section: _Section) -> _DamageError | None:
+    """Find the first packet block that contradicts itself."""
+    has_interface = packets.interface < len(section.interfaces)
+    fits = packets.captured <= np.minimum(packets.room, MAX_FRAME_BYTES)
+    bad = np.flatnonzero(~(has_interface & fits & (packets.room >= 0)))
+    if not bad.size:
+        return None
+    row = int(bad[0])
+    room, captured = int(packets.room[row]), int(packets.captured[row])
+    if room < 0:
+        reason = "a packet block too short for its fields"
+    elif not fits[row]:
+        reason = f"a packet claims {captured} bytes in a block with room for {room},"
+    else:
+        reason = f"a packet of interface {int(packets.interface[row])}, which its section does not describe,"
+    return _DamageError(reason, int(packets.at[row]), packet=row)
 
 
 class PcapngReader:
@@ -112,16 +152,21 @@ class PcapngReader:
                 at = self._walk(at, section, max_frames)
             except _DamageError as error:
                 problem = error
-            # A packet block that is wrong stands before whatever stopped the walk.
-            problem = self._drop_bad_packets(section) or problem
-            whole += len(section.starts)
-            if section.starts:
-                yield self._read_packets(section)
+            packets = self._read_packets(section)
+            # A wrong packet block stands before whatever stopped the walk.
+            found = _find_damage(packets, section)
+            if found is not None:
+                packets, problem = packets.take(np.arange(found.packet)), found
+            whole += packets.at.size
+            if packets.at.size:
+                yield self._to_frames(packets, section)
             section.clear()
             if self._is_section(at):
                 section = _Section(section.order)
         if problem is not None:
-            raise DamagedCaptureError(self._path, problem.reason, whole_packets=whole, at_byte=problem.at_byte)
+            raise DamagedCaptureError(
+                self._path, problem.reason, whole_packets=whole, at_byte=problem.at_byte
+            )
 
     def _is_section(self, at: int) -> bool:
         return self._data[at : at + 4].tobytes() == SECTION_MAGIC
@@ -175,19 +220,6 @@ class PcapngReader:
             raise _DamageError(f"a section of pcapng version {major}, only 1 is known,", at)
         return int(length)
 
-    def _drop_bad_packets(self, section: _Section) -> _DamageError | None:
-        """Find the first packet block that contradicts itself; keep those before it."""
-        lengths = np.array(section.lengths, np.int64)
-        heads = np.array([_PACKET_HEAD[kind] for kind in section.kinds], np.int64)
-        room = lengths - heads - 4
-        short = np.flatnonzero(room < 0)
-        if short.size:
-            # Nothing behind a block without its fields can be asked about.
-            section.cut(int(short[0]) + 1)
-        for row, kind in enumerate(section.kinds if short.size else ()):
-            del row, kind
-        return None
-
     def _read_interface(self, at: int, length: int, order: str) -> Interface:
         if length < 20:
             raise _DamageError(f"an interface description of {length} bytes, too short for its fields,", at)
@@ -217,70 +249,67 @@ class PcapngReader:
             at += 4 + (length + 3) // 4 * 4
         return options
 
-    def _read_packets(self, section: _Section) -> Frames:
-        starts = np.array(section.starts, np.int64)
-        kinds = np.array(section.kinds, np.uint32)
-        frames = _Columns(starts.size)
-        for kind in np.unique(kinds).tolist():
-            rows = np.flatnonzero(kinds == kind)
-            if kind == SIMPLE_PACKET:
-                self._read_simple(section, starts[rows], frames, rows=rows)
-            else:
-                self._read_full(section, starts[rows], frames, rows=rows, is_old=kind == OLD_PACKET)
-        self._fill_times(frames, kinds == SIMPLE_PACKET)
-        return Frames(frames.at, frames.captured, frames.wire, frames.time_us, frames.link_type)
+    def _read_packets(self, section: _Section) -> _Packets:
+        at, kind = np.array(section.starts, np.int64), np.array(section.kinds, np.uint32)
+        heads = np.where(kind == SIMPLE_PACKET, 16, 32)
+        room = np.array(section.lengths, np.int64) - heads
+        count = at.size
+        packets = _Packets(
+            at=at,
+            kind=kind,
+            room=room,
+            interface=np.zeros(count, np.int64),
+            ticks=np.zeros(count, np.uint64),
+            captured=np.zeros(count, np.int64),
+            wire=np.zeros(count, np.int64),
+        )
+        full = np.flatnonzero((kind != SIMPLE_PACKET) & (room >= 0))
+        self._read_full(packets, full, section.order)
+        simple = np.flatnonzero((kind == SIMPLE_PACKET) & (room >= 0))
+        if simple.size:
+            self._read_simple(packets, simple, section)
+        return packets
 
-    def _read_full(
-        self,
-        section: _Section,
-        starts: NDArray[np.int64],
-        frames: _Columns,
-        *,
-        rows: NDArray[np.intp],
-        is_old: bool,
-    ) -> None:
-        words = read_words(self._data, starts + 8, count=5, order=section.order)
-        numbers = words[:, 0]
-        if is_old:  # two 16-bit fields: interface, drops
-            numbers = numbers >> np.uint32(16) if section.order == ">" else numbers & np.uint32(0xFFFF)
-        ticks = (words[:, 1].astype(np.uint64) << np.uint64(32)) | words[:, 2].astype(np.uint64)
-        frames.at[rows] = starts + 28
-        frames.captured[rows] = words[:, 3]
-        frames.wire[rows] = words[:, 4]
-        for number in np.unique(numbers).tolist():
-            chosen = numbers == number
+    def _read_full(self, packets: _Packets, rows: NDArray[np.intp], order: str) -> None:
+        words = read_words(self._data, packets.at[rows] + 8, count=5, order=order)
+        # The obsolete block has two 16-bit fields here: interface and drops.
+        old_number = words[:, 0] >> np.uint32(16) if order == ">" else words[:, 0] & np.uint32(0xFFFF)
+        packets.interface[rows] = np.where(packets.kind[rows] == OLD_PACKET, old_number, words[:, 0])
+        packets.ticks[rows] = (words[:, 1].astype(np.uint64) << np.uint64(32)) | words[:, 2]
+        packets.captured[rows] = words[:, 3]
+        packets.wire[rows] = words[:, 4]
+
+    def _read_simple(self, packets: _Packets, rows: NDArray[np.intp], section: _Section) -> None:
+        """Read blocks that say only how long the packet was on the wire."""
+        wire = read_words(self._data, packets.at[rows] + 8, count=1, order=section.order)[:, 0]
+        limit = section.interfaces[0].snap_bytes if section.interfaces else 0
+        packets.wire[rows] = wire
+        packets.captured[rows] = np.minimum(np.minimum(wire, packets.room[rows]), limit or MAX_FRAME_BYTES)
+
+    def _to_frames(self, packets: _Packets, section: _Section) -> Frames:
+        time_us = np.zeros(packets.at.size, np.int64)
+        link_type = np.zeros(packets.at.size, np.int32)
+        for number in np.unique(packets.interface).tolist():
+            chosen = packets.interface == number
             interface = section.interfaces[number]
-            frames.time_us[rows[chosen]] = interface.to_us(ticks[chosen])
-            frames.link_type[rows[chosen]] = interface.link_type
+            time_us[chosen] = interface.to_us(packets.ticks[chosen])
+            link_type[chosen] = interface.link_type
+        is_simple = packets.kind == SIMPLE_PACKET
+        return Frames(
+            at=packets.at + np.where(is_simple, 12, 28),
+            captured=packets.captured,
+            wire=packets.wire,
+            time_us=self._fill_times(time_us, is_simple),
+            link_type=link_type,
+        )
 
-    def _read_simple(
-        self, section: _Section, starts: NDArray[np.int64], frames: _Columns, *, rows: NDArray[np.intp]
-    ) -> None:
-        words = read_words(self._data, starts + 4, count=2, order=section.order).astype(np.int64)
-        interface = section.interfaces[0]
-        limit = interface.snap_bytes or MAX_FRAME_BYTES
-        frames.at[rows] = starts + 12
-        frames.captured[rows] = np.minimum(np.minimum(words[:, 1], words[:, 0] - 16), limit)
-        frames.wire[rows] = words[:, 1]
-        frames.link_type[rows] = interface.link_type
-
-    def _fill_times(self, frames: _Columns, is_simple: NDArray[np.bool_]) -> None:
+    def _fill_times(self, time_us: NDArray[np.int64], is_simple: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Give packets without a time the one before them in the file."""
         count = int(is_simple.sum())
         if count:
             self.untimed += count
             places = np.where(is_simple, -1, np.arange(is_simple.size))
             latest = np.maximum.accumulate(places)
-            frames.time_us[:] = np.where(latest < 0, self._last_us, frames.time_us[latest])
-        self._last_us = int(frames.time_us[-1])
-
-
-class _Columns:
-    """The arrays of Frames while they are being filled."""
-
-    def __init__(self, count: int) -> None:
-        self.at = np.zeros(count, np.int64)
-        self.captured = np.zeros(count, np.int64)
-        self.wire = np.zeros(count, np.int64)
-        self.time_us = np.zeros(count, np.int64)
-        self.link_type = np.zeros(count, np.int32)
+            time_us = np.where(latest < 0, self._last_us, time_us[latest])
+        self._last_us = int(time_us[-1])
+        return time_us

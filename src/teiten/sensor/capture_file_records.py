@@ -52,7 +52,9 @@ class FrameReader(Protocol):
         """
 
 
-def read_words(data: NDArray[np.uint8], at: NDArray[np.int64], *, count: int, order: str) -> NDArray[np.uint32]:
+def read_words(
+    data: NDArray[np.uint8], at: NDArray[np.int64], *, count: int, order: str
+) -> NDArray[np.uint32]:
     """Read ``count`` consecutive 32-bit words at each place.
 
     Args:

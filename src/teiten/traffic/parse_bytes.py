@@ -6,6 +6,8 @@ bytes mean; nothing here decides whether a byte belongs to its packet.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
@@ -30,7 +32,9 @@ def read_u32(block: Bytes, at: int) -> NDArray[np.uint32]:
     return block[:, at : at + 4].view(">u4")[:, 0].astype(np.uint32)
 
 
-def gather_windows(block: Bytes, rows: NDArray[np.intp], starts: Ints, *, size: int) -> Bytes:
+def gather_windows(
+    block: Bytes, rows: NDArray[np.intp], starts: NDArray[np.signedinteger[Any]], *, size: int
+) -> Bytes:
     """Copy ``size`` bytes of each of ``rows`` from its own ``starts`` on.
 
     A window that passes its row's end holds bytes of the next row, or zeros after
