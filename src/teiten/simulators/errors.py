@@ -3,6 +3,7 @@
 SimulatorError
 ├── ForbiddenAddressError   a source or destination outside the reserved ranges: never sent, never written
 ├── WorkOrderError          the fleet's work order is wrong: correct the file
+├── FleetStoppedError       the fleet was told to stop first: not a failure, the next start goes on
 ├── FleetStateError         a sensor's state folder is damaged or belongs to another fleet
 └── WireError               packets cannot be put onto the interface
 """
@@ -28,3 +29,7 @@ class FleetStateError(SimulatorError):
 
 class WireError(SimulatorError):
     """Packets cannot be sent onto the interface that was named."""
+
+
+class FleetStoppedError(SimulatorError):
+    """The fleet was told to stop before something was settled; the next start goes on."""

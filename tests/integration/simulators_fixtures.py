@@ -1,0 +1,149 @@
+"""A real gateway over memory: TLS, signatures, seals and receipts as in production, nothing on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+from teiten.foundation.clock import Clock, SystemClock
+from teiten.gateway import tls
+from teiten.gateway.config import GatewayConfig
+from teiten.gateway.doors import Doors, SensorIdentity
+from teiten.gateway.errors import EnrolRefused
+from teiten.gateway.service import Gateway
+from teiten.landing.errors import LandingFull, SequenceConflict
+from teiten.protocol import batch, enrolment, keys, receipt
+from teiten.protocol.batch import Batch, DecodeLimits
+from teiten.protocol.enrolment import EnrolAnswer, EnrolRequest
+from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
+from teiten.protocol.receipt import Receipt
+from teiten.protocol.sensor_config import SensorConfig
+
+
+@dataclass
+class Memory:
+    """Landing and fleet in memory: what the gateway was given."""
+
+    clock: Clock
+    #: (sensor, epoch, seq) → body.
+    bodies: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
+    receipts: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
+    #: How often a number came that was known already.
+    repeats: int = 0
+    conflicts: int = 0
+    #: Next appends that answer "full".
+    full: int = 0
+    #: Next appends that land, but whose answer is lost.
+    lost_answers: int = 0
+    beats: dict[int, list[Heartbeat]] = field(default_factory=dict)
+    secrets: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    public_keys: dict[int, bytes] = field(default_factory=dict)
+    config: SensorConfig = field(default_factory=SensorConfig)
+    signing_key = keys.generate_key()
+
+    def make_token(self, sensor: int) -> str:
+        token = enrolment.make_token(f"t{sensor}", bytes([sensor % 256]) * 32)
+        self.secrets[token.token_id] = (sensor, token.secret)
+        return str(token)
+
+    async def append(self, arrival: object) -> bytes:
+        name = (arrival.sensor, arrival.epoch, arrival.seq)
+        if self.full:
+            self.full -= 1
+            raise LandingFull("full, says the test", retry_after_seconds=1)
+        if name in self.bodies:
+            self.repeats += 1
+            if self.bodies[name] != arrival.body:
+                self.conflicts += 1
+                raise SequenceConflict("other bytes under this number")
+            return self.receipts[name]
+        self.bodies[name] = arrival.body
+        self.receipts[name] = receipt.issue(
+            self.signing_key,
+            Receipt(
+                *name,
+                arrival.digest,
+                self.clock.now_us(),
+                keys.gateway_key_id(keys.public_bytes(self.signing_key)),
+            ),
+        )
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise LandingFull("landed, but the answer is lost", retry_after_seconds=1)
+        return self.receipts[name]
+
+    async def find_trouble(self) -> None:
+        return None
+
+    async def identify(self, sensor: int, key_no: int) -> SensorIdentity | None:
+        key = self.public_keys.get(sensor)
+        return SensorIdentity(sensor, key_no, key, 1, "active") if key else None
+
+    async def enrol(self, request: EnrolRequest, *, peer: str) -> EnrolAnswer:
+        if request.token_id not in self.secrets:
+            raise EnrolRefused("token_unknown", "this token is not known")
+        sensor, secret = self.secrets[request.token_id]
+        enrolment.verify_proof(request, secret)
+        if self.public_keys.setdefault(sensor, request.public_key) != request.public_key:
+            raise EnrolRefused("token_used", "used with another key", status=409)
+        return EnrolAnswer(sensor, 1, 1, (), self.clock.now_us(), self.config)
+
+    async def heartbeat(self, identity: SensorIdentity, beat: Heartbeat, *, peer: str) -> HeartbeatAnswer:
+        beats = self.beats.setdefault(identity.sensor, [])
+        assert not beats or beat.counter > beats[-1].counter
+        beats.append(beat)
+        return HeartbeatAnswer(self.clock.now_us(), self.config)
+
+    def decode_all(self) -> dict[tuple[int, int, int], Batch]:
+        return {name: batch.decode(body, DecodeLimits()) for name, body in self.bodies.items()}
+
+
+def find_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def open_gateway(folder: Path, clock: Clock | None = None) -> Iterator[SimpleNamespace]:
+    """Run the gateway in a thread; give ``url``, ``pin``, ``authority`` and ``memory``."""
+    memory = Memory(clock or SystemClock())
+    port = find_port()
+    config = GatewayConfig(port=port, metrics_port=find_port(), key_dir=folder, retry_seconds=1)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def start() -> Gateway:
+        doors = Doors(identify=memory, enrol=memory, heartbeat=memory)
+        gateway = Gateway(
+            config,
+            doors=doors,
+            landing=memory,  # type: ignore[arg-type]  # only what the endpoints call
+            signing_key=memory.signing_key,
+            key_dir=folder,
+            clock=memory.clock,
+        )
+        await gateway.start()
+        return gateway
+
+    gateway = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
+    certificate, _ = gateway.certificate()
+    try:
+        yield SimpleNamespace(
+            url=f"https://localhost:{port}",
+            authority=f"localhost:{port}",
+            pin=tls.pin_of(certificate),
+            memory=memory,
+        )
+    finally:
+        asyncio.run_coroutine_threadsafe(gateway.stop(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
