@@ -60,6 +60,11 @@ class Gateway:
         """32 raw bytes; sensors check receipts and answers with it."""
         return self._signer.public_key
 
+    @property
+    def port(self) -> int:
+        """The port that sensors reach, also when the system chose it (``gateway.port = 0``)."""
+        return int(self._runners[0].addresses[0][1])
+
     def certificate(self) -> tuple[Path, Path]:
         """Give the certificate and key in use, making a self-signed pair when none is set."""
         config = self._config
@@ -108,7 +113,11 @@ class Gateway:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=self._config.keepalive_seconds, handle_signals=False
+            app,
+            access_log=None,
+            keepalive_timeout=self._config.keepalive_seconds,
+            handle_signals=False,
+            shutdown_timeout=10.0,
         )
         await runner.setup()
         self._runners.append(runner)
@@ -118,7 +127,6 @@ class Gateway:
             port,
             ssl_context=ssl_context,
             backlog=1024,
-            shutdown_timeout=10.0,
         )
         try:
             await site.start()
