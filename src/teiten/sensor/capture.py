@@ -15,7 +15,6 @@ import numpy as np
 
 from teiten.foundation.clock import Clock
 from teiten.protocol.header import Watched
-from teiten.sensor import metrics
 from teiten.sensor.column_sets import count_rows, select_rows
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.exclusion import Exclusion
@@ -217,25 +216,18 @@ class Capture:
             other_destination=self.counts.other_destination + other,
             merged=self.counts.merged + merged,
         )
-        metrics.CAPTURED.inc(taken)
-        metrics.MERGED.inc(merged)
-        metrics.EXCLUDED.labels(reason="solicited").inc(solicited)
-        metrics.EXCLUDED.labels(reason="other_destination").inc(other)
 
     def _read_drops(self) -> None:
         drops = sum(interface.read_drops() for interface in self.interfaces)
         if drops:
             self._windows.count(kernel_drops=drops)
             self.counts.kernel_drops += drops
-            metrics.KERNEL_DROPS.inc(drops)
 
     def _hand_over(self, closed: list[Window]) -> None:
         for window in closed:
             self.counts.windows += 1
             self.counts.moved += window.moved
             self.counts.clock_steps += window.clock_stepped
-            metrics.WINDOWS.labels(clock_stepped=str(window.clock_stepped).lower()).inc()
-            metrics.MOVED.inc(window.moved)
             self._keeper.put(window)
 
     def _finish(self) -> None:

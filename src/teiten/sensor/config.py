@@ -42,9 +42,11 @@ class SensorConfig:
     payload_bytes: int = 0
 
     #: Slots of the kernel's ring per interface; must hold peak packets/s times (sleep + stall).
-    ring_slots: int = 65_536
+    ring_slots: int = 32_768
     #: Seconds to let packets gather after the first one has shown.
-    gather_seconds: float = 0.05
+    gather_seconds: float = 0.02
+    #: Scheduling priority of the recording process (nice value), as far as permitted: a stall is a drop.
+    nice: int = -10
     #: Turn off GRO, LRO, TSO and GSO on the watched interfaces (needs CAP_NET_ADMIN).
     disable_offloads: bool = False
 
@@ -56,8 +58,8 @@ class SensorConfig:
     live: bool = False
     #: Rows that close a window once it is 1 s old.
     early_rows: int = 2_000
-    #: Rows that close a window at once.
-    max_rows: int = 65_536
+    #: Rows that close a window at once; at most 65,536. Memory in a flood grows with it (0.8 KiB a row).
+    max_rows: int = 16_384
     #: Seconds between looks at the interface's addresses.
     address_check_seconds: float = 10.0
 
@@ -81,7 +83,7 @@ class SensorConfig:
 
     #: Seconds between two writes of the status file.
     status_seconds: float = 2.0
-    #: Folder for ``teiten-sensor-*.prom`` (node exporter's text files); none: no such file.
+    #: Folder for ``teiten-sensor.prom`` (a text file for node exporter); none: no such file.
     metrics_dir: Path | None = None
 
     def check(self) -> SensorConfig:
@@ -101,6 +103,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "payload_bytes": (0, 128),
     "ring_slots": (4_096, 4_194_304),
     "gather_seconds": (0.0, 1.0),
+    "nice": (-20, 19),
     "window_seconds": (1, 3_600),
     "live_window_seconds": (1, 60),
     "early_rows": (1, 65_536),

@@ -16,10 +16,10 @@ from teiten.foundation.clock import Clock
 from teiten.foundation.logs import OncePer
 from teiten.protocol.errors import BatchError
 from teiten.protocol.header import LostBatch
-from teiten.sensor import column_sets, metrics
+from teiten.sensor import column_sets
 from teiten.sensor.errors import SpoolFullError
 from teiten.sensor.sealing import BatchDraft, SealedBatch, SealingIdentity, seal_batch
-from teiten.sensor.spool import Spool, SpoolCounts
+from teiten.sensor.spool import Spool
 from teiten.sensor.windows import Window
 
 _log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 MAX_HELD_ROWS = 131_072
 #: Windows held in memory while the disk is full.
 MAX_HELD_WINDOWS = 1_000
-#: Windows between capture and sealing; when they are this many, capture waits and the kernel counts.
-_QUEUED_WINDOWS = 2
+#: Rows between capture and sealing; beyond it capture waits, and the kernel counts what it drops.
+MAX_QUEUED_ROWS = 131_072
 _TICK_SECONDS = 0.5
 _SWEEP_SECONDS = 1.0
 
@@ -62,16 +62,17 @@ class Keeper:
         self._payload_bytes = payload_bytes
         self._clock_offset_us = clock_offset_us
         self._clock = clock
-        self._queue: queue.Queue[Window | None] = queue.Queue(_QUEUED_WINDOWS)
+        self._queue: queue.SimpleQueue[Window | None] = queue.SimpleQueue()
+        self._queued_rows = 0
+        self._taken = threading.Condition()
         self._held: deque[tuple[BatchDraft, column_sets.WireColumns]] = deque()
         self._held_rows = 0
         self._last_sweep = 0.0
-        self._counted = SpoolCounts()
         self._once = OncePer(30.0)
         self._thread = threading.Thread(target=self._run, name="keeper")
         #: The last thing that went wrong, for status and heartbeat.
         self.last_error = ""
-        #: Windows given up because the disk stayed full.
+        #: Windows in memory that the disk has not taken yet.
         self.held_windows = 0
         #: An error that ended the thread; capture stops when it sees it.
         self.failure: BaseException | None = None
@@ -80,22 +81,16 @@ class Keeper:
         self._thread.start()
 
     def put(self, window: Window) -> None:
-        """Hand over a closed window; waits while too many are on their way."""
-        while self.failure is None:
-            try:
-                self._queue.put(window, timeout=_TICK_SECONDS)
-            except queue.Full:
-                continue
-            return
+        """Hand over a closed window; waits while too many rows are on their way."""
+        with self._taken:
+            while self._queued_rows > MAX_QUEUED_ROWS and self.failure is None:
+                self._taken.wait(_TICK_SECONDS)
+            self._queued_rows += window.rows
+        self._queue.put(window)
 
     def stop(self) -> None:
         """Seal all that was handed over, then close the spool."""
-        while self._thread.is_alive():
-            try:
-                self._queue.put(None, timeout=_TICK_SECONDS)
-            except queue.Full:
-                continue
-            break
+        self._queue.put(None)
         self._thread.join()
         self.spool.close()
 
@@ -121,8 +116,14 @@ class Keeper:
             return False
         self._hold(window)
         self._keep_held()
+        self._note_taken(window.rows)
         self._sweep()
         return True
+
+    def _note_taken(self, rows: int) -> None:
+        with self._taken:
+            self._queued_rows -= rows
+            self._taken.notify()
 
     def _hold(self, window: Window) -> None:
         draft = BatchDraft(
@@ -182,14 +183,6 @@ class Keeper:
         self.spool.sweep()
         # A large spool takes longer to look through: never spend more than a twentieth on it.
         self._last_sweep = now + 20 * (self._clock.monotonic() - now)
-        self._count()
-
-    def _count(self) -> None:
-        metrics.SPOOL_BYTES.set(self.spool.waiting_bytes)
-        metrics.SPOOL_BATCHES.set(self.spool.waiting)
-        for name, value in vars(self.spool.counts).items():
-            metrics.BATCHES.labels(outcome=name).inc(value - getattr(self._counted, name))
-            setattr(self._counted, name, value)
 
     def _complain(self, what: str, error: Exception) -> None:
         self.last_error = str(error)

@@ -13,7 +13,6 @@ from typing import Any
 
 import teiten
 from teiten.foundation.clock import Clock
-from teiten.sensor import metrics
 from teiten.sensor.capture import Capture
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import CaptureError, StateError
@@ -78,6 +77,9 @@ class Recording:
         self._log_start()
         self._keeper.start()
         self._status_thread.start()
+        # Only this thread, which empties the rings; without the right for it, it stays as it is.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, self._config.nice)
         try:
             self.capture.run(stop)
         finally:
@@ -117,8 +119,6 @@ class Recording:
     def _write_status(self, *, running: bool) -> None:
         with contextlib.suppress(OSError):
             self._state.write_json(CAPTURE_STATUS, self._as_status(running=running))
-        if self._config.metrics_dir is not None:
-            metrics.write_text_file(self._config.metrics_dir, "teiten-sensor-capture")
 
     def _as_status(self, *, running: bool) -> dict[str, Any]:
         spool = self._spool
@@ -168,6 +168,7 @@ def _describe(interface: WatchedInterface) -> dict[str, Any]:
         "state": interface.state,
         "addresses": [str(network) for network in interface.addresses],
         "offloads": list(interface.offloads),
+        "losses": interface.losses,
         "error": interface.error,
     }
 

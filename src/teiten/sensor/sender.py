@@ -17,7 +17,6 @@ from teiten.foundation.clock import Clock
 from teiten.foundation.logs import OncePer
 from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
 from teiten.protocol.receipt import Receipt
-from teiten.sensor import metrics
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import (
     BusyError,
@@ -194,7 +193,6 @@ class Sender:
             return
         self._outbox.mark_done(name)
         self.counts.receipted += 1
-        metrics.SENT.inc()
         self._backoff.reset()
         self.last_error = ""
 
@@ -244,14 +242,12 @@ class Sender:
             self._complain(type(error).__name__, error)
             return
         self.counts.beats += 1
-        metrics.BEATS.inc()
         self.is_live = answer.config.live or self._config.live
         self._reporter.take_answer(answer, clock_offset_us=self._gateway.clock_offset_us)
 
     def _note(self, error: Exception) -> None:
         self.last_error = str(error)
         self.counts.failures += 1
-        metrics.SEND_ERRORS.labels(kind=type(error).__name__).inc()
 
     def _complain(self, what: str, error: Exception) -> None:
         self._note(error)

@@ -15,7 +15,13 @@ from teiten.sensor.connection import address_of
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.reporting import SpoolReporter, read_orders
 from teiten.sensor.sender import Sender
-from teiten.sensor.state import SENDING_STATUS, StateFolder, choose_gateway, parse_gateway_keys
+from teiten.sensor.state import (
+    CAPTURE_STATUS,
+    SENDING_STATUS,
+    StateFolder,
+    choose_gateway,
+    parse_gateway_keys,
+)
 from teiten.sensor.uplink import Uplink
 
 
@@ -69,7 +75,8 @@ class Sending:
         with contextlib.suppress(OSError):
             self._state.write_json(SENDING_STATUS, {**status, **self.sender.as_status()})
         if self._config.metrics_dir is not None:
-            metrics.write_text_file(self._config.metrics_dir, "teiten-sensor-sending")
+            capture = self._state.read_json(CAPTURE_STATUS)
+            metrics.write_text_file(self._config.metrics_dir, capture, {**status, **self.sender.as_status()})
 
 
 def stop_with_parent(stop: threading.Event) -> None:

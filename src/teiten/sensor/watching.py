@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Literal, TypeAlias
 
-from teiten.sensor import interfaces, metrics
+from teiten.sensor import interfaces
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import CaptureDeniedError, CaptureError
 from teiten.sensor.prefixes import Network
@@ -35,6 +35,8 @@ class WatchedInterface:
         self.addresses: tuple[Network, ...] = ()
         self.offloads: tuple[str, ...] = ()
         self.mtu = 0
+        #: How often the interface was lost, went down or could not be opened.
+        self.losses = 0
         self._config = config
         self._waiter = waiter
         self._ring: Ring | None = None
@@ -92,7 +94,7 @@ class WatchedInterface:
         except CaptureError as error:
             if str(error) != self.error:
                 self.error = str(error)
-                metrics.INTERFACE_ERRORS.inc()
+                self.losses += 1
                 _log.error(
                     "An interface cannot be watched; trying again every second", extra={"error": self.error}
                 )
@@ -117,7 +119,7 @@ class WatchedInterface:
     def _lose(self, reason: str) -> None:
         self.close()
         self.error = reason
-        metrics.INTERFACE_ERRORS.inc()
+        self.losses += 1
         _log.error("An interface is lost", extra={"error": reason})
 
     def _change_state(self, state: State) -> None:
@@ -129,6 +131,6 @@ class WatchedInterface:
             _log.info("An interface is watched", extra={"interface": self.name})
         elif state == "down":
             self.error = f"interface {self.name} is down; what arrives meanwhile is not seen"
-            metrics.INTERFACE_ERRORS.inc()
+            self.losses += 1
             _log.error("An interface is down", extra={"interface": self.name})
         self.state = state
