@@ -7,6 +7,7 @@ open it after forking, never before.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -25,6 +26,8 @@ class Store:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.connections = Connections(config)
         self._queries = queries.read_queries()
+        #: Held while a block is written, and while a day's roll-ups are replaced.
+        self.writing = threading.RLock()
 
     @classmethod
     def open(

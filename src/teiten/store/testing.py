@@ -9,14 +9,21 @@ import atexit
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from functools import cache
+from typing import Any
+
+import pyarrow as pa
 
 from teiten.foundation.clock import Clock
+from teiten.store.arrow_schemas import COVERAGE, PACKETS
 from teiten.store.config import StoreConfig
 from teiten.store.connections import quote_identifier
 from teiten.store.service import Store
+from teiten.traffic import addresses
+from teiten.traffic.columns import COLUMNS
 
 _numbers = itertools.count(1)
 
@@ -39,3 +46,52 @@ def temporary_store(clock: Clock | None = None, *, zone: str = "Asia/Tokyo") -> 
     finally:
         store.command(f"DROP DATABASE {quote_identifier(config.database)} SYNC")
         store.close()
+
+
+def make_packets(*rows: Mapping[str, Any], **shared: Any) -> pa.Table:
+    """Make packet rows from the columns that matter to a test; the rest is a plain SYN to 23/tcp.
+
+    Instants may be given as datetimes, addresses as text.
+    """
+    filled = [{**_PACKET, **shared, **row} for row in rows]
+    for number, row in enumerate(filled):
+        row.setdefault("row", number)
+        for name in ("src_addr", "dst_addr"):
+            if isinstance(row[name], str):
+                row[name] = addresses.from_text(row[name])
+    columns = {
+        field.name: pa.array([row[field.name] for row in filled], _plain(field.type)) for field in PACKETS
+    }
+    return pa.table(columns).cast(PACKETS)
+
+
+def make_coverage(*rows: Mapping[str, Any], **shared: Any) -> pa.Table:
+    """Make coverage rows from the columns that matter to a test; the rest is one silent IPv4 address."""
+    filled = [{**_COVERAGE, **shared, **row} for row in rows]
+    columns = {field.name: pa.array([row[field.name] for row in filled], field.type) for field in COVERAGE}
+    return pa.table(columns, schema=COVERAGE)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_dictionary(kind) else kind
+
+
+_NOON = datetime(2026, 11, 20, 3, 0, tzinfo=timezone.utc)
+_PACKET: dict[str, Any] = {
+    **{column.name: 0 for column in COLUMNS},
+    **{column.name: "" for column in COLUMNS if column.kind in ("code", "text")},
+    **{column.name: b"" for column in COLUMNS if column.kind == "bytes"},
+    "dataset": "live", "sensor": 1, "epoch": 1, "batch_seq": 1, "region": "kanto",
+    "observed_at": _NOON, "landed_at": _NOON + timedelta(minutes=5), "ip_version": 4,
+    "src_addr": "240.0.0.1", "dst_addr": "192.0.2.1", "protocol": 6, "src_port": 40_000, "dst_port": 23,
+    "tcp_flags": 2, "tcp_window": 1024, "ttl": 50, "total_length": 40, "nature": 1, "rule_version": 1,
+}  # fmt: skip
+del _PACKET["row"]
+_COVERAGE: dict[str, Any] = {
+    "dataset": "live", "sensor": 1, "epoch": 1, "batch_seq": 1, "key_no": 1, "region": "kanto",
+    "window_start_at": _NOON, "window_end_at": _NOON + timedelta(minutes=5), "rows": 0, "captured": 0,
+    "kernel_drops": 0, "excluded": 0, "gap_us": 0, "clock_offset_us": None, "clock_stepped": 0,
+    "payload_bytes": 64, "boot_id": "boot-0001", "software": "0.1.0", "watched_prefix": ["192.0.2.1/32"],
+    "watched_ip_version": [4], "watched_prefix_length": [32], "watched_mode": ["silent"],
+    "watched_addresses": [1.0], "landed_at": _NOON + timedelta(minutes=5), "block": bytes(16),
+}  # fmt: skip

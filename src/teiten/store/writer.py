@@ -1,0 +1,188 @@
+"""Write load blocks exactly once.
+
+A block's composition is fixed before it comes here, so a repeated block has the same
+rows, is cut into the same chunks and carries the same tokens: ClickHouse drops what it
+already has, in the table and in every roll-up behind it. Its windows for this are
+finite (10,000 parts). So a block that is repeated late is looked up first, and one that
+lies half-written beyond the windows is repaired: its rows are replaced and the
+roll-ups of its days made again from raw rows.
+
+Order: packets, coverage, lost batches, then the block's own record. Only the record
+says that a block is wholly there.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from teiten.foundation.clock import from_us
+from teiten.store import metrics, rebuild
+from teiten.store.partitions import DayOfDataset
+from teiten.store.service import Store
+
+#: Beyond this age, or this many blocks later, tokens may have been forgotten.
+LATE_SECONDS = 3_600
+LATE_BLOCKS = 1_000
+#: A chunk touches at most this many (data set, UTC day) pairs; ClickHouse refuses 100 partitions.
+DAYS_PER_CHUNK = 30
+ROWS_PER_CHUNK = 1_000_000
+
+Outcome: TypeAlias = Literal["written", "known", "repaired"]
+#: Told of each step before or after which a test may kill the process.
+Step: TypeAlias = Callable[[str], None]
+
+_DAY_US = 86_400_000_000
+_TIME_COLUMNS = {"packets": "observed_at", "coverage": "window_start_at", "lost_batches": "window_start_at"}
+
+
+@dataclass(frozen=True)
+class BlockRows:
+    """Everything that one load block puts into the store; the same at each repetition."""
+
+    #: UUID of the block, the root of its tokens.
+    block: str
+    #: When the ledger composed it, µs.
+    composed_at_us: int
+    #: All columns of ``traffic.columns.COLUMNS``.
+    packets: pa.Table
+    #: One row per batch.
+    coverage: pa.Table
+    #: One row per tombstone; None when there are none.
+    lost: pa.Table | None = None
+
+
+def insert_block(
+    store: Store, rows: BlockRows, *, is_retry: bool = False, step: Step | None = None
+) -> Outcome:
+    """Put a block into the store so that it is there once, whatever happened before.
+
+    Args:
+        store: the open store.
+        rows: the block; its tables hold each batch wholly.
+        is_retry: an earlier attempt may have written some of it.
+        step: hook for tests.
+
+    Raises:
+        StoreError: nothing is lost; repeat the same block with ``is_retry``.
+    """
+    note = step or _ignore
+    with store.writing:
+        if is_retry and has_block(store, rows.block):
+            metrics.BLOCKS.labels("known").inc()
+            return "known"
+        if is_retry and _is_late(store, rows):
+            return _repair(store, rows, note)
+        _insert_all(store, rows, token=rows.block, note=note)
+        metrics.BLOCKS.labels("written").inc()
+        return "written"
+
+
+def has_block(store: Store, block: str) -> bool:
+    """Tell whether the block is wholly in the store."""
+    found = store.select(
+        "SELECT count() AS n FROM blocks WHERE block = {block:UUID}", {"block": block}, role="loader"
+    )
+    return bool(found["n"][0].as_py())
+
+
+def _insert_all(store: Store, rows: BlockRows, *, token: str, note: Step) -> None:
+    tables = {"packets": rows.packets, "coverage": rows.coverage, "lost_batches": rows.lost}
+    for table, content in tables.items():
+        note(f"before {table}")
+        if content is not None and content.num_rows:
+            for number, chunk in enumerate(split_chunks(content, _TIME_COLUMNS[table])):
+                store.connections.insert(table, chunk, token=f"{token}:{table}:{number}")
+        note(f"after {table}")
+    store.connections.insert("blocks", _record_of(store, rows), token=f"{token}:block")
+    note("after record")
+
+
+def split_chunks(rows: pa.Table, time_column: str) -> Iterator[pa.Table]:
+    """Cut rows so that no insert touches too many partitions; the same rows give the same chunks."""
+    names = rows["dataset"].cast(pa.string()).to_numpy(zero_copy_only=False)
+    codes = np.unique(names.astype(str), return_inverse=True)[1]
+    days = pc.cast(rows[time_column], pa.int64()).to_numpy() // _DAY_US
+    keys = codes.astype(np.int64) * (1 << 32) + days
+    groups, which = np.unique(keys, return_inverse=True)
+    for first in range(0, len(groups), DAYS_PER_CHUNK):
+        chosen = rows
+        if len(groups) > DAYS_PER_CHUNK:
+            chosen = rows.filter(pa.array((which >= first) & (which < first + DAYS_PER_CHUNK)))
+        for offset in range(0, chosen.num_rows, ROWS_PER_CHUNK):
+            yield chosen.slice(offset, ROWS_PER_CHUNK)
+
+
+def _record_of(store: Store, rows: BlockRows) -> pa.Table:
+    columns = {
+        "block": pa.array([uuid.UUID(rows.block).bytes], pa.binary(16)),
+        "loaded_at": pa.array([from_us(store.clock.now_us())], pa.timestamp("us", "UTC")),
+        "rows": pa.array([rows.packets.num_rows], pa.uint64()),
+        "batches": pa.array([rows.coverage.num_rows], pa.uint64()),
+    }
+    return pa.table(columns)
+
+
+def _is_late(store: Store, rows: BlockRows) -> bool:
+    if store.clock.now_us() - rows.composed_at_us > LATE_SECONDS * 1_000_000:
+        return True
+    since = from_us(rows.composed_at_us)
+    later = store.select(
+        "SELECT count() AS n FROM blocks WHERE loaded_at >= {since:DateTime64(6, 'UTC')}",
+        {"since": since},
+        role="loader",
+    )
+    return bool(later["n"][0].as_py() > LATE_BLOCKS)
+
+
+def _repair(store: Store, rows: BlockRows, note: Step) -> Outcome:
+    """Write a block of which an attempt long ago may have left a part."""
+    remove_batches(store, rows.coverage)
+    _insert_all(store, rows, token=f"{rows.block}:{uuid.uuid4()}", note=note)
+    for day in list_days_of(store, rows):
+        rebuild.rebuild_day(store, day)
+    metrics.BLOCKS.labels("repaired").inc()
+    return "repaired"
+
+
+def remove_batches(store: Store, coverage: pa.Table) -> None:
+    """Delete the raw rows of the batches that ``coverage`` names; roll-ups keep them until rebuilt."""
+    batches = sorted(
+        zip(*(coverage[name].to_pylist() for name in ("sensor", "epoch", "batch_seq")), strict=True)
+    )
+    for first in range(0, len(batches), 1_000):
+        store.command(
+            "DELETE FROM packets WHERE (sensor, epoch, batch_seq) IN {batches:Array(Tuple(UInt32, UInt32, UInt64))}",
+            {"batches": batches[first : first + 1_000]},
+        )
+
+
+def list_days_of(store: Store, rows: BlockRows) -> list[DayOfDataset]:
+    """Give the days of the zone that packets or windows of a block touch."""
+    from zoneinfo import ZoneInfo
+
+    zone = ZoneInfo(store.config.zone)
+    found = set()
+    instants = [
+        (rows.packets, "observed_at"),
+        (rows.coverage, "window_start_at"),
+        (rows.coverage, "window_end_at"),
+    ]
+    for table, column in instants:
+        seconds = pc.cast(table[column], pa.int64()).to_numpy() // 1_000_000
+        hours = pa.table({"dataset": table["dataset"].cast(pa.string()), "hour": seconds // 900})
+        for row in hours.group_by(["dataset", "hour"]).aggregate([]).to_pylist():
+            found.add(
+                DayOfDataset(row["dataset"], from_us(row["hour"] * 900_000_000).astimezone(zone).date())
+            )
+    return sorted(found)
+
+
+def _ignore(_: str) -> None:
+    pass
