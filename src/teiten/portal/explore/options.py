@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -12,8 +12,9 @@ from teiten.portal.controls import Choice, Control
 from teiten.portal.naming.groups import name_dimension
 from teiten.portal.screen import Screen
 from teiten.search.errors import QueryError
-from teiten.search.service import RankBy
 
+#: What orders the lines: their mean, their highest or their newest value.
+RankBy: TypeAlias = Literal["avg", "max", "last"]
 #: Parameters that Explore reads besides the question's own.
 PARAMETERS = ("split", "lines", "rank", "before", "page", "ref", "format")
 DIMENSIONS = (

@@ -56,6 +56,7 @@ def describe_packet(packet: Packet, screen: Screen) -> dict[str, Any]:
         "payload": dump_bytes(packet.payload, ()) if packet.payload else [],
         "payload_text": "".join(chr(b) if 32 <= b < 127 else "·" for b in packet.payload or b""),
         "has_recomputed": any(part.state == "recomputed" for part in packet.parts),
+        "has_unknown": any(part.state == "unknown" for part in packet.parts),
         "source": str(fields.get("src_addr") or ""),
         "source_url": screen.url_of("source", None, str(fields.get("src_addr") or "0.0.0.0")),  # noqa: S104 - an address of a page, nothing is bound
         "keep": narrow_by(screen, f"src_addr = {fields['src_addr']}") if fields.get("src_addr") else "",
@@ -208,7 +209,7 @@ def _looks_of(length: int, parts: tuple[HeaderPart, ...]) -> list[str]:
     looks = [""] * length
     for part in parts:
         css = _LAYER_CLASS[part.layer]
-        look = {"masked": "x", "recomputed": f"{css} ck", "plain": css}[part.state]
+        look = {"masked": "x", "recomputed": f"{css} ck", "unknown": "u", "plain": css}[part.state]
         looks[part.start : part.end] = [look] * (min(part.end, length) - part.start)
     return looks
 
@@ -216,7 +217,7 @@ def _looks_of(length: int, parts: tuple[HeaderPart, ...]) -> list[str]:
 def _runs_of(line: bytes, looks: list[str]) -> list[ByteRun]:
     runs: list[ByteRun] = []
     for byte, look in zip(line, looks, strict=True):
-        text = "··" if look == "x" else f"{byte:02x}"
+        text = {"x": "··", "u": "??"}.get(look, f"{byte:02x}")
         if runs and runs[-1].css == look:
             runs[-1] = ByteRun(f"{runs[-1].text} {text}", look)
         else:

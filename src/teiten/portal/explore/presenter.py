@@ -55,11 +55,11 @@ def describe_explore(search: Search, screen: Screen, options: Options) -> dict[s
 def _basis_of(*panels: Panel[Any]) -> dict[str, Any]:
     answered = [panel.answer for panel in panels if panel.answer is not None]
     if not answered:
-        return {"basis": None, "cost": None}
+        return {"basis": None}
     return {
         "basis": answered[0].basis,
         "elapsed_seconds": sum(answer.cost.elapsed_seconds for answer in answered),
-        "rows_read": sum(answer.cost.rows_read for answer in answered),
+        "tables": sorted({answer.cost.table for answer in answered}),
         "grain_seconds": max(answer.cost.grain_seconds for answer in answered),
     }
 

@@ -73,3 +73,13 @@ class Instants:
         local = self.local(at)
         seconds = int(local.timestamp()) + int((local.utcoffset() or timedelta(0)).total_seconds())
         return seconds * 1000 + local.microsecond // 1000
+
+
+def month_names(language: str) -> tuple[str, ...]:
+    """Give the twelve months as short labels."""
+    return tuple(f"{month}月" for month in range(1, 13)) if language == "ja" else _MONTHS
+
+
+def weekday_names(language: str) -> tuple[str, ...]:
+    """Give the days of the week from Monday on."""
+    return tuple(_WEEKDAYS["ja" if language == "ja" else "en"])

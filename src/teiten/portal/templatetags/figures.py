@@ -24,3 +24,9 @@ def big(value: float | None, unit: str = "") -> SafeString:
     shortened = figures.shorten(value, frame.language())
     units = " ".join(part for part in (shortened.unit, unit) if part)
     return format_html("{}<small>{}</small>", shortened.text, units)
+
+
+@register.filter
+def percent(share: float | None) -> str:
+    """Write a share as a length for SVG: ``97.2%``."""
+    return f"{min(1.0, max(0.0, share or 0.0)) * 100:.1f}%"

@@ -12,6 +12,7 @@ const acts = {
   copy: (button) => copyText(button),
   reveal: (button) => revealPassword(button),
   close: (button) => closeDrawer(button),
+  pause: (button) => hold(button),
 };
 
 async function withCharts(use) {
@@ -35,6 +36,24 @@ function revealPassword(button) {
   input.type = isHidden ? "text" : "password";
   button.setAttribute("aria-pressed", String(isHidden));
 }
+
+/** Holds the live feed still; it is not asked for either while nobody sees the page. */
+function hold(button) {
+  const isHeld = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(isHeld));
+  document.getElementById("feed").classList.toggle("held", isHeld);
+}
+
+function followFeed(event) {
+  if (event.detail?.ctx?.target?.id !== "feed") return;
+  const figures = document.getElementById("live-data");
+  if (figures) document.dispatchEvent(new CustomEvent("teiten:live", { detail: JSON.parse(figures.textContent) }));
+}
+
+document.addEventListener("htmx:before:request", (event) => {
+  const feed = event.target.closest?.("#feed");
+  if (feed && (document.hidden || feed.classList.contains("held"))) event.preventDefault();
+});
 
 function closeDrawer(button) {
   const drawer = document.getElementById(button.dataset.for || "drawer");
@@ -93,6 +112,7 @@ function openDrawer(event) {
 
 document.addEventListener("htmx:after:swap", (event) => {
   openDrawer(event);
+  followFeed(event);
   drawCharts(document);
 });
 document.addEventListener("htmx:before:swap", () => withLoadedCharts((charts) => charts.forgetDetached()));

@@ -1,0 +1,213 @@
+"""What the sensors' screen shows: who is watching, who is not, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from teiten.fleet.health import Condition
+from teiten.fleet.models import SensorEvent
+from teiten.fleet.selectors import SensorRow
+from teiten.portal.charts.calendar import draw_hours
+from teiten.portal.naming.regions import name_region, region_names
+from teiten.portal.presenting.pivots import narrow_by
+from teiten.portal.screen import Screen
+from teiten.portal.sensors.grid import draw_region
+from teiten.portal.sensors.states import ORDER, RARE, StateMark, mark_of
+from teiten.search.answers import SensorCoverage, Sensors
+
+_MOST_ROWS = 200
+_CALENDAR_DAYS = 28
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True)
+class StateCount:
+    """One state with how many sensors are in it."""
+
+    mark: StateMark
+    count: int
+    share: float
+    #: Left edge and width in the bar, per cent.
+    left: str
+    width: str
+    detail: str
+    url: str
+    is_current: bool
+
+
+def describe_sensors(
+    rows: Sequence[SensorRow], coverage: Sensors | None, screen: Screen, *, state: str
+) -> dict[str, Any]:
+    """Give the state bar, the cells by region, and the table."""
+    shown = [row for row in rows if not state or row.condition.value == state]
+    shares = {sensor.sensor: sensor for sensor in coverage.sensors} if coverage else {}
+    urgent_first = sorted(
+        shown, key=lambda row: (list(Condition).index(row.condition), row.is_masked, row.name)
+    )
+    return {
+        "states": list_states(rows, screen, state),
+        "regions": _list_regions(rows, screen),
+        "region_shares": _list_region_shares(coverage, screen),
+        "table": [describe_sensor_row(row, shares, screen) for row in urgent_first[:_MOST_ROWS]],
+        "more": max(0, len(urgent_first) - _MOST_ROWS),
+        "total": len(rows),
+        "shown": len(shown),
+        "organisations": len({row.organisation for row in rows if row.organisation}),
+        "state": state,
+        "marks": [mark_of(condition) for condition in ORDER if condition not in RARE],
+    }
+
+
+def list_states(rows: Sequence[SensorRow], screen: Screen, state: str) -> list[StateCount]:
+    """Count sensors by state; the parts of the bar follow one another."""
+    counted = {condition: [row for row in rows if row.condition is condition] for condition in ORDER}
+    total = max(1, len(rows))
+    states, left = [], 0.0
+    for condition, members in counted.items():
+        if condition in RARE and not members:
+            continue
+        width = len(members) / total * 100
+        is_current = state == condition.value
+        extra = {} if is_current else {"state": condition.value}
+        states.append(
+            StateCount(
+                mark=mark_of(condition),
+                count=len(members),
+                share=len(members) / total,
+                left=f"{left:.2f}%",
+                width=f"{width:.2f}%",
+                detail=_describe_state(condition, members, screen),
+                url=screen.url(screen.query, **extra),
+                is_current=is_current,
+            )
+        )
+        left += width
+    return states
+
+
+def _describe_state(condition: Condition, members: Sequence[SensorRow], screen: Screen) -> str:
+    """Say the one thing that matters most about the sensors in a state."""
+    describe = _DETAILS.get(condition)
+    return describe(members, screen) if describe is not None and members else ""
+
+
+def _describe_silence(members: Sequence[SensorRow], screen: Screen) -> str:
+    heard = [at for row in members if (at := row.heartbeat_at or row.enrolled_at) is not None]
+    return _("longest since %(at)s") % {"at": screen.instants.moment(min(heard))} if heard else ""
+
+
+def _describe_holes(members: Sequence[SensorRow], _screen: Screen) -> str:
+    return _("%(count)s batches missing") % {"count": f"{sum(row.missing_batches for row in members):,}"}
+
+
+def _describe_drops(members: Sequence[SensorRow], _screen: Screen) -> str:
+    return _("at most %(share)s") % {"share": f"{max(row.drop_share for row in members) * 100:.2f} %"}
+
+
+def _describe_clocks(members: Sequence[SensorRow], _screen: Screen) -> str:
+    worst = max((row.clock_offset_us or 0 for row in members), key=abs)
+    return _("at most %(seconds)s s") % {"seconds": f"{worst / _SECOND_US:+.1f}"}
+
+
+_DETAILS = {
+    Condition.SILENT: _describe_silence,
+    Condition.GAPPED: _describe_holes,
+    Condition.DROPPING: _describe_drops,
+    Condition.SKEWED: _describe_clocks,
+}
+
+
+def _list_regions(rows: Sequence[SensorRow], screen: Screen) -> list[Any]:
+    names = region_names()
+    codes = sorted({row.region for row in rows}, key=lambda code: (names.get(code, ("", "", 999))[2], code))
+    return [
+        draw_region(
+            name_region(code, screen.language),
+            [row for row in rows if row.region == code],
+            fleet_size=len(rows),
+        )
+        for code in codes
+    ]
+
+
+def _list_region_shares(coverage: Sensors | None, screen: Screen) -> list[dict[str, Any]]:
+    if coverage is None:
+        return []
+    return [
+        {
+            "name": name_region(region.region, screen.language),
+            "region": region,
+            "cells": region.cells,
+            "url": narrow_by(screen, f"region = {region.region or 'unknown'}"),
+        }
+        for region in coverage.regions
+    ]
+
+
+def describe_sensor_row(
+    row: SensorRow, shares: Mapping[int, SensorCoverage], screen: Screen
+) -> dict[str, Any]:
+    """Turn a sensor's state into words."""
+    found = shares.get(row.id) if row.id is not None else None
+    offset = None if row.clock_offset_us is None else row.clock_offset_us / _SECOND_US
+    return {
+        "row": row,
+        "mark": mark_of(row.condition),
+        "also": [mark_of(condition).word for condition in row.conditions[1:]],
+        "region": name_region(row.region, screen.language),
+        "url": _sensor_url(row.id, screen),
+        "offset": "—" if offset is None else f"{offset:+.3f} s",
+        "is_skewed": Condition.SKEWED in row.conditions,
+        "age": describe_age(row.last_batch_at, screen.now),
+        "share": found.share if found else None,
+    }
+
+
+def _sensor_url(sensor: int | None, screen: Screen) -> str:
+    return screen.url_of("sensor", None, str(sensor)) if sensor is not None else ""
+
+
+def describe_age(at: datetime | None, now: datetime) -> str:
+    """Say how long ago something was, in the largest two units."""
+    if at is None:
+        return _("never")
+    seconds = max(0, int((now - at).total_seconds()))
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
+    if minutes < 1:
+        return _("%(n)s s ago") % {"n": seconds}
+    if hours < 1:
+        return _("%(n)s min ago") % {"n": minutes}
+    if days < 1:
+        return _("%(h)s h %(m)s min ago") % {"h": hours, "m": minutes % 60}
+    return _("%(d)s d %(h)s h ago") % {"d": days, "h": hours % 24}
+
+
+def calendar_query(screen: Screen) -> Any:
+    """Ask about the last four weeks, whatever the screen's period."""
+    end = screen.now.replace(second=0, microsecond=0)
+    return replace(
+        screen.query, start=end - timedelta(days=_CALENDAR_DAYS), end=end, filters=None, period="custom"
+    )
+
+
+def describe_sensor(
+    row: SensorRow, coverage: Sensors | None, events: Sequence[SensorEvent], screen: Screen
+) -> dict[str, Any]:
+    """Give what the drawer shows of one sensor."""
+    found = (
+        next((sensor for sensor in coverage.sensors if sensor.sensor == row.id), None) if coverage else None
+    )
+    words = {"unwatched": _("not watched")}
+    return {
+        **describe_sensor_row(row, {found.sensor: found} if found else {}, screen),
+        "coverage": found,
+        "calendar": draw_hours(coverage.starts, found.cells, zone=screen.instants.zone, words=words) if coverage and found else None,
+        "events": [{"at": screen.instants.moment(event.at), "what": event.get_kind_display()} for event in events],
+        "explore": narrow_by(screen, f"sensor = {row.id}"),
+        "days": _CALENDAR_DAYS,
+    }  # fmt: skip

@@ -1,0 +1,10 @@
+"""Addresses of the sensors' screen."""
+
+from django.urls import path
+
+from teiten.portal.sensors import views
+
+urlpatterns = [
+    path("", views.show_sensors, name="sensors"),
+    path("<int:sensor>/", views.show_sensor, name="sensor"),
+]

@@ -1,0 +1,99 @@
+"""The sensors: who is watching, gaps, drops and clocks."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from teiten.accounts.models import Role
+from teiten.fleet import selectors
+from teiten.fleet.config import FleetConfig
+from teiten.fleet.health import Condition
+from teiten.fleet.selectors import SensorRow
+from teiten.portal import access, frame, services
+from teiten.portal.access import role_required
+from teiten.portal.controls import list_controls
+from teiten.portal.problems import attempt
+from teiten.portal.refused_questions import refuse_question
+from teiten.portal.screen import Screen, read_screen
+from teiten.portal.sensors.presenter import calendar_query, describe_sensor, describe_sensors
+from teiten.search.errors import QueryError, SearchError
+
+_MOST_EVENTS = 6
+
+
+@role_required(Role.MEMBER)
+@require_safe
+def show_sensors(request: HttpRequest) -> HttpResponse:
+    """Show every sensor of the data set with its state."""
+    try:
+        screen = read_screen(request, extra=("state",))
+        state = _read_state(request)
+    except SearchError as error:
+        return refuse_question(request, error, place="sensors")
+    answered = attempt(lambda: services.get_search().sensors(screen.viewer, screen.query))
+    context = {
+        "here": "sensors",
+        "screen": screen,
+        "controls": list_controls(screen),
+        "coverage": answered,
+        "basis": answered.answer.basis if answered.answer else None,
+        **describe_sensors(_list_rows(request, screen), answered.answer, screen, state=state),
+    }
+    return render(request, "portal/sensors/sensors.html", context)
+
+
+def _read_state(request: HttpRequest) -> str:
+    state = request.GET.get("state", "")
+    known = [condition.value for condition in Condition]
+    if state and state not in known:
+        rule = f"one of {', '.join(known)}"
+        raise QueryError(
+            f"URL parameter state={state!r} must be {rule}", field="state", value=state, rule=rule
+        )
+    return state
+
+
+def _list_rows(request: HttpRequest, screen: Screen) -> list[SensorRow]:
+    dataset = screen.query.dataset
+    return selectors.sensor_states(
+        access.viewer_of(request),
+        now=screen.now,
+        config=_fleet_config(),
+        dataset=dataset if dataset in ("live", "simulated") else None,
+    )
+
+
+def _fleet_config() -> FleetConfig:
+    config: FleetConfig = settings.TEITEN_FLEET
+    return config
+
+
+@role_required(Role.MEMBER)
+@require_safe
+def show_sensor(request: HttpRequest, sensor: int) -> HttpResponse:
+    """Show one sensor in the drawer, or as a page of its own."""
+    viewer = access.viewer_of(request)
+    try:
+        screen = read_screen(request)
+    except SearchError as error:
+        return refuse_question(request, error, place="sensors")
+    row = next((row for row in _list_rows(request, screen) if row.id == sensor), None)
+    if row is None:
+        raise Http404
+    answered = attempt(
+        lambda: services.get_search().sensors(
+            screen.viewer, calendar_query(screen), step_seconds=3600, sensor=sensor
+        )
+    )
+    events = list(selectors.events_visible_to(viewer, sensor_id=sensor)[:_MOST_EVENTS])
+    context = {
+        "here": "sensors",
+        "screen": screen,
+        "sensor": describe_sensor(row, answered.answer, events, screen),
+        "problem": answered.problem,
+    }
+    template = "portal/sensors/drawer.html" if frame.is_partial(request) else "portal/sensors/sensor.html"
+    return render(request, template, context)
