@@ -49,6 +49,7 @@ class Scope(models.TextChoices):
 class Organisation(models.Model):
     """A member of the observatory."""
 
+    id = models.BigAutoField(_("number"), primary_key=True, db_comment="通番")
     code = models.CharField(
         _("code"),
         max_length=40,
@@ -85,6 +86,7 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser):
     """A person who signs in with a user ID and a password."""
 
+    id = models.BigAutoField(_("number"), primary_key=True, db_comment="通番")
     user_id = models.CharField(
         _("user ID"),
         max_length=64,
@@ -212,12 +214,6 @@ class Session(AbstractBaseSession):
 
     def __str__(self) -> str:
         return self.session_key[:8]
-
-    @classmethod
-    def get_session_store_class(cls) -> type:
-        from teiten.accounts.sessions import SessionStore
-
-        return SessionStore
 
 
 class SignInCounter(models.Model):

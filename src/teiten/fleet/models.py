@@ -142,6 +142,7 @@ class Sensor(models.Model):
 class SensorKey(models.Model):
     """A public key by which a sensor signs; several over its life, one current."""
 
+    id = models.BigAutoField(_("number"), primary_key=True, db_comment="通番")
     sensor = models.ForeignKey(
         Sensor, on_delete=models.PROTECT, related_name="keys", verbose_name=_("sensor"), db_comment="センサー"
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -47,6 +48,7 @@ class Cast:
     observatory: Organisation
 
 
+@cache
 def start_django_for_tests() -> None:
     """Set Django up once a process, with cheap passwords and no file on disk."""
     tables = {
@@ -55,7 +57,12 @@ def start_django_for_tests() -> None:
     boot.start_django(
         Source(tables=tables, environment={}, name="the tests"), database_url="postgresql:///nowhere"
     )
+    from django.test.utils import setup_test_environment
+
     from teiten.accounts.hashers import BoundedArgon2Hasher
+
+    # Answers of the test client carry the context of their template.
+    setup_test_environment()
 
     BoundedArgon2Hasher.time_cost = 1
     BoundedArgon2Hasher.memory_cost = 64

@@ -107,7 +107,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
 def show_account(request: HttpRequest) -> HttpResponse:
     """Show who one is and where one is signed in."""
     rows = selectors.list_sessions(viewer_of(request), present_key=request.session.session_key)
-    return render(request, "portal/signin/sessions.html", {"sessions": rows})
+    return render(request, "portal/signin/account.html", {"sessions": rows})
 
 
 @role_required(Role.MEMBER)
