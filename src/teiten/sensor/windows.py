@@ -143,7 +143,8 @@ class Windows:
         if length_us == self._rules.length_us:
             return
         self._rules = replace(self._rules, length_us=length_us)
-        if self._open is not None:
+        # A window whose boundary has passed is due as it is.
+        if self._open is not None and now.wall_us < self._open.end_us:
             floor = max(self._open.start_us, now.wall_us)
             self._open.end_us = self._rules.next_boundary_us(floor)
 
