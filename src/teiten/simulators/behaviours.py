@@ -69,7 +69,7 @@ def subtract_spans(whole: tuple[int, int], spans: list[tuple[int, int]]) -> Iter
     """Give what is left of ``whole`` without the spans, which are in order of their starts."""
     at, end = whole
     for low, high in spans:
-        if low > at:
+        if min(low, end) > at:
             yield at, min(low, end)
         at = max(at, high)
         if at >= end:
