@@ -12,17 +12,21 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 
 from teiten.cli.errors import CliError
-from teiten.cli.fleet_doors import GatewayDoors
 from teiten.cli.installation import Installation
-from teiten.fleet.doors import FleetDoors
 from teiten.gateway.service import Gateway
 from teiten.landing.log import LandingLog
+from teiten.loader.service import Loader
 
+if TYPE_CHECKING:
+    from teiten.automation.jobs import Context
+
+# Django's models can be imported only once Django has been set up, so the parts that
+# use them import them when they are built.
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +51,9 @@ class GatewayComponent:
     """Fleet doors, landing log and gateway."""
 
     def __init__(self, installation: Installation, at: Callable[[str], None] = _nothing) -> None:
+        from teiten.cli.fleet_doors import GatewayDoors
+        from teiten.fleet.doors import FleetDoors
+
         self._doors = FleetDoors(installation.database_url, installation.section("fleet"), installation.clock)
         self._landing = LandingLog(
             installation.landing_config,
@@ -110,6 +117,49 @@ class PortalComponent:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+
+    async def wait(self) -> None:
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+
+class LoaderComponent:
+    """The loader in a thread of its own."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(asyncio.to_thread(self._loader.run), name="loader")
+
+    async def stop(self) -> None:
+        self._loader.stop()
+        if self._task is not None:
+            await self._task
+        self._loader.close()
+
+    async def wait(self) -> None:
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+
+class WorkerComponent:
+    """The worker for queued and periodic jobs."""
+
+    def __init__(self, installation: Installation, context: Context) -> None:
+        from teiten.automation.worker import Worker
+
+        self._worker = Worker(installation.database_url, context)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._worker.run(), name="worker")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def wait(self) -> None:
         if self._task is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from teiten.accounts.config import AccountsConfig
+from teiten.automation.config import AutomationConfig
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.site import DatabaseConfig, SiteConfig
 from teiten.gateway.config import GatewayConfig
@@ -17,6 +18,7 @@ from teiten.store.config import StoreConfig
 
 SECTIONS: dict[str, type[Any]] = {
     "accounts": AccountsConfig,
+    "automation": AutomationConfig,
     "database": DatabaseConfig,
     "fleet": FleetConfig,
     "gateway": GatewayConfig,

@@ -22,7 +22,6 @@ from teiten.foundation.site import DatabaseConfig, SiteConfig
 from teiten.gateway.config import GatewayConfig
 from teiten.landing.config import LandingConfig
 from teiten.protocol import keys
-from teiten.search.config import SearchConfig
 from teiten.store.config import StoreConfig
 
 Section = TypeVar("Section")
@@ -85,11 +84,6 @@ class Installation:
     def landing_config(self) -> LandingConfig:
         config: LandingConfig = self.section("landing")
         return dataclasses.replace(config, folder=config.folder or self.data_dir / "landing")
-
-    @cached_property
-    def search_config(self) -> SearchConfig:
-        config: SearchConfig = self.section("search")
-        return dataclasses.replace(config, zone=self.site.zone)
 
     @cached_property
     def gateway_config(self) -> GatewayConfig:

@@ -1,0 +1,59 @@
+"""Put an installation's parts together: who migrates, who owns the store, who is handed what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from teiten.cli.installation import Installation
+from teiten.landing import migrations as landing_migrations
+from teiten.landing.blocks import BlockLedger
+from teiten.loader.reference import ReferenceBook
+from teiten.loader.service import Loader
+from teiten.store.service import Store
+
+_log = logging.getLogger(__name__)
+
+
+def migrate(installation: Installation) -> Sequence[str]:
+    """Bring the control database up to date; the store migrates when it is opened."""
+    from teiten.portal import boot
+
+    applied = landing_migrations.migrate(installation.database_url)
+    installation.start_django()
+    boot.migrate()
+    return applied
+
+
+def open_store(installation: Installation) -> Store:
+    """Open the store and bring its schema up to date; this process owns it from now on."""
+    return Store.open(
+        installation.store_config,
+        installation.clock,
+        announce=lambda text: _log.info("store migration", extra={"migration": text}),
+    )
+
+
+def make_loader(
+    installation: Installation, store: Store, at: Callable[[str], None] = lambda _: None
+) -> Loader:
+    """Make the loader over the landing ledger and the fleet's register; Django must be set up."""
+    from teiten.fleet.register import FleetRegister
+
+    return Loader(
+        installation.section("loader"),
+        ledger=BlockLedger(installation.landing_config, installation.database_url, installation.clock),
+        store=store,
+        register=FleetRegister(installation.clock),
+        reference=ReferenceBook(installation.place_dir),
+        clock=installation.clock,
+        at=at,
+    )
+
+
+def give_portal_its_search(installation: Installation, store: Store) -> None:
+    """Let the portal and the API ask the store."""
+    from teiten.portal import services
+    from teiten.search.service import Search
+
+    services.set_search(Search(store, installation.clock, installation.section("search")))
