@@ -49,8 +49,16 @@ def read_fields(path) -> list[str]:
     fields = [
         w for f in ("ip.src", "ip.dst", "ip.id", "tcp.seq_raw", "udp.dstport", "frame.len") for w in ("-e", f)
     ]
-    shown = command("tshark", "-r", str(path), "-Y", "ip", "-T", "fields", "-E", "occurrence=f", *fields)
+    shown = command(
+        "tshark", "-r", str(path), "-Y", "ip", "-T", "fields", "-E", "occurrence=f", *fields, check=False
+    )
     return shown.stdout.splitlines()
+
+
+def wait_until(holds, seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 @pytest.mark.requirement("R1.1")
@@ -60,16 +68,13 @@ def test_a_capture_of_the_wire_equals_the_capture_file(namespace, tmp_path):
         ["ip", "netns", "exec", NAME, "tcpdump", "-i", "vb", "-U", "-w", str(seen), "-Z", "root"],
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 10
-    while not seen.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
+    assert any(b"listening on" in line for line in listener.stderr)
     options = ["--packets", "3000", "--from", "2026-11-20", "--observed", "192.0.2.7/32"]
     started = time.monotonic()
     sent = command(*simulate("send", "va", "--packets-per-second", "6000", *options))
     took = time.monotonic() - started
     command(sys.executable, "-m", "teiten.simulators", "capture", str(made), "--link", "ethernet", *options)
-    time.sleep(0.5)
+    wait_until(lambda: len(read_fields(seen)) >= 3000)
     listener.terminate()
     listener.communicate()
 

@@ -146,7 +146,7 @@ def networks_of(trade: Trade) -> tuple[AutonomousSystem, ...]:
 
 def read_offsets() -> dict[str, float]:
     """Give hours ahead of UTC by country code; the largest zone stands for a country of several."""
-    text = importlib.resources.files("teiten.simulators").joinpath("countries.csv").read_text("utf-8")
+    text = importlib.resources.files("teiten.simulators").joinpath("countries.txt").read_text("utf-8")
     return {row["country"]: float(row["utc_offset_hours"]) for row in csv.DictReader(text.splitlines())}
 
 
