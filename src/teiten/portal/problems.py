@@ -25,7 +25,9 @@ class Problem:
     """An error as a panel shows it."""
 
     title: str
-    #: The search's own sentence: it names the thing, the rule and the way out.
+    #: What is the matter, in the reader's language; may be empty.
+    summary: str
+    #: The search's own English sentence: it names the thing, the rule and the way out.
     text: str
     field: str
     rule: str
@@ -56,12 +58,22 @@ def describe_problem(error: SearchError) -> Problem:
     rule = error.rule if isinstance(error, QueryError) else ""
     return Problem(
         title=title,
+        summary=_summarise(error),
         text=str(error),
         field=error.field or "",
         rule=rule,
         status=status,
         may_retry=isinstance(error, SearchUnavailable),
     )
+
+
+def _summarise(error: SearchError) -> str:
+    if not error.field:
+        return ""
+    value = error.value if isinstance(error, QueryError) else None
+    if value:
+        return _("%(field)s = %(value)s cannot be used here.") % {"field": error.field, "value": value}
+    return _("%(field)s cannot be used here.") % {"field": error.field}
 
 
 def _title_of(error: SearchError) -> tuple[str, int]:
