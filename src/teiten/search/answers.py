@@ -69,6 +69,10 @@ class Basis:
     sensors_known: int
     #: Sensors with coverage in this and in the previous period.
     sensors_in_both: int
+    #: Sensors with coverage in this period.
+    sensors_seen: int
+    #: Sensors with coverage in the previous period.
+    sensors_seen_before: int
     captured_packets: int
     kernel_drops: int
     #: kernel_drops / (captured + kernel_drops); None without packets.
@@ -92,7 +96,6 @@ class Cost:
     """What the answer took."""
 
     elapsed_seconds: float
-    rows_read: int
     #: Table that answered: ``packets`` or a roll-up.
     table: str
     #: Times were widened to multiples of this, because the roll-up is no finer; 0 for raw rows.
@@ -137,9 +140,11 @@ class Totals:
     rate: Figure
     #: Sensors that watched.
     sensors: Figure
-    #: One point per bucket of ``basis.strip``: metric → points, and the previous period's.
+    #: One point per bucket of ``starts``: metric → points, and the previous period's.
     sparks: Mapping[Metric, Points]
     previous_sparks: Mapping[Metric, Points]
+    step_seconds: int
+    starts: tuple[datetime, ...]
     basis: Basis
     cost: Cost
 
@@ -295,7 +300,8 @@ class HeaderPart:
     start: int
     end: int
     layer: Literal["ip", "transport", "options", "payload"]
-    state: Literal["plain", "masked", "recomputed"]
+    #: ``recomputed``: a checksum of what stands here, not the one on the wire; ``unknown``: not recorded.
+    state: Literal["plain", "masked", "recomputed", "unknown"]
     #: The field it belongs to.
     name: str
 
@@ -393,6 +399,8 @@ class SourcePage:
     #: TCP SYNs without and with any hint: what a hint's count is out of.
     tcp_syns: int
     fingerprints: tuple[Count, ...]
+    #: For each fingerprint, distinct sources of the data set that share it on the days of the period.
+    fingerprint_sources: tuple[int, ...]
     ports: tuple[Count, ...]
     ttls: tuple[Count, ...]
     #: Addresses inside a prefix, most packets first; empty for an address.
@@ -521,5 +529,8 @@ class ExportStart:
     file_name: str
     media_type: str
     columns: tuple[str, ...]
+    #: Columns that hold nothing because this viewer may not see them.
     masked: tuple[str, ...]
+    rows: int
+    #: What the file rests on: query, data set, coverage, time, disclosure level.
     metadata: Mapping[str, str] = field(default_factory=dict)

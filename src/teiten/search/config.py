@@ -33,5 +33,3 @@ class SearchConfig:
     freshness_cache_seconds: float = 5.0
     #: Key of sealed references, 64 hexadecimal digits; empty: a new one at each start.
     reference_key: str = ""
-    #: Zone whose midnights bound days.
-    zone: str = "Asia/Tokyo"

@@ -86,7 +86,7 @@ def describe(dimension: Dimension, key: Key, *, names: Mapping[int, str] | None 
         names: AS numbers' holders, as far as known.
     """
     field = FIELDS["src_addr" if dimension.name == "src_prefix" else dimension.name]
-    value = _to_value(dimension, key)
+    value = value_of(dimension, key)
     text = values.print_value(field, value)
     condition = language.print_condition(where(field.name, "=", value))
     label = _LABELS.get(dimension.name, _plain_label)(field, value, text)
@@ -128,7 +128,8 @@ def to_text(part: Any) -> Any:
     return str(IPv6Address(part)) if isinstance(part, bytes) else part
 
 
-def _to_value(dimension: Dimension, key: Key) -> Value:
+def value_of(dimension: Dimension, key: Key) -> Value:
+    """Give a key as a value of the query language."""
     part = key[0]
     if isinstance(part, bytes):
         return _to_network(part, is_prefix=dimension.name == "src_prefix")

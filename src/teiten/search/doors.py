@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class QueryLimits:
-    """Where the store ends one statement."""
+class StoreSettings(Protocol):
+    """What search reads of the store's settings."""
 
-    max_rows_read: int
-    max_seconds: float
-    max_memory_bytes: int
+    @property
+    def zone(self) -> str:
+        """The zone of the days and hours of the roll-ups."""
 
 
 class ObservationStore(Protocol):
-    """Reads of the store; implemented by :class:`teiten.store.service.Store`."""
+    """Reads of the store; :class:`teiten.store.service.Store` is one."""
+
+    @property
+    def config(self) -> StoreSettings:
+        """The settings that the store was opened with."""
 
     def select(
-        self, statement: str, parameters: Mapping[str, Any], *, settings: Mapping[str, Any] | None = None
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        role: Literal["screen", "export"] = "screen",
     ) -> pa.Table:
-        """Run a SELECT with bound ``{name:Type}`` parameters on this thread's client."""
+        """Run a SELECT with bound ``{name:Type}`` parameters, on a client of this thread."""
 
-    def stream(
-        self, statement: str, parameters: Mapping[str, Any], *, settings: Mapping[str, Any] | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """The same, batch by batch in bounded memory."""
+
+class SystemNames(Protocol):
+    """Knows who holds an AS number; wired to the country/AS file in use."""
+
+    def list_names(self, numbers: Sequence[int]) -> Mapping[int, str]:
+        """Give number to name, for those that are known."""

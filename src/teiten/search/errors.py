@@ -48,25 +48,25 @@ class QueryError(SearchError):
         self.position = position
 
 
-class NotPermitted(SearchError):  # noqa: N818 - reads as the sentence that the caller acts on
+class NotPermitted(SearchError):
     """The viewer may not see or filter by this."""
 
     code = "not_permitted"
 
 
-class TooExpensive(SearchError):  # noqa: N818 - as above
+class TooExpensive(SearchError):
     """The question costs more rows, time or memory than the role allows."""
 
     code = "too_expensive"
 
 
-class NotFound(SearchError):  # noqa: N818 - as above
+class NotFound(SearchError):
     """The packet, or whatever else was pointed at, is not in the store."""
 
     code = "not_found"
 
 
-class SearchUnavailable(SearchError):  # noqa: N818 - as above
+class SearchUnavailable(SearchError):
     """The store did not answer."""
 
     code = "store_unavailable"

@@ -1,22 +1,237 @@
-"""Packets as files: CSV, NDJSON, Parquet, Arrow stream, in bounded memory."""
+"""Packets as files: CSV, NDJSON, Parquet (zstd), Arrow stream, in bounded memory.
+
+Rows come oldest first, in chunks of some hundred thousand, each masked by
+:func:`teiten.search.masking.mask_batch` before it is written. The first column is
+always the data set, so that simulated rows stay marked wherever a file ends up.
+
+What a file rests on (query, data set, period, coverage, time, disclosure level) is in
+the schema metadata of Parquet and Arrow under keys that begin with ``teiten.``. CSV
+and NDJSON stay pure, since comment lines break readers; there the same pairs are in
+:attr:`ExportStart.metadata`, which the portal sends as ``Teiten-*`` response headers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, TypeAlias
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
 
-from teiten.search.answers import ExportStart
+import pyarrow as pa
 
-ExportFormat: TypeAlias = Literal["csv", "ndjson", "parquet", "arrow"]
+from teiten.foundation.clock import from_us, to_us
+from teiten.search import cells, formats, lines, metrics, url
+from teiten.search.answers import Basis, ExportStart
+from teiten.search.coverage import observe
+from teiten.search.desk import Desk
+from teiten.search.errors import QueryError, TooExpensive
+from teiten.search.formats import FORMATS, ExportFormat
+from teiten.search.masking import check_filters, choose_columns, list_visible, mask_batch
+from teiten.search.packets import check_columns, write_columns, write_where
+from teiten.search.predicates import Binding
+from teiten.search.query import Query
+from teiten.search.tables import PACKETS
+from teiten.search.visibility import Visibility
+from teiten.traffic.columns import COLUMNS
+
+__all__ = ["Export", "ExportFormat", "start_export"]
+
+#: Rows that one statement fetches at most, about: what bounds the memory.
+CHUNK_ROWS = 200_000
+_HOUR_US = 3_600_000_000
+_ALL = tuple(column.name for column in COLUMNS)
 
 
 class Export:
-    """Bytes of a file, piece by piece; close it when it is not read to its end."""
+    """Bytes of a file, piece by piece; iterate once."""
 
     def __init__(self, start: ExportStart, pieces: Iterator[bytes]) -> None:
-        #: Name, media type, columns and metadata, known before the first byte.
+        #: Name, media type, columns, rows and metadata, known before the first byte.
         self.start = start
         self._pieces = pieces
 
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A time that holds a known number of rows."""
+
+    start: datetime
+    end: datetime
+    rows: int
+
+
+def start_export(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    *,
+    file_format: ExportFormat,
+    columns: Sequence[str] | None,
+    limit: int | None,
+    byte_order_mark: bool,
+) -> Export:
+    """See :meth:`teiten.search.service.Search.export`."""
+    check_filters(visibility, query.filters)
+    if file_format not in FORMATS:
+        rule = "one of " + ", ".join(FORMATS)
+        raise QueryError(
+            f"format must be {rule}, not {file_format!r}", field="format", value=file_format, rule=rule
+        )
+    wanted = check_columns(("dataset", *(columns or list_visible(visibility, _ALL))))
+    stretches = _plan_stretches(desk, visibility, query)
+    found = sum(stretch.rows for stretch in stretches)
+    rows = found if limit is None else min(found, limit)
+    if rows > desk.config.max_export_rows:
+        raise TooExpensive(
+            f"the export would have {rows:,} rows, and at most {desk.config.max_export_rows:,} are allowed;"
+            " shorten the period, add a filter, or give a limit",
+            field="limit",
+        )
+    window = lines.plan_for(desk, query, needs_hosts=False).window
+    basis = observe(desk, visibility, query, window).basis
+    _, masked = choose_columns(visibility, wanted)
+    start = ExportStart(
+        file_name=_name_file(query, file_format),
+        media_type=FORMATS[file_format].media_type,
+        columns=wanted,
+        masked=masked,
+        rows=rows,
+        metadata=describe(desk, visibility, query, basis=basis),
+    )
+    batches = _read_batches(desk, visibility, query, stretches, columns=wanted, limit=rows)
+    pieces = formats.write(file_format, batches, metadata=start.metadata, byte_order_mark=byte_order_mark)
+    return Export(start, _count_pieces(pieces, file_format, rows))
+
+
+def describe(desk: Desk, visibility: Visibility, query: Query, *, basis: Basis) -> dict[str, str]:
+    """Give what a file rests on, as short ASCII texts."""
+    share = "unknown" if basis.share is None else f"{basis.share:.4f}"
+    until = "unknown" if basis.complete_until is None else url.write_instant(basis.complete_until)
+    return {
+        "teiten.dataset": query.dataset,
+        "teiten.query": url.encode_string(query),
+        "teiten.start": url.write_instant(query.start),
+        "teiten.end": url.write_instant(query.end),
+        "teiten.coverage_share": share,
+        "teiten.covered_address_days": f"{basis.covered_address_days:.3f}",
+        "teiten.complete_until": until,
+        "teiten.rule_versions": ",".join(str(version) for version in basis.rule_versions),
+        "teiten.disclosure": visibility.level,
+        "teiten.exported_at": url.write_instant(desk.clock.now()),
+    }
+
+
+def plan_chunks(hours: Sequence[tuple[int, int]], *, start_us: int, end_us: int) -> list[Stretch]:
+    """Turn rows per hour into stretches of about :data:`CHUNK_ROWS` rows.
+
+    Args:
+        hours: (start of an hour in µs, rows in it), in order; hours without rows may be missing.
+        start_us: start of the period; the first stretch does not begin before it.
+        end_us: end of the period.
+    """
+    stretches: list[Stretch] = []
+    first: int | None = None
+    waiting = 0
+    for hour_us, rows in hours:
+        if rows > CHUNK_ROWS:
+            if first is not None:
+                stretches.append(_clip(first, hour_us, waiting, start_us=start_us, end_us=end_us))
+                first, waiting = None, 0
+            stretches.extend(_cut(hour_us, rows, start_us=start_us, end_us=end_us))
+            continue
+        if first is not None and waiting + rows > CHUNK_ROWS:
+            stretches.append(_clip(first, hour_us, waiting, start_us=start_us, end_us=end_us))
+            first, waiting = None, 0
+        first, waiting = (hour_us if first is None else first), waiting + rows
+    if first is not None:
+        last = hours[-1][0] + _HOUR_US
+        stretches.append(_clip(first, last, waiting, start_us=start_us, end_us=end_us))
+    return stretches
+
+
+def _cut(hour_us: int, rows: int, *, start_us: int, end_us: int) -> list[Stretch]:
+    low, high = max(hour_us, start_us), min(hour_us + _HOUR_US, end_us)
+    parts = math.ceil(rows / CHUNK_ROWS)
+    edges = [low + (high - low) * part // parts for part in range(parts + 1)]
+    return [
+        Stretch(from_us(a), from_us(b), rows // parts + (rows % parts if place == 0 else 0))
+        for place, (a, b) in enumerate(pairwise(edges))
+        if b > a
+    ]
+
+
+def _clip(first_us: int, last_us: int, rows: int, *, start_us: int, end_us: int) -> Stretch:
+    return Stretch(from_us(max(first_us, start_us)), from_us(min(last_us, end_us)), rows)
+
+
+def _plan_stretches(desk: Desk, visibility: Visibility, query: Query) -> list[Stretch]:
+    binding = Binding()
+    statement = (
+        "SELECT intDiv(toUnixTimestamp64Micro(observed_at), 3600000000) AS hour, count() AS found"  # noqa: S608 - declared names, bound values
+        f" FROM {PACKETS.name} WHERE {write_where(query, binding)} GROUP BY hour ORDER BY hour LIMIT 200000"
+    )
+    rows = desk.select(visibility, statement, binding.parameters, role="export").to_pylist()
+    hours = [(row["hour"] * _HOUR_US, row["found"]) for row in rows]
+    return plan_chunks(hours, start_us=to_us(query.start), end_us=to_us(query.end))
+
+
+def _read_batches(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    stretches: Sequence[Stretch],
+    *,
+    columns: Sequence[str],
+    limit: int,
+) -> Iterator[pa.RecordBatch]:
+    """Give masked, readable batches with exactly ``columns``; at least one, if empty."""
+    shown, _ = choose_columns(visibility, columns)
+    missing = limit
+    whole = [Stretch(query.start, query.end, 0)]
+    for stretch in stretches or whole:
+        table = _read_stretch(
+            desk, visibility, query.within(stretch.start, stretch.end), shown, limit=missing
+        )
+        missing -= table.num_rows
+        batch = cells.make_readable(mask_batch(visibility, cells.combine(table)))
+        yield _order_columns(batch, columns)
+        if missing <= 0:
+            return
+
+
+def _read_stretch(
+    desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str], *, limit: int
+) -> pa.Table:
+    binding = Binding()
+    statement = (
+        f"SELECT {write_columns(columns)} FROM {PACKETS.name} WHERE {write_where(query, binding)}"  # noqa: S608 - as above
+        f" ORDER BY observed_at, sensor, epoch, batch_seq, row LIMIT {binding.bind('UInt64', limit)}"
+    )
+    return desk.select(visibility, statement, binding.parameters, role="export")
+
+
+def _order_columns(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """Bring the columns into the order asked for; masked ones are text columns without values."""
+    there = set(batch.schema.names)
+    arrays: list[pa.Array[Any]] = [
+        batch.column(name) if name in there else pa.nulls(batch.num_rows, pa.string()) for name in columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+
+def _count_pieces(pieces: Iterator[bytes], file_format: ExportFormat, rows: int) -> Iterator[bytes]:
+    yield from pieces
+    metrics.EXPORTED_ROWS.labels(file_format).inc(rows)
+
+
+def _name_file(query: Query, file_format: ExportFormat) -> str:
+    start, end = (
+        instant.strftime("%Y%m%dT%H%M%SZ")
+        for instant in (from_us(to_us(query.start)), from_us(to_us(query.end)))
+    )
+    return f"teiten-{query.dataset.replace(':', '-')}-{start}-{end}{FORMATS[file_format].suffix}"

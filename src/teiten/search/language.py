@@ -121,7 +121,7 @@ def print_condition(condition: Condition) -> str:
 
 def quote(text: str) -> str:
     """Put a value in quotation marks where the language needs them."""
-    if _BARE.fullmatch(text) and text.lower() not in _KEYWORDS:
+    if _BARE.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

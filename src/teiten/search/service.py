@@ -12,9 +12,21 @@ All calls are synchronous and safe from any thread; under asyncio use
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
 
 from teiten.foundation.clock import Clock
+from teiten.search import (
+    completion,
+    coverage,
+    facets,
+    lines,
+    live,
+    packets,
+    ranking,
+    sensors,
+    series,
+    single,
+    sources,
+)
 from teiten.search.answers import (
     Basis,
     Completion,
@@ -31,37 +43,41 @@ from teiten.search.answers import (
     Totals,
 )
 from teiten.search.config import SearchConfig
-from teiten.search.doors import ObservationStore
-from teiten.search.exports import Export, ExportFormat
+from teiten.search.desk import Desk
+from teiten.search.doors import ObservationStore, SystemNames
+from teiten.search.exports import Export, ExportFormat, start_export
+from teiten.search.masking import check_filters
 from teiten.search.query import Query
+from teiten.search.references import ReferenceDesk
+from teiten.search.series import RankBy
 from teiten.search.visibility import Visibility
-
-RankBy: TypeAlias = Literal["avg", "max", "last"]
-
-#: Facets that are shown when none are named.
-DEFAULT_FACETS: tuple[str, ...] = (
-    "country",
-    "region",
-    "hint",
-    "survey",
-    "tcp_fp",
-    "nature",
-    "dst_port",
-    "asn",
-)
 
 
 class Search:
     """Answers questions about packets and about the observation itself."""
 
-    def __init__(self, store: ObservationStore, clock: Clock, config: SearchConfig | None = None) -> None:
-        self._store = store
-        self._clock = clock
-        self._config = config or SearchConfig()
+    def __init__(
+        self,
+        store: ObservationStore,
+        clock: Clock,
+        config: SearchConfig | None = None,
+        *,
+        system_names: SystemNames | None = None,
+    ) -> None:
+        settings = config or SearchConfig()
+        key = bytes.fromhex(settings.reference_key) if settings.reference_key else None
+        self._desk = Desk(
+            store=store,
+            clock=clock,
+            config=settings,
+            zone=store.config.zone,
+            references=ReferenceDesk(key),
+            system_names=system_names,
+        )
 
-    def totals(self, visibility: Visibility, query: Query) -> Totals:
+    def totals(self, visibility: Visibility, query: Query, *, step_seconds: int | None = None) -> Totals:
         """Give the key figures with the previous period and a spark of each."""
-        raise NotImplementedError
+        return series.answer_totals(self._desk, visibility, query, step_seconds=step_seconds)
 
     def series(
         self,
@@ -85,7 +101,16 @@ class Search:
             previous: overlay the period before.
             step_seconds: bucket length; None picks one that gives 60 to 370 buckets.
         """
-        raise NotImplementedError
+        return series.answer_series(
+            self._desk,
+            visibility,
+            query,
+            dimension=dimension,
+            limit=limit,
+            rank_by=rank_by,
+            previous=previous,
+            step_seconds=step_seconds,
+        )
 
     def top(
         self,
@@ -98,13 +123,15 @@ class Search:
         sparks: bool = True,
     ) -> Top:
         """Rank a dimension's values by the query's metric (``limit`` 1 to 1000; 300 and no sparks for a map)."""
-        raise NotImplementedError
+        return ranking.answer_top(
+            self._desk, visibility, query, dimension=dimension, limit=limit, previous=previous, sparks=sparks
+        )
 
     def facets(
         self, visibility: Visibility, query: Query, *, dimensions: Sequence[str] | None = None, limit: int = 5
     ) -> Facets:
         """Give the most frequent values of several dimensions by packets."""
-        raise NotImplementedError
+        return facets.answer_facets(self._desk, visibility, query, wanted=dimensions, limit=limit)
 
     def rows(
         self,
@@ -117,7 +144,9 @@ class Search:
         count: bool = True,
     ) -> Rows:
         """Give one page of packets, newest first; ``page`` is the last answer's ``next_page``."""
-        raise NotImplementedError
+        return packets.answer_rows(
+            self._desk, visibility, query, page=page, limit=limit, columns=columns, count=count
+        )
 
     def packet(self, visibility: Visibility, reference: str) -> Packet:
         """Give one packet by a reference from :meth:`rows`.
@@ -125,11 +154,11 @@ class Search:
         Raises:
             NotFound: when it is not, or no longer, in the store.
         """
-        raise NotImplementedError
+        return single.answer_packet(self._desk, visibility, reference)
 
     def source(self, visibility: Visibility, query: Query, *, source: str) -> SourcePage:
         """Give everything about an address or prefix (IPv4 /8 to /32, IPv6 /32 to /128)."""
-        raise NotImplementedError
+        return sources.answer_source(self._desk, visibility, query, source=source)
 
     def sensors(
         self,
@@ -140,11 +169,13 @@ class Search:
         sensor: int | None = None,
     ) -> Sensors:
         """Give who was watching: each sensor's and region's coverage per hour or day."""
-        raise NotImplementedError
+        return sensors.answer_sensors(self._desk, visibility, query, step_seconds=step_seconds, sensor=sensor)
 
     def basis(self, visibility: Visibility, query: Query) -> Basis:
         """Give only the coverage that answers to ``query`` would rest on."""
-        raise NotImplementedError
+        check_filters(visibility, query.filters)
+        window = lines.plan_for(self._desk, query).window
+        return coverage.observe(self._desk, visibility, query, window).basis
 
     def live(self, visibility: Visibility, query: Query, *, seconds: int = 60, latest: int = 50) -> Live:
         """Give the last ``seconds`` before now, in buckets of one second; the query's period is not used.
@@ -152,21 +183,21 @@ class Search:
         Raises:
             NotPermitted: for a member.
         """
-        raise NotImplementedError
+        return live.answer_live(self._desk, visibility, query, seconds=seconds, latest=latest)
 
     def datasets(self, visibility: Visibility) -> tuple[DatasetExtent, ...]:
         """List the data sets that hold anything, and the time each spans."""
-        raise NotImplementedError
+        return live.list_datasets(self._desk, visibility)
 
     def fields(self, visibility: Visibility) -> tuple[FieldView, ...]:
         """List the fields of the query language."""
-        raise NotImplementedError
+        return completion.list_fields(visibility)
 
     def complete(
         self, visibility: Visibility, text: str, *, cursor: int | None = None, dataset: str = "live"
     ) -> tuple[Completion, ...]:
         """Say what may stand at ``cursor`` (characters from 0; None: at the end) of a query text."""
-        raise NotImplementedError
+        return completion.complete(self._desk, visibility, text[:cursor], dataset=dataset)
 
     def export(
         self,
@@ -179,4 +210,12 @@ class Search:
         byte_order_mark: bool = False,
     ) -> Export:
         """Start an export of packets, oldest first; iterate over it for the bytes."""
-        raise NotImplementedError
+        return start_export(
+            self._desk,
+            visibility,
+            query,
+            file_format=file_format,
+            columns=columns,
+            limit=limit,
+            byte_order_mark=byte_order_mark,
+        )

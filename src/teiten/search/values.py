@@ -24,7 +24,7 @@ _HASH = re.compile(r"[0-9a-f]{16}")
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
+class _Refused(Exception):
     """The text breaks the field's rule."""
 
 

@@ -1,0 +1,72 @@
+"""A source's activity day by day, over most of a year, with the coverage of each day."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from datetime import date, timedelta
+from ipaddress import IPv4Network, IPv6Network
+
+from teiten.search import gaps, periods, roster, watched
+from teiten.search.answers import CalendarDay
+from teiten.search.desk import Desk
+from teiten.search.figures import divide, share_of
+from teiten.search.periods import DAY, Window
+from teiten.search.predicates import Binding, highest_address, lowest_address
+from teiten.search.query import Query
+from teiten.search.tables import SOURCES
+from teiten.search.visibility import Visibility
+from teiten.search.watched import Watched
+
+#: 44 weeks, as wide as the screen shows.
+CALENDAR_DAYS = 308
+
+
+def read_calendar(
+    desk: Desk, visibility: Visibility, query: Query, network: IPv4Network | IPv6Network
+) -> tuple[CalendarDay, ...]:
+    """Give each day of the 44 weeks that end with the query's period."""
+    span = query.within(query.end - timedelta(days=CALENDAR_DAYS), query.end)
+    window = periods.lay_out(span, step_seconds=DAY, zone=desk.zone)
+    counts = _count_by_day(desk, visibility, span, window, network)
+    seen: dict[Hashable, Watched] = desk.memory.recall(
+        ("calendar", query.dataset, window),
+        now=desk.clock.monotonic(),
+        keep_seconds=60.0,
+        make=lambda: watched.read_watched(desk, visibility, span, window),
+    )
+    whole = next(iter(seen.values()), Watched.nothing(window.count))
+    expected = gaps.expect(
+        roster.list_members(desk, visibility, span, window), window, family=network.version
+    )
+    covered = whole.address_seconds(network.version)
+    first = window.first_day
+    return tuple(
+        _make_day(first + timedelta(days=place), counts, covered=covered[place], expected=expected[place])
+        for place in range(window.count)
+    )
+
+
+def _make_day(day: date, counts: dict[date, int], *, covered: float, expected: float) -> CalendarDay:
+    packets = counts.get(day, 0)
+    share = share_of(covered, expected)
+    return CalendarDay(
+        day=day,
+        packets=packets if covered > 0 or packets else None,
+        rate=divide(packets, covered / DAY),
+        coverage=None if share is None else min(1.0, share),
+    )
+
+
+def _count_by_day(
+    desk: Desk, visibility: Visibility, query: Query, window: Window, network: IPv4Network | IPv6Network
+) -> dict[date, int]:
+    binding = Binding()
+    low, high = binding.bind("IPv6", lowest_address(network)), binding.bind("IPv6", highest_address(network))
+    statement = (
+        f"SELECT day, sum(packets) AS packet_count FROM {SOURCES.name}"  # noqa: S608 - declared names, bound values
+        f" WHERE dataset = {binding.bind('String', query.dataset)}"
+        f" AND day BETWEEN {binding.bind('Date', window.first_day)} AND {binding.bind('Date', window.last_day)}"
+        f" AND src_addr BETWEEN {low} AND {high} GROUP BY day"
+    )
+    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    return {row["day"]: row["packet_count"] for row in rows}

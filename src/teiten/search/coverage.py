@@ -1,0 +1,225 @@
+"""On how much observation an answer rests: the :class:`Basis` of every answer, and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from teiten.foundation.clock import from_us
+from teiten.search import gaps, lines, roster, watched
+from teiten.search.answers import Basis, Figure, Points, Strip
+from teiten.search.desk import Desk
+from teiten.search.dimensions import Dimension, Key
+from teiten.search.figures import make_figure, measure, points_of, share_of
+from teiten.search.lines import Counts
+from teiten.search.periods import DAY, Window
+from teiten.search.predicates import Binding
+from teiten.search.query import Metric, Query
+from teiten.search.roster import Freshness, Member
+from teiten.search.statements import join_windows
+from teiten.search.visibility import Visibility
+from teiten.search.watched import Watched
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The coverage of a window and of the one before it."""
+
+    basis: Basis
+    window: Window
+    family: int
+    now_us: int
+    #: Covered address-days per bucket, the previous window's first: ``2 * window.count``.
+    days: tuple[float, ...]
+
+    def totals(self, days: Sequence[float] | None = None) -> tuple[float, float]:
+        """Give the covered address-days of the previous window and of this one."""
+        each = self.days if days is None else days
+        return sum(each[: self.window.count]), sum(each[self.window.count :])
+
+    def figure(self, metric: Metric, counts: Counts, *, days: Sequence[float] | None = None) -> Figure:
+        """Give a line's figure beside the previous one.
+
+        While the window is not over, the previous packets and hosts are taken in
+        proportion to the time that has passed, so that like is compared with like.
+        """
+        before, now = self.totals(days)
+        value = measure(metric, packets=counts.total_packets[1], hosts=counts.total_hosts[1], days=now)
+        previous = measure(metric, packets=counts.total_packets[0], hosts=counts.total_hosts[0], days=before)
+        if previous is not None and metric != "rate":
+            previous *= self.window.elapsed_share(self.now_us)
+        return make_figure(value, previous)
+
+    def points(
+        self, metric: Metric, counts: Counts, *, days: Sequence[float] | None = None
+    ) -> tuple[Points, Points]:
+        """Give a line bucket by bucket: this period's, and the previous one's."""
+        each = self.days if days is None else days
+        points = points_of(metric, packets=counts.packets, hosts=counts.hosts, days=each)
+        return points[self.window.count :], points[: self.window.count]
+
+
+def observe(desk: Desk, visibility: Visibility, query: Query, window: Window) -> Observation:
+    """Read what was watched in ``window`` and the one before, for sensors that the query keeps.
+
+    Panels of one screen ask for the same; the answer is kept for a few seconds.
+    """
+    family = lines.family_of(query)
+    key = ("observation", query.dataset, roster.project(query.filters), family, window)
+    return desk.memory.recall(
+        key,
+        now=desk.clock.monotonic(),
+        keep_seconds=desk.config.freshness_cache_seconds,
+        make=lambda: _observe(desk, visibility, query, window),
+    )
+
+
+def split_days(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    observation: Observation,
+    *,
+    dimension: Dimension,
+    keys: Sequence[Key],
+) -> dict[Key, tuple[float, ...]]:
+    """Give covered address-days per bucket for values that have sensors of their own.
+
+    Empty for dimensions whose values are all seen by the same sensors.
+    """
+    span = join_windows(observation.window)
+    if dimension.name == "ip_version":
+        both = _read_all(desk, visibility, query, span)
+        return {key: tuple(watched.to_days(both.address_seconds(int(key[0])))) for key in keys}
+    if dimension.name not in ("region", "sensor"):
+        return {}
+    by_key = watched.read_watched(desk, visibility, query, span, by=dimension.name)
+    nothing = Watched.nothing(span.count)
+    return {
+        key: tuple(watched.to_days(by_key.get(key[0], nothing).address_seconds(observation.family)))
+        for key in keys
+    }
+
+
+def _observe(desk: Desk, visibility: Visibility, query: Query, window: Window) -> Observation:
+    span = join_windows(window)
+    members = roster.list_members(desk, visibility, query, window)
+    freshness = roster.read_freshness(desk, visibility, query, members)
+    seen = _read_all(desk, visibility, query, span)
+    family = _choose_family(lines.family_of(query), seen)
+    days = tuple(watched.to_days(seen.address_seconds(family)))
+    by_region = watched.read_watched(desk, visibility, query, window, by="region")
+    basis = _make_basis(
+        query,
+        window,
+        members,
+        freshness,
+        seen=seen,
+        family=family,
+        gaps_by=cast("Mapping[str, Watched]", by_region),
+        rule_versions=_read_rule_versions(desk, visibility, query, window),
+        is_import=query.dataset.startswith("import:"),
+    )
+    return Observation(basis, window, family, desk.clock.now_us(), days)
+
+
+def _read_all(desk: Desk, visibility: Visibility, query: Query, span: Window) -> Watched:
+    found: dict[Hashable, Watched] = watched.read_watched(desk, visibility, query, span)
+    return next(iter(found.values()), Watched.nothing(span.count))
+
+
+def _choose_family(asked: int, seen: Watched) -> int:
+    """Rates are per IPv4 address unless only IPv6 was asked for or watched."""
+    if asked:
+        return asked
+    return 6 if sum(seen.v6_seconds) > 0 and not sum(seen.v4_seconds) else 4
+
+
+def _make_basis(
+    query: Query,
+    window: Window,
+    members: tuple[Member, ...],
+    freshness: Freshness,
+    *,
+    seen: Watched,
+    family: int,
+    gaps_by: Mapping[str, Watched],
+    rule_versions: tuple[int, ...],
+    is_import: bool,
+) -> Basis:
+    expected = gaps.expect(members, window, family=family)
+    covered = seen.address_seconds(family)[window.count :]
+    if is_import:
+        expected = list(covered)
+    known = [member for member in members if member.until_us > window.start_us]
+    captured, drops = sum(m.captured for m in known), sum(m.kernel_drops for m in known)
+    until = freshness.complete_until_us
+    late = {m.sensor for m in known if not m.is_reporting} | freshness.holed
+    missing = (
+        () if is_import else gaps.find_gaps(known, gaps_by, window, family=family, pending_from_us=until)
+    )
+    return Basis(
+        dataset=query.dataset,
+        start_at=from_us(window.start_us),
+        end_at=from_us(window.end_us),
+        covered_address_days=sum(covered) / DAY,
+        expected_address_days=sum(expected) / DAY,
+        share=_share(sum(covered), sum(expected)),
+        complete_until=None if until is None else from_us(until),
+        late_expected=len(late),
+        sensors_watching=sum(member.is_reporting for member in known),
+        sensors_known=len(known),
+        sensors_in_both=sum(bool(m.seconds and m.seconds_before) for m in known),
+        sensors_seen=sum(bool(m.seconds) for m in known),
+        sensors_seen_before=sum(bool(m.seconds_before) for m in members),
+        captured_packets=captured,
+        kernel_drops=drops,
+        kernel_drop_share=share_of(drops, captured + drops),
+        excluded_packets=sum(member.excluded for member in known),
+        gaps=missing,
+        strip=_make_strip(window, covered, expected, seen.sensors[window.count :]),
+        family=family,
+        modes=tuple(sorted({mode for member in known for mode in member.modes})),
+        rule_versions=rule_versions,
+        place_version=None,
+    )
+
+
+def _make_strip(
+    window: Window, covered: Sequence[float], expected: Sequence[float], sensors: Sequence[int]
+) -> Strip:
+    return Strip(
+        step_seconds=window.step_seconds,
+        starts=window.starts,
+        share=tuple(_share(part, whole) for part, whole in zip(covered, expected, strict=True)),
+        covered_address_days=tuple(watched.to_days(list(covered))),
+        sensors=tuple(sensors),
+    )
+
+
+def _share(covered: float, expected: float) -> float | None:
+    """Give covered / expected, at most 1: a sensor's mean count of addresses is not exact per bucket."""
+    share = share_of(covered, expected)
+    return None if share is None else min(1.0, share)
+
+
+_RULE_VERSIONS = """
+SELECT DISTINCT rule_version FROM
+(SELECT rule_version FROM packets WHERE dataset = {dataset} AND observed_at >= {start} AND observed_at < {end} LIMIT {most})
+ORDER BY rule_version LIMIT 100
+"""
+_MOST_ROWS_FOR_VERSIONS = 100_000
+
+
+def _read_rule_versions(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[int, ...]:
+    """Find rule versions by a sample of the window: they change a few times a year."""
+    binding = Binding()
+    statement = _RULE_VERSIONS.format(
+        dataset=binding.bind("String", query.dataset),
+        start=binding.instant(window.start_us),
+        end=binding.instant(window.end_us),
+        most=binding.bind("UInt32", _MOST_ROWS_FOR_VERSIONS),
+    )
+    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    return tuple(int(row["rule_version"]) for row in rows)

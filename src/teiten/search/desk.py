@@ -1,0 +1,102 @@
+"""Runs statements for a viewer: limits by role, the clock, and the store's errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from teiten.foundation.clock import Clock, from_us
+from teiten.search import metrics
+from teiten.search.answers import Cost
+from teiten.search.config import SearchConfig
+from teiten.search.dimensions import Dimension, Key
+from teiten.search.doors import ObservationStore, SystemNames
+from teiten.search.errors import SearchUnavailable, TooExpensive
+from teiten.search.periods import Window
+from teiten.search.planner import Plan
+from teiten.search.references import ReferenceDesk
+from teiten.search.remembering import Memory
+from teiten.search.tables import PACKETS, Table
+from teiten.search.visibility import Visibility
+from teiten.store.errors import LimitExceeded, StoreError
+
+
+@dataclass
+class Desk:
+    """What every kind of search works with."""
+
+    store: ObservationStore
+    clock: Clock
+    config: SearchConfig
+    #: Zone whose midnights bound days: the store's, which its roll-ups were made with.
+    zone: str
+    references: ReferenceDesk = field(default_factory=ReferenceDesk)
+    memory: Memory = field(default_factory=Memory)
+    #: Holders of AS numbers, when a file that knows them is in use.
+    system_names: SystemNames | None = None
+
+    def select(
+        self,
+        visibility: Visibility,
+        statement: str,
+        parameters: Mapping[str, Any],
+        *,
+        role: Literal["screen", "export"] = "screen",
+    ) -> pa.Table:
+        """Run one statement within the viewer's limits.
+
+        Raises:
+            TooExpensive: when it goes beyond them.
+            SearchUnavailable: when the store does not answer.
+        """
+        is_member = visibility.role == "member"
+        most_rows = self.config.member_max_rows if is_member else self.config.analyst_max_rows
+        started = self.clock.monotonic()
+        try:
+            return self.store.select(
+                f"{statement} SETTINGS max_rows_to_read = {int(most_rows)}, group_by_use_nulls = 0",
+                parameters,
+                role=role,
+            )
+        except LimitExceeded as error:
+            metrics.REFUSALS.labels("too_expensive").inc()
+            raise TooExpensive(
+                "the question reads more than your role may in one go; shorten the period or add a filter"
+            ) from error
+        except StoreError as error:
+            metrics.REFUSALS.labels("store_unavailable").inc()
+            raise SearchUnavailable(
+                f"the store did not answer ({str(error)[:300]}); try again, or run teiten doctor"
+            ) from error
+        finally:
+            metrics.STATEMENT_SECONDS.observe(self.clock.monotonic() - started)
+
+    def cost(self, made: Plan, started: float, *, call: str) -> Cost:
+        """Say what a planned answer took since ``started`` (monotonic seconds)."""
+        return self.cost_of(made.table, made.window, started, call=call)
+
+    def cost_of(self, table: Table, window: Window, started: float, *, call: str) -> Cost:
+        """Say what an answer from ``table`` took."""
+        elapsed = self.clock.monotonic() - started
+        metrics.CALLS.labels(call, table.name).inc()
+        metrics.CALL_SECONDS.labels(call).observe(elapsed)
+        return Cost(
+            elapsed_seconds=elapsed,
+            table=table.name,
+            grain_seconds=table.grain_seconds,
+            start_at=from_us(window.start_us),
+            end_at=from_us(window.end_us),
+        )
+
+    def cost_of_packets(self, window: Window, started: float, *, call: str) -> Cost:
+        """Say what an answer from single packets took."""
+        return self.cost_of(PACKETS, window, started, call=call)
+
+    def name_systems(self, dimension: Dimension, keys: Sequence[Key]) -> Mapping[int, str]:
+        """Give the names of the AS numbers among ``keys``; empty for other dimensions."""
+        if dimension.name != "asn" or self.system_names is None:
+            return {}
+        return self.system_names.list_names([int(key[0]) for key in keys])

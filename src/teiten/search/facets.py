@@ -1,0 +1,85 @@
+"""Facets: the most frequent values of several dimensions, beside the query that they would narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from teiten.search import dimensions, lines, ranking
+from teiten.search.answers import Facet, Facets, FacetValue
+from teiten.search.conditions import Condition, Expression, all_of, negate, where
+from teiten.search.coverage import observe
+from teiten.search.desk import Desk
+from teiten.search.dimensions import Dimension, Key
+from teiten.search.lines import ALL
+from teiten.search.masking import check_filters
+from teiten.search.query import Query
+from teiten.search.visibility import Visibility
+
+#: Facets that are shown when none are named.
+DEFAULT_FACETS = ("country", "region", "hint", "survey", "tcp_fp", "nature", "dst_port", "asn")
+_MOST_VALUES = 50
+_MOST_FACETS = 20
+
+
+def answer_facets(
+    desk: Desk, visibility: Visibility, query: Query, *, wanted: Sequence[str] | None, limit: int
+) -> Facets:
+    """See :meth:`teiten.search.service.Search.facets`."""
+    started = desk.clock.monotonic()
+    check_filters(visibility, query.filters)
+    ranking.check_limit(limit, most=_MOST_VALUES)
+    names = tuple(dict.fromkeys(wanted or DEFAULT_FACETS))
+    ranking.check_limit(len(names), most=_MOST_FACETS)
+    splits = [dimensions.get_dimension(name) for name in names]
+    shown = [split for split in splits if visibility.grants(split.permission)]
+    counted = replace(query, metric="packets")
+    made = lines.plan_for(desk, counted)
+    total = lines.count_lines(desk, visibility, counted, made, previous=False, buckets=False)[
+        ALL
+    ].total_packets[1]
+    return Facets(
+        facets=tuple(_make_facet(desk, visibility, counted, split, limit=limit) for split in shown),
+        packets=total,
+        masked=tuple(split.name for split in splits if not visibility.grants(split.permission)),
+        basis=observe(desk, visibility, query, made.window).basis,
+        cost=desk.cost(made, started, call="facets"),
+    )
+
+
+def relax(query: Query, field: str) -> Query:
+    """Take away the chips of one field, so that its other values, and left-out ones, are counted too."""
+    kept = [part for part in query.conditions if not (isinstance(part, Condition) and part.field == field)]
+    return replace(query, filters=all_of(kept))
+
+
+def _make_facet(desk: Desk, visibility: Visibility, query: Query, split: Dimension, *, limit: int) -> Facet:
+    relaxed = relax(query, _field_of(split))
+    made = lines.plan_for(desk, relaxed, dimension=split)
+    found = ranking.rank(desk, visibility, relaxed, made, dimension=split, limit=limit, previous=False)
+    counts = lines.count_lines(desk, visibility, relaxed, made, previous=False, buckets=False)
+    whole = counts[ALL].total_packets[1]
+    names = desk.name_systems(split, [item.key for item in found.ranked])
+    values = tuple(
+        FacetValue(
+            group=dimensions.describe(split, item.key, names=names),
+            packets=item.value,
+            share=item.value / whole if whole else 0.0,
+            state=_state_of(query, split, item.key),
+        )
+        for item in found.ranked
+    )
+    others = 0 if split.is_multiple else whole - sum(value.packets for value in values)
+    return Facet(split.name, values, max(0, others), found.distinct)
+
+
+def _field_of(split: Dimension) -> str:
+    return "src_addr" if split.name == "src_prefix" else split.name
+
+
+def _state_of(query: Query, split: Dimension, key: Key) -> Literal["open", "included", "excluded"]:
+    condition: Expression = where(_field_of(split), "=", dimensions.value_of(split, key))
+    if condition in query.conditions:
+        return "included"
+    return "excluded" if negate(condition) in query.conditions else "open"

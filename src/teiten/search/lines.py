@@ -1,0 +1,139 @@
+"""Packets and hosts per line and bucket: what series, rankings and key figures are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from teiten.search.conditions import Expression, all_of, where
+from teiten.search.desk import Desk
+from teiten.search.dimensions import Dimension, Key
+from teiten.search.planner import Plan, plan
+from teiten.search.query import Query
+from teiten.search.statements import Draft, write_line_number
+from teiten.search.visibility import Visibility
+
+#: Numbers of the line that sums all, and of what no chosen key has; the chosen keys are 1, 2 and so on.
+ALL = -1
+OTHERS = 0
+
+
+@dataclass
+class Counts:
+    """One line over both periods: bucket by bucket, and each period as a whole."""
+
+    #: Buckets in one period.
+    steps: int
+    #: ``2 * steps`` values: the previous period's, then this one's.
+    packets: list[int] = field(default_factory=list)
+    hosts: list[int] = field(default_factory=list)
+    #: Of the whole previous period, and of this one.
+    total_packets: list[int] = field(default_factory=lambda: [0, 0])
+    total_hosts: list[int] = field(default_factory=lambda: [0, 0])
+
+    def __post_init__(self) -> None:
+        self.packets = self.packets or [0] * (2 * self.steps)
+        self.hosts = self.hosts or [0] * (2 * self.steps)
+
+
+def plan_for(
+    desk: Desk,
+    query: Query,
+    *,
+    dimension: Dimension | None = None,
+    step_seconds: int | None = None,
+    needs_hosts: bool | None = None,
+) -> Plan:
+    """Plan a query; without ``needs_hosts`` its metric tells whether sources are counted."""
+    return plan(
+        query,
+        dimension=dimension,
+        step_seconds=step_seconds,
+        zone=desk.zone,
+        needs_hosts=query.metric == "hosts" if needs_hosts is None else needs_hosts,
+    )
+
+
+def narrow_to_family(query: Query) -> Query:
+    """For a rate, keep IPv4 alone unless the query says otherwise: families are never mixed."""
+    if query.metric != "rate" or family_of(query):
+        return query
+    return query.narrow(where("ip_version", "=", 4))
+
+
+def family_of(query: Query) -> int:
+    """Give the one address family that a query keeps: 4, 6, or 0 when it keeps both."""
+    for part in query.conditions:
+        if part in (where("ip_version", "=", 4), where("ip_version", "!=", 6)):
+            return 4
+        if part in (where("ip_version", "=", 6), where("ip_version", "!=", 4)):
+            return 6
+    return 0
+
+
+def count_lines(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    made: Plan,
+    *,
+    dimension: Dimension | None = None,
+    keys: Sequence[Key] = (),
+    previous: bool = True,
+    buckets: bool = True,
+    hosts: bool | None = None,
+) -> dict[int, Counts]:
+    """Count packets, and hosts where the metric (or ``hosts``) asks for them, of each line.
+
+    A dimension of which a packet may have several values (hints) multiplies rows, so
+    that its total is counted by a statement of its own.
+    """
+    draft = Draft(made, query.dataset, query.survey, previous=previous)
+    with_hosts = query.metric == "hosts" if hosts is None else hosts
+    line, grouping, sets = "toUInt32(0)", "1", _sets("current", buckets=buckets)
+    if dimension is not None:
+        line, grouping = write_line_number(dimension, keys, draft.binding), "grouping(line)"
+        sets = f"{_sets('line, current', buckets=buckets)}, {sets}"
+    all_buckets, bucket = ("grouping(bucket)", draft.bucket()) if buckets else ("1", "toUInt32(0)")
+    host_count = made.table.count_hosts() if with_hosts else "toUInt64(0)"
+    statement = (
+        f"SELECT {grouping} AS all_lines, {all_buckets} AS all_buckets, {line} AS line,"  # noqa: S608 - declared names, bound values
+        f" toUInt8({draft.current()}) AS current, {bucket} AS bucket,"
+        f" {made.table.count_packets()} AS packet_count, {host_count} AS host_count"
+        f" FROM {made.table.name} WHERE {draft.where()}"
+        f" GROUP BY GROUPING SETS ({sets})"
+    )
+    found = _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
+    if dimension is not None and dimension.is_multiple:
+        plain = count_lines(desk, visibility, query, made, previous=previous, buckets=buckets, hosts=hosts)
+        found[ALL] = plain[ALL]
+    return found
+
+
+def _sets(columns: str, *, buckets: bool) -> str:
+    return f"({columns}, bucket), ({columns})" if buckets else f"({columns})"
+
+
+def _gather(table: pa.Table, steps: int, *, previous: bool) -> dict[int, Counts]:
+    found: dict[int, Counts] = {ALL: Counts(steps)}
+    shift = 0 if previous else steps
+    columns = [table.column(name).to_pylist() for name in _RESULT]
+    for all_lines, all_buckets, line, current, bucket, packets, hosts in zip(*columns, strict=True):
+        counts = found.setdefault(ALL if all_lines else line, Counts(steps))
+        if all_buckets:
+            counts.total_packets[current] = packets
+            counts.total_hosts[current] = hosts
+        elif 0 <= bucket + shift < 2 * steps:
+            counts.packets[bucket + shift] = packets
+            counts.hosts[bucket + shift] = hosts
+    return found
+
+
+_RESULT = ("all_lines", "all_buckets", "line", "current", "bucket", "packet_count", "host_count")
+
+
+def narrow(query: Query, extra: Expression) -> Query:
+    """Add a condition without regard to chips."""
+    return replace(query, filters=all_of([part for part in (query.filters, extra) if part is not None]))

@@ -1,0 +1,86 @@
+"""Which table answers a question, over which whole buckets.
+
+The first roll-up whose columns are enough wins, hourly before daily; without one,
+single packets. A question that only a daily roll-up can answer is answered by it
+when the period is long; a short one reads packets and keeps its fine buckets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from teiten.search import periods
+from teiten.search.conditions import Expression
+from teiten.search.dimensions import Dimension
+from teiten.search.periods import Window
+from teiten.search.predicates import columns_of
+from teiten.search.query import Query
+from teiten.search.tables import DAY, HOUR, PACKETS, ROLL_UPS, Table
+
+#: Below this an hourly roll-up is too coarse for a picture, and packets are few enough.
+_FINE_SECONDS = 20 * HOUR
+#: From this on a day is a fine enough bucket.
+_COARSE_SECONDS = 3 * DAY
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Table and buckets of one answer."""
+
+    table: Table
+    window: Window
+    filters: Expression | None
+
+    @property
+    def steps(self) -> int:
+        return self.window.count
+
+
+def plan(
+    query: Query,
+    *,
+    dimension: Dimension | None = None,
+    step_seconds: int | None = None,
+    zone: str,
+    needs_hosts: bool = True,
+    only: Table | None = None,
+) -> Plan:
+    """Choose table and buckets.
+
+    Args:
+        query: what is asked.
+        dimension: what it is split by.
+        step_seconds: bucket length that the viewer chose.
+        zone: the zone of days.
+        needs_hosts: whether the table must count distinct sources.
+        only: use this table, whatever the cost (for checks).
+
+    Raises:
+        QueryError: for a step that does not fit the period.
+    """
+    needed = columns_of(query.filters) | frozenset(dimension.columns if dimension else ())
+    table = only or choose_table(query, needed, step_seconds, needs_hosts=needs_hosts)
+    step = step_seconds or periods.pick_step(query.length, coarsest_grain=table.grain_seconds)
+    return Plan(table, periods.lay_out(query, step_seconds=step, zone=zone), query.filters)
+
+
+def choose_table(
+    query: Query, needed: frozenset[str], step_seconds: int | None, *, needs_hosts: bool = True
+) -> Table:
+    """Give the smallest table that has the ``needed`` columns at a fit grain."""
+    finest = _finest_grain(query, step_seconds)
+    for table in ROLL_UPS:
+        has_all = needed <= table.columns and (table.hosts is not None or not needs_hosts)
+        if has_all and table.grain_seconds <= finest:
+            return table
+    return PACKETS
+
+
+def _finest_grain(query: Query, step_seconds: int | None) -> int:
+    """Give the coarsest grain that still serves: 0, an hour or a day."""
+    if step_seconds is not None:
+        return next((grain for grain in (DAY, HOUR) if step_seconds % grain == 0), 0)
+    seconds = query.length.total_seconds()
+    if seconds < _FINE_SECONDS:
+        return 0
+    return DAY if seconds >= _COARSE_SECONDS else HOUR

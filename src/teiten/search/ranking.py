@@ -1,0 +1,198 @@
+"""Rankings: a dimension's values by hosts, packets or rate, with the previous period beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from teiten.search import dimensions, lines
+from teiten.search.answers import Figure, Others, Top, TopRow
+from teiten.search.coverage import Observation, observe, split_days
+from teiten.search.desk import Desk
+from teiten.search.dimensions import Dimension, Key
+from teiten.search.errors import QueryError
+from teiten.search.figures import share_of
+from teiten.search.lines import ALL, OTHERS, Counts
+from teiten.search.masking import check_column, check_filters
+from teiten.search.planner import Plan
+from teiten.search.query import Query
+from teiten.search.statements import Draft
+from teiten.search.visibility import Visibility
+
+#: More ranks than this no screen shows; exports take rows.
+MOST_RANKS = 1_000
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One value as the store ranked it."""
+
+    key: Key
+    #: Packets, or hosts.
+    value: int
+    previous: int
+    #: Place in the previous period, from 1; None when it was not seen.
+    previous_rank: int | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The first values, and how many there are."""
+
+    ranked: tuple[Ranked, ...]
+    distinct: int
+
+
+def rank(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    made: Plan,
+    *,
+    dimension: Dimension,
+    limit: int,
+    previous: bool = True,
+) -> Ranking:
+    """Rank a dimension's values over the whole period."""
+    draft = Draft(made, query.dataset, query.survey, previous=previous)
+    current = draft.current()
+    count = made.table.count_hosts if query.metric == "hosts" else made.table.count_packets
+    names = name_keys(dimension)
+    keys = ", ".join(
+        f"{expression} AS {name}" for expression, name in zip(dimension.keys, names, strict=True)
+    )
+    before = count(f"NOT {current}") if previous else "toUInt64(0)"
+    inner = (
+        f"SELECT {keys}, {count(current)} AS value, {before} AS previous"  # noqa: S608 - declared names, bound values
+        f" FROM {made.table.name} WHERE {draft.where()} GROUP BY {', '.join(names)}"
+    )
+    order = ", ".join(names)
+    statement = (
+        f"SELECT {order}, value, previous, countIf(value > 0) OVER () AS distinct_count,"  # noqa: S608 - as above
+        f" row_number() OVER (ORDER BY previous DESC, {order}) AS previous_rank"
+        f" FROM ({inner}) ORDER BY value DESC, {order} LIMIT {draft.binding.bind('UInt32', limit)}"
+    )
+    return _read(desk.select(visibility, statement, draft.parameters), names)
+
+
+def check_split(visibility: Visibility, query: Query, dimension: str) -> Dimension:
+    """Give the dimension, unless the viewer may not see it or filter as the query does.
+
+    Raises:
+        QueryError: when there is no such dimension.
+        NotPermitted: when the viewer may not.
+    """
+    check_filters(visibility, query.filters)
+    split = dimensions.get_dimension(dimension)
+    check_column(visibility, split.name, split.permission)
+    return split
+
+
+def answer_top(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    *,
+    dimension: str,
+    limit: int,
+    previous: bool,
+    sparks: bool,
+) -> Top:
+    """See :meth:`teiten.search.service.Search.top`."""
+    started = desk.clock.monotonic()
+    split = check_split(visibility, query, dimension)
+    check_limit(limit, most=MOST_RANKS)
+    query = lines.narrow_to_family(query)
+    made = lines.plan_for(desk, query, dimension=split)
+    ranking = rank(desk, visibility, query, made, dimension=split, limit=limit, previous=previous)
+    keys = [item.key for item in ranking.ranked]
+    counts = lines.count_lines(
+        desk, visibility, query, made, dimension=split, keys=keys, previous=previous, buckets=sparks
+    )
+    observation = observe(desk, visibility, query, made.window)
+    own = {}
+    if query.metric == "rate":
+        own = split_days(desk, visibility, query, observation, dimension=split, keys=keys)
+    rows = _make_rows(desk, query, split, ranking, counts=counts, observation=observation, own=own)
+    total = observation.figure(query.metric, counts[ALL])
+    return Top(
+        metric=query.metric,
+        dimension=split.name,
+        rows=rows,
+        others=_make_others(query, counts, ranking, observation=observation, total=total),
+        distinct=ranking.distinct,
+        total=total,
+        step_seconds=made.window.step_seconds,
+        starts=made.window.starts,
+        basis=observation.basis,
+        cost=desk.cost(made, started, call="top"),
+    )
+
+
+def check_limit(limit: int, *, most: int) -> None:
+    """Refuse a limit that no screen can use.
+
+    Raises:
+        QueryError: naming the bounds.
+    """
+    if not 1 <= limit <= most:
+        rule = f"limit must be 1 to {most}"
+        raise QueryError(f"{rule}, not {limit}", field="limit", value=str(limit), rule=rule)
+
+
+def name_keys(dimension: Dimension) -> list[str]:
+    """Give the result columns of a dimension's key."""
+    return [f"key_{place}" for place in range(len(dimension.keys))]
+
+
+def _read(table: pa.Table, names: list[str]) -> Ranking:
+    rows = table.to_pylist()
+    ranked = tuple(
+        Ranked(
+            key=tuple(row[name] for name in names),
+            value=row["value"],
+            previous=row["previous"],
+            previous_rank=row["previous_rank"] if row["previous"] else None,
+        )
+        for row in rows
+        if row["value"]
+    )
+    return Ranking(ranked, rows[0]["distinct_count"] if rows else 0)
+
+
+def _make_rows(
+    desk: Desk,
+    query: Query,
+    split: Dimension,
+    ranking: Ranking,
+    *,
+    counts: Mapping[int, Counts],
+    observation: Observation,
+    own: Mapping[Key, Sequence[float]],
+) -> tuple[TopRow, ...]:
+    names = desk.name_systems(split, [item.key for item in ranking.ranked])
+    whole = observation.figure(query.metric, counts[ALL]).value
+    rows = []
+    for line, item in enumerate(ranking.ranked, start=1):
+        mine = counts.get(line) or Counts(observation.window.count)
+        figure = observation.figure(query.metric, mine, days=own.get(item.key))
+        spark, _ = observation.points(query.metric, mine, days=own.get(item.key))
+        group = dimensions.describe(split, item.key, names=names)
+        share = None if own else share_of(figure.value, whole)
+        rows.append(TopRow(line, group, figure, share, item.previous_rank, spark))
+    if own:
+        rows.sort(key=lambda row: -(row.figure.value or 0.0))
+        rows = [replace(row, rank=place) for place, row in enumerate(rows, start=1)]
+    return tuple(rows)
+
+
+def _make_others(
+    query: Query, counts: Mapping[int, Counts], ranking: Ranking, *, observation: Observation, total: Figure
+) -> Others:
+    rest = counts.get(OTHERS) or Counts(observation.window.count)
+    figure = observation.figure(query.metric, rest)
+    spark, _ = observation.points(query.metric, rest)
+    count = max(0, ranking.distinct - len(ranking.ranked))
+    return Others(count, figure, share_of(figure.value, total.value), spark)

@@ -1,0 +1,223 @@
+"""Who was watching: each sensor's coverage, freshness and faults."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teiten.foundation.clock import from_us
+from teiten.search import holes, lines, roster, watched
+from teiten.search.answers import Points, RegionCoverage, SensorCoverage, Sensors
+from teiten.search.conditions import where
+from teiten.search.coverage import observe
+from teiten.search.desk import Desk
+from teiten.search.masking import check_column, check_filters
+from teiten.search.periods import DAY, Window
+from teiten.search.predicates import Binding, write_filter
+from teiten.search.query import Query
+from teiten.search.roster import DAY_US, Member
+from teiten.search.tables import HOUR, PACKETS
+from teiten.search.visibility import Visibility
+from teiten.search.watched import Watched
+
+State = Literal["watching", "silent", "gapped", "dropping", "skewed"]
+_MOST_DROP_SHARE = 0.001
+_MOST_CLOCK_OFFSET_SECONDS = 1.0
+#: Up to this period cells are hours, beyond it days.
+_HOURLY_DAYS = 31
+
+_NEWEST = """
+SELECT
+    sensor,
+    argMax(epoch, window_end_at) AS last_epoch,
+    argMax(batch_seq, window_end_at) AS last_seq,
+    argMax(clock_offset_us, window_end_at) AS last_offset_us,
+    argMax(software, window_end_at) AS last_software,
+    max(landed_at) AS last_landed_at
+FROM coverage
+WHERE dataset = {dataset} AND window_start_at >= {since} AND window_start_at < {until} AND {filter}
+GROUP BY sensor
+"""
+_LOST = """
+SELECT sensor, sum(last_seq - first_seq + 1) AS lost
+FROM lost_batches FINAL
+WHERE dataset = {dataset} AND window_end_at > {since} AND window_start_at < {until}
+GROUP BY sensor
+"""
+
+
+def answer_sensors(
+    desk: Desk, visibility: Visibility, query: Query, *, step_seconds: int | None, sensor: int | None
+) -> Sensors:
+    """See :meth:`teiten.search.service.Search.sensors`."""
+    started = desk.clock.monotonic()
+    check_filters(visibility, query.filters)
+    if sensor is not None:
+        check_column(visibility, "sensor", "sensor")
+        query = lines.narrow(query, where("sensor", "=", sensor))
+    step = step_seconds or (HOUR if query.length.days <= _HOURLY_DAYS else DAY)
+    window = lines.plan_for(desk, query, step_seconds=step, needs_hosts=False).window
+    observation = observe(desk, visibility, query, window)
+    members = roster.list_members(desk, visibility, query, window)
+    members = tuple(member for member in members if member.until_us > window.start_us)
+    seen = watched.read_watched(desk, visibility, query, window, by="sensor")
+    seconds = np.array(
+        [seen[m.sensor].sensor_seconds if m.sensor in seen else [0.0] * window.count for m in members]
+    ).reshape(len(members), window.count)
+    expected = expect_matrix(members, window)
+    shown: tuple[SensorCoverage, ...] = ()
+    if visibility.may_see_sensor:
+        facts = _Facts(desk, visibility, query, window)
+        shown = tuple(
+            facts.describe(member, seconds[place], expected[place]) for place, member in enumerate(members)
+        )
+    return Sensors(
+        step_seconds=window.step_seconds,
+        starts=window.starts,
+        sensors=shown,
+        regions=_sum_up_regions(members, seen, seconds, expected=expected, family=observation.family),
+        masked=() if visibility.may_see_sensor else ("sensors",),
+        basis=observation.basis,
+        cost=desk.cost_of(PACKETS, window, started, call="sensors"),
+    )
+
+
+def expect_matrix(members: Sequence[Member], window: Window) -> NDArray[np.float64]:
+    """Give the seconds expected of each member in each bucket, shape (members, buckets)."""
+    edges = np.array(window.edges_us, dtype=np.int64)
+    starts = np.array([member.from_us for member in members], dtype=np.int64).reshape(-1, 1)
+    ends = np.array([member.until_us for member in members], dtype=np.int64).reshape(-1, 1)
+    overlap = np.minimum(ends, edges[1:]) - np.maximum(starts, edges[:-1])
+    return np.asarray(np.clip(overlap, 0, None) / 1_000_000, dtype=np.float64)
+
+
+def share_points(seconds: NDArray[np.float64], expected: NDArray[np.float64]) -> Points:
+    """Give watched / expected per bucket; None where nothing was expected."""
+    return tuple(
+        None if want <= 0 else min(1.0, have / want)
+        for have, want in zip(seconds.tolist(), expected.tolist(), strict=True)
+    )
+
+
+class _Facts:
+    """What is known of each sensor besides its coverage."""
+
+    def __init__(self, desk: Desk, visibility: Visibility, query: Query, window: Window) -> None:
+        self._now_us = desk.clock.now_us()
+        self._newest = _read_newest(desk, visibility, query, window)
+        self._lost = _read_lost(desk, visibility, query, window)
+        found = holes.list_holes(desk, visibility, query)
+        self._missing: Mapping[int, int] = _count_missing(found)
+
+    def describe(
+        self, member: Member, seconds: NDArray[np.float64], expected: NDArray[np.float64]
+    ) -> SensorCoverage:
+        newest = self._newest.get(member.sensor, {})
+        offset_us = newest.get("last_offset_us")
+        lost = self._lost.get(member.sensor, 0)
+        missing = self._missing.get(member.sensor, 0)
+        offset = None if offset_us is None else offset_us / 1_000_000
+        whole = float(expected.sum())
+        return SensorCoverage(
+            sensor=member.sensor,
+            region=member.region,
+            addresses=member.addresses_v4 + member.addresses_v6,
+            last_window_at=from_us(member.last_window_end_us),
+            last_landed_at=_instant(newest.get("last_landed_at")),
+            last_epoch=newest.get("last_epoch", 0),
+            last_seq=newest.get("last_seq", 0),
+            clock_offset_seconds=offset,
+            share=min(1.0, float(seconds.sum()) / whole) if whole else None,
+            cells=share_points(seconds, expected),
+            captured_packets=member.captured,
+            kernel_drops=member.kernel_drops,
+            missing_batches=missing,
+            lost_batches=lost,
+            software=newest.get("last_software", ""),
+            state=judge_state(member, offset_seconds=offset, missing=missing + lost),
+        )
+
+
+def judge_state(member: Member, *, offset_seconds: float | None, missing: int) -> State:
+    """Tell the worst thing about a sensor: silence before holes, drops, clock."""
+    if not member.is_reporting:
+        return "silent"
+    if missing:
+        return "gapped"
+    if member.kernel_drops > _MOST_DROP_SHARE * (member.captured + member.kernel_drops):
+        return "dropping"
+    if offset_seconds is not None and abs(offset_seconds) > _MOST_CLOCK_OFFSET_SECONDS:
+        return "skewed"
+    return "watching"
+
+
+def _instant(value: Any) -> datetime | None:
+    return value if isinstance(value, datetime) else None
+
+
+def _count_missing(found: Sequence[holes.Hole]) -> dict[int, int]:
+    counts: Counter[int] = Counter()
+    for hole in found:
+        counts[hole.sensor] += hole.last_seq - hole.first_seq + 1
+    return dict(counts)
+
+
+def _read_newest(
+    desk: Desk, visibility: Visibility, query: Query, window: Window
+) -> dict[int, dict[str, Any]]:
+    binding = Binding()
+    statement = _NEWEST.format(
+        dataset=binding.bind("String", query.dataset),
+        since=binding.instant(min(window.end_us, desk.clock.now_us()) - 2 * DAY_US),
+        until=binding.instant(window.end_us),
+        filter=write_filter(roster.project(query.filters), binding),
+    )
+    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    return {row["sensor"]: row for row in rows}
+
+
+def _read_lost(desk: Desk, visibility: Visibility, query: Query, window: Window) -> dict[int, int]:
+    binding = Binding()
+    statement = _LOST.format(
+        dataset=binding.bind("String", query.dataset),
+        since=binding.instant(window.start_us),
+        until=binding.instant(window.end_us),
+    )
+    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    return {row["sensor"]: row["lost"] for row in rows}
+
+
+def _sum_up_regions(
+    members: Sequence[Member],
+    seen: Mapping[Any, Watched],
+    seconds: NDArray[np.float64],
+    *,
+    expected: NDArray[np.float64],
+    family: int,
+) -> tuple[RegionCoverage, ...]:
+    regions: list[RegionCoverage] = []
+    for region in sorted({member.region for member in members}):
+        places = [place for place, member in enumerate(members) if member.region == region]
+        have, want = seconds[places].sum(axis=0), expected[places].sum(axis=0)
+        address_seconds = [
+            sum(seen[members[place].sensor].address_seconds(family))
+            for place in places
+            if members[place].sensor in seen
+        ]
+        whole = float(want.sum())
+        regions.append(
+            RegionCoverage(
+                region=region,
+                sensors_known=len(places),
+                sensors_watching=sum(members[place].is_reporting for place in places),
+                share=min(1.0, float(have.sum()) / whole) if whole else None,
+                cells=share_points(have, want),
+                covered_address_days=sum(address_seconds) / DAY,
+            )
+        )
+    return tuple(regions)

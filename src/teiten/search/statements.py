@@ -1,0 +1,128 @@
+"""SELECT statements over any of the tables, built from declarations and bound values.
+
+A statement covers the period and the one before it in a single pass: bucket numbers
+run from 0 (start of the previous period) to ``2 * steps``, and ``current`` tells the
+halves apart. No text of a viewer is ever part of the SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from teiten.search.conditions import Expression
+from teiten.search.dimensions import Dimension, Key, key_types, to_text
+from teiten.search.periods import DAY, Window
+from teiten.search.planner import Plan
+from teiten.search.predicates import Binding, write_filter
+from teiten.search.query import Survey
+from teiten.search.tables import Table
+
+
+@dataclass
+class Draft:
+    """The parts that every statement over a plan shares."""
+
+    plan: Plan
+    dataset: str
+    survey: Survey
+    #: Whether the previous period is read too.
+    previous: bool = True
+    binding: Binding = field(default_factory=Binding)
+
+    @property
+    def table(self) -> Table:
+        return self.plan.table
+
+    @property
+    def span(self) -> Window:
+        """All buckets that are read."""
+        return join_windows(self.plan.window) if self.previous else self.plan.window
+
+    def where(self, extra: Expression | None = None) -> str:
+        """Give the WHERE clause: data set, time, survey switch, filters."""
+        parts = [
+            f"dataset = {self.binding.bind('String', self.dataset)}",
+            write_time(self.table, self.span, self.binding),
+            *([] if self.survey == "all" else [f"survey = {1 if self.survey == 'only' else 0}"]),
+            *([] if self.plan.filters is None else [write_filter(self.plan.filters, self.binding)]),
+            *([] if extra is None else [write_filter(extra, self.binding)]),
+        ]
+        return " AND ".join(parts)
+
+    def bucket(self) -> str:
+        """Give the expression of the bucket number in :attr:`span`."""
+        return write_bucket(self.table, self.span, self.binding)
+
+    def current(self) -> str:
+        """Give the expression that is 1 in the period itself, 0 in the one before."""
+        if not self.previous:
+            return "1"
+        return write_after(self.table, self.plan.window, self.binding)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return self.binding.parameters
+
+
+def join_windows(window: Window) -> Window:
+    """Give the window with the one before it, as one span."""
+    edges = (*window.before().edges_us[:-1], *window.edges_us)
+    return Window(edges, window.step_seconds, window.zone)
+
+
+def write_time(table: Table, span: Window, binding: Binding) -> str:
+    """Give the clause of a half-open time range."""
+    if table.grain_seconds == DAY:
+        first, last = binding.bind("Date", span.first_day), binding.bind("Date", span.last_day)
+        return f"day BETWEEN {first} AND {last}"
+    if table.grain_seconds:
+        start, end = _seconds(span.start_us, binding), _seconds(span.end_us, binding)
+        return f"{table.time} >= {start} AND {table.time} < {end}"
+    return (
+        f"{table.time} >= {binding.instant(span.start_us)} AND {table.time} < {binding.instant(span.end_us)}"
+    )
+
+
+def write_bucket(table: Table, span: Window, binding: Binding) -> str:
+    """Give the expression of a row's bucket number in ``span``, from 0."""
+    if span.step_seconds >= DAY:
+        days = span.step_seconds // DAY
+        day = table.time if table.grain_seconds == DAY else _local_date(table, span, binding)
+        number = f"dateDiff('day', {binding.bind('Date', span.first_day)}, {day})"
+        return f"toUInt32({number})" if days == 1 else f"toUInt32(intDiv({number}, {days}))"
+    if table.grain_seconds:
+        origin = binding.bind("Int64", span.start_us // 1_000_000)
+        return f"toUInt32(intDiv(toInt64(toUnixTimestamp({table.time})) - {origin}, {span.step_seconds}))"
+    origin, step = binding.bind("Int64", span.start_us), span.step_seconds * 1_000_000
+    return f"toUInt32(intDiv(toUnixTimestamp64Micro({table.time}) - {origin}, {step}))"
+
+
+def write_after(table: Table, window: Window, binding: Binding) -> str:
+    """Give the expression that is 1 from the start of ``window`` on."""
+    if table.grain_seconds == DAY:
+        return f"({table.time} >= {binding.bind('Date', window.first_day)})"
+    if table.grain_seconds:
+        return f"({table.time} >= {_seconds(window.start_us, binding)})"
+    return f"({table.time} >= {binding.instant(window.start_us)})"
+
+
+def write_line_number(dimension: Dimension, keys: Sequence[Key], binding: Binding) -> str:
+    """Give the expression of a row's line: 1 for the first of ``keys`` …, 0 for others."""
+    if not keys:
+        return "toUInt32(0)"
+    kinds = key_types(dimension)
+    if len(kinds) == 1:
+        mark = binding.bind(f"Array({kinds[0]})", [to_text(key[0]) for key in keys])
+        return f"toUInt32(indexOf({mark}, {dimension.keys[0]}))"
+    mark = binding.bind(f"Array(Tuple({', '.join(kinds)}))", [tuple(key) for key in keys])
+    return f"toUInt32(indexOf({mark}, ({', '.join(dimension.keys)})))"
+
+
+def _seconds(instant_us: int, binding: Binding) -> str:
+    return f"toDateTime({binding.bind('Int64', instant_us // 1_000_000)}, 'UTC')"
+
+
+def _local_date(table: Table, span: Window, binding: Binding) -> str:
+    return f"toDate({table.time}, {binding.bind('String', span.zone)})"

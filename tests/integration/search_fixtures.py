@@ -1,0 +1,156 @@
+"""A small made telescope whose every answer can be counted by hand.
+
+Seven sensors in three regions watch for four days in windows of fifteen minutes;
+one starts late, one falls silent for a day, one has a hole in its batches. Packets
+are random but seeded, and kept as plain dictionaries beside the store.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from teiten.foundation.clock import FixedClock
+from teiten.search.service import Search
+from teiten.store import writer
+from teiten.store.service import Store
+from teiten.store.testing import make_coverage, make_packets, temporary_store
+
+NOW = datetime(2026, 11, 21, 3, 0, tzinfo=timezone.utc)
+START = NOW - timedelta(days=4)
+WINDOW = timedelta(minutes=15)
+REGIONS = {1: "kanto", 2: "kanto", 3: "kanto", 4: "kinki", 5: "kinki", 6: "kyushu", 7: "kyushu"}
+#: Sensor 7 watches an IPv6 prefix, all others one IPv4 address.
+PREFIX_SENSOR = 7
+#: Sensor 6 starts a day late; sensor 5 is silent on the third day.
+LATE_START = START + timedelta(days=1)
+SILENCE = (START + timedelta(days=2), START + timedelta(days=3))
+#: Of sensor 2 the batch with this number is missing.
+MISSING_SEQ = 380
+_PORTS = [(6, 23), (6, 23), (6, 22), (6, 80), (6, 8728), (17, 53), (17, 123), (1, 0)]
+_COUNTRIES = ["CN", "CN", "US", "IN", "BR", ""]
+_FINGERPRINTS = ["64240:2-4-8-1-3:1460:7", "1024::1460:", ""]
+
+
+@dataclass(frozen=True)
+class World:
+    """The store, the search over it, and what is in it."""
+
+    store: Store
+    search: Search
+    clock: FixedClock
+    packets: list[dict[str, Any]]
+    windows: list[dict[str, Any]]
+
+    def matching(self, test: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        return [packet for packet in self.packets if test(packet)]
+
+
+def make_windows() -> list[dict[str, Any]]:
+    """List every batch: when, whose, which number."""
+    windows = []
+    for sensor, region in REGIONS.items():
+        first = LATE_START if sensor == 6 else START
+        at, seq = first, 0
+        while at < NOW:
+            seq += 1
+            silent = sensor == 5 and SILENCE[0] <= at < SILENCE[1]
+            if silent:
+                seq -= 1
+            elif not (sensor == 2 and seq == MISSING_SEQ):
+                windows.append(_make_window(sensor, region, seq, at))
+            at += WINDOW
+    return windows
+
+
+def _make_window(sensor: int, region: str, seq: int, at: datetime) -> dict[str, Any]:
+    is_prefix = sensor == PREFIX_SENSOR
+    return {
+        "sensor": sensor,
+        "region": region,
+        "batch_seq": seq,
+        "window_start_at": at,
+        "window_end_at": at + WINDOW,
+        "landed_at": at + WINDOW + timedelta(seconds=2),
+        "watched_prefix": ["2001:db8::/64"] if is_prefix else [f"192.0.2.{sensor}/32"],
+        "watched_ip_version": [6 if is_prefix else 4],
+        "watched_prefix_length": [64 if is_prefix else 32],
+        "captured": 10,
+        "kernel_drops": 1 if sensor == 3 else 0,
+        "clock_offset_us": 2_000_000 if sensor == 4 else 1_000,
+    }
+
+
+def make_world_packets(
+    windows: list[dict[str, Any]], *, per_window: float, seed: int
+) -> list[dict[str, Any]]:
+    """Make seeded packets for every window."""
+    rng = random.Random(seed)
+    packets = []
+    for window in windows:
+        count = rng.randint(0, round(2 * per_window))
+        packets.extend(_make_packet(rng, window, row) for row in range(count))
+        window["rows"] = count
+    return packets
+
+
+def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[str, Any]:
+    protocol, port = rng.choice(_PORTS)
+    is_v6 = window["sensor"] == PREFIX_SENSOR
+    source = rng.randint(1, 120)
+    hints = rng.choice([0, 0, 0, 1, 4, 5]) if (protocol, port) == (6, 23) else 0
+    return {
+        "sensor": window["sensor"],
+        "region": window["region"],
+        "batch_seq": window["batch_seq"],
+        "row": row,
+        "observed_at": window["window_start_at"]
+        + timedelta(microseconds=rng.randrange(int(WINDOW.total_seconds() * 1_000_000))),
+        "landed_at": window["landed_at"],
+        "ip_version": 6 if is_v6 else 4,
+        "src_addr": f"3fff::{source:x}" if is_v6 else f"240.0.{source % 3}.{source}",
+        "dst_addr": f"2001:db8::{source:x}" if is_v6 else f"192.0.2.{window['sensor']}",
+        "protocol": protocol,
+        "dst_port": port,
+        "src_port": rng.randint(1024, 65535) if protocol != 1 else 0,
+        "tcp_flags": rng.choice([2, 2, 2, 18, 4]) if protocol == 6 else 0,
+        "tcp_seq": 0xC0000201 if protocol == 6 else 0,
+        "tcp_ack": 77 if protocol == 6 else 0,
+        "ip_id": 54321,
+        "tcp_options": bytes.fromhex("020405b4") if protocol == 6 else b"",
+        "tcp_window": rng.choice([1024, 64240]) if protocol == 6 else 0,
+        "tcp_fp": rng.choice(_FINGERPRINTS) if protocol == 6 else "",
+        "icmp_type": 8 if protocol == 1 else 0,
+        "ttl": rng.randint(30, 250),
+        "ip_df": rng.randint(0, 1),
+        "nature": rng.choice([1, 1, 1, 2, 3]),
+        "hints": hints,
+        "country": _COUNTRIES[source % 6],
+        "asn": 64500 + source % 9,
+        "survey": int(source % 10 == 0),
+        "payload": b"\xff\x00secret" if protocol == 17 else b"",
+        "payload_length": 8 if protocol == 17 else 0,
+        "payload_hash": 0xFEDCBA9876543210 if protocol == 17 else 0,
+        "vlan": 5,
+    }
+
+
+@contextmanager
+def open_world(*, per_window: float = 1.5, seed: int = 7) -> Iterator[World]:
+    """Open a store filled with the made telescope."""
+    clock = FixedClock(NOW)
+    with temporary_store(clock) as store:
+        windows = make_windows()
+        packets = make_world_packets(windows, per_window=per_window, seed=seed)
+        block = writer.BlockRows(
+            block="00000000-0000-0000-0000-00000000000a",
+            composed_at_us=clock.now_us(),
+            packets=make_packets(*packets),
+            coverage=make_coverage(*windows),
+        )
+        writer.insert_block(store, block)
+        yield World(store, Search(store, clock), clock, packets, windows)
