@@ -20,6 +20,7 @@ from teiten.sensor.capture_file_errors import (
     UnsupportedCaptureError,
 )
 from teiten.sensor.capture_files import open_capture
+from teiten.traffic import addresses
 from teiten.traffic.columns import VarBytes
 from teiten.traffic.parse import parse_packets
 
@@ -552,6 +553,8 @@ def run_tshark(path, fields):
         str(path),
         "-o",
         "ip.defragment:FALSE",
+        "-o",
+        "ipv6.defragment:FALSE",
         "-T",
         "fields",
         "-E",
@@ -587,6 +590,114 @@ def test_real_captures_agree_with_tshark(path):
         for name, text in zip(names, values, strict=True):
             expected = {"True": 1, "False": 0, "": 0}.get(text)
             assert int(columns[name][row]) == (int(text, 0) if expected is None else expected), name
+
+
+def tcp(flags=2, options=b"", payload=b""):
+    return (
+        struct.pack(">HHIIHHHH", 40000, 23, 11, 22, (5 + len(options) // 4) << 12 | flags, 1024, 0, 0)
+        + options
+        + payload
+    )
+
+
+def v4(protocol, body, *, options=b"", fragment=0):
+    total = 20 + len(options) + len(body)
+    head = struct.pack(">BBHHHBBH", 0x45 + len(options) // 4, 0x2E, total, 777, fragment, 61, protocol, 0)
+    return head + bytes.fromhex("f0000001c6336407") + options + body
+
+
+def v6(following, body):
+    head = struct.pack(">IHBB", 6 << 28 | 0x2E << 20, len(body), following, 61)
+    return head + bytes.fromhex("3fff" + "00" * 13 + "01" + "20010db8" + "00" * 11 + "02") + body
+
+
+def udp(payload):
+    return struct.pack(">HHHH", 40000, 4444, 8 + len(payload), 0) + payload
+
+
+CRAFTED = [
+    v4(6, tcp(0x12, bytes.fromhex("020405b401010402"), b"payload")),
+    v4(6, tcp(), options=bytes.fromhex("94040000")),
+    v4(17, udp(b"x" * 30)),
+    v4(17, udp(b"x" * 8)[:16], fragment=0x2000),
+    v4(17, b"later!!!", fragment=2),
+    v4(1, bytes.fromhex("0800000012340001") + b"ping"),
+    v4(1, bytes.fromhex("0303000000000000") + v4(17, udp(b""))),
+    v4(
+        132,
+        struct.pack(">HHII", 40000, 3868, 0, 0) + bytes.fromhex("0100001400000001000010000001000100000001"),
+    ),
+    v4(47, bytes.fromhex("00000800") + v4(17, udp(b""))),
+    v6(6, tcp(0x02, bytes.fromhex("020405a0"))),
+    v6(
+        0,
+        bytes([60, 0])
+        + bytes.fromhex("010400000000")
+        + bytes([17, 0])
+        + bytes.fromhex("010400000000")
+        + udp(b"z" * 9),
+    ),
+    v6(44, bytes([17, 0]) + struct.pack(">HI", 1, 0xCAFE0001) + udp(b"q" * 24)),
+    v6(44, bytes([17, 0]) + struct.pack(">HI", 3 << 3, 0xCAFE0001) + b"later!!!"),
+    v6(43, bytes([6, 2, 0, 0]) + bytes(20) + tcp()),
+    v6(51, bytes([17, 4, 0, 0]) + bytes(20) + udp(b"authenticated")),
+    v6(58, bytes.fromhex("8000000012340001") + b"ping6"),
+    v6(58, bytes.fromhex("0104000000000000") + v6(17, udp(b""))),
+    v6(59, b"nothing"),
+]
+
+
+@needs_tshark
+def test_crafted_packets_agree_with_tshark(write):
+    path = write(pcap(CRAFTED, link_type=101))
+    columns = parse_file(path)
+
+    rows = run_tshark(
+        path,
+        [
+            "ip.version",
+            "ip.src",
+            "ipv6.src",
+            "ip.ttl",
+            "ipv6.hlim",
+            "ip.frag_offset",
+            "ipv6.fraghdr.offset",
+            "ip.id",
+            "ipv6.fraghdr.ident",
+            "tcp.srcport",
+            "udp.srcport",
+            "sctp.srcport",
+            "tcp.len",
+            "udp.length",
+            "icmp.type",
+            "icmpv6.type",
+            "tcp.flags",
+            "ip.dsfield",
+            "ipv6.tclass",
+        ],
+    )
+
+    assert len(rows) == len(CRAFTED)
+    for row, texts in enumerate(rows):
+        numbers = [int(text, 0) if text and "." not in text and ":" not in text else None for text in texts]
+        version, _, _, ttl, hops, off4, off6, id4, id6, tcp_port, udp_port, sctp_port, *rest = numbers
+        tcp_len, udp_len, type4, type6, flags, tos4, tos6 = rest
+        source = texts[1] if columns["ip_version"][row] == 4 else texts[2]
+        assert columns["ip_version"][row] == (version or 6)
+        assert addresses.to_text(columns["src_addr"][row]) == source
+        assert columns["ttl"][row] == (ttl or hops)
+        assert columns["tos"][row] == (tos4 or tos6)
+        assert columns["fragment_offset"][row] == (off4 if off4 is not None else off6 or 0)
+        assert columns["ip_id"][row] == (id4 if id4 is not None else id6 or 0)
+        if columns["protocol"][row] in {1, 47, 58}:  # tshark also shows the ports of what is quoted
+            tcp_port = udp_port = sctp_port = udp_len = None
+        assert columns["src_port"][row] == (tcp_port or udp_port or sctp_port or 0)
+        assert columns["icmp_type"][row] == (type4 if type4 is not None else type6 or 0)
+        assert columns["tcp_flags"][row] == (flags or 0)
+        if tcp_len is not None:
+            assert columns["payload_length"][row] == tcp_len
+        if udp_len is not None and not columns["ip_mf"][row]:
+            assert columns["payload_length"][row] == udp_len - 8
 
 
 @needs_editcap

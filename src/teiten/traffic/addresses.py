@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,10 @@ MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 #: Bits of 128 that come before an IPv4 address.
 MAPPED_BITS = 96
 
-_MAPPED_START = int.from_bytes(MAPPED_PREFIX + bytes(4), "big")
-_MAPPED_END = int.from_bytes(MAPPED_PREFIX + b"\xff" * 4, "big")
+#: The lower 8 bytes of an IPv4-mapped address are this half and the IPv4 address.
+_MAPPED_HALF = np.uint64(0xFFFF)
+_MAPPED_START = np.uint64(0xFFFF_0000_0000)
+_MAPPED_END = np.uint64(0xFFFF_FFFF_FFFF)
 
 
 def from_text(text: str) -> bytes:
@@ -41,7 +42,7 @@ def from_text(text: str) -> bytes:
 
 def to_text(address: bytes | Bytes) -> str:
     """Write one address of 16 bytes, IPv4-mapped ones as IPv4."""
-    packed = bytes(address)
+    packed = address if isinstance(address, bytes) else address.tobytes()
     if len(packed) != 16:
         raise AddressError(f"an address has 16 bytes, not {len(packed)}")
     if packed.startswith(MAPPED_PREFIX):
@@ -62,9 +63,15 @@ def from_texts(texts: Iterable[str]) -> Bytes:
 
 def find_ipv4(addresses: Bytes) -> Mask:
     """Tell which of addresses, shape (n, 16), are IPv4."""
-    prefix = np.frombuffer(MAPPED_PREFIX, np.uint8)
-    mapped: Mask = (addresses[:, :12] == prefix).all(axis=1)
+    high, low = _to_words(addresses)
+    mapped: Mask = np.logical_and(high == 0, low >> np.uint64(32) == _MAPPED_HALF)
     return mapped
+
+
+def _to_words(addresses: Bytes) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """See addresses as two numbers each, in host order."""
+    words = np.ascontiguousarray(addresses).view(">u8").astype(np.uint64)
+    return words[:, 0], words[:, 1]
 
 
 def parse_prefix(text: str) -> tuple[bytes, bytes]:
@@ -114,22 +121,27 @@ class RangeTable:
         Raises:
             AddressError: a range ends before it starts, or two overlap.
         """
-        firsts, lasts = _to_numbers(starts), _to_numbers(ends)
-        order = sorted(range(len(firsts)), key=firsts.__getitem__)
-        _check_ranges(firsts, lasts, order)
-        self._order = np.array(order, np.int32)
-        self._starts = _sort_key(starts)[self._order]
-        self._ends = _sort_key(ends)[self._order]
-        self._clip_to_ipv4(firsts, lasts, order)
+        high, low = _to_words(starts)
+        order = np.lexsort((low, high))
+        self._order = order.astype(np.int32)
+        self._starts = _sort_key(starts)[order]
+        self._ends = _sort_key(ends)[order]
+        _check_ranges(starts, ends, order)
+        self._clip_to_ipv4(starts[order], ends[order])
 
-    def _clip_to_ipv4(self, firsts: list[int], lasts: list[int], order: list[int]) -> None:
+    def _clip_to_ipv4(self, starts: Bytes, ends: Bytes) -> None:
         """Keep the IPv4 part of each range as 32-bit numbers: nearly all addresses are IPv4."""
-        inside = [row for row in order if firsts[row] <= _MAPPED_END and lasts[row] >= _MAPPED_START]
-        self._v4_rows = np.array(inside, np.int32)
-        self._v4_starts = np.array(
-            [max(firsts[row], _MAPPED_START) - _MAPPED_START for row in inside], np.uint32
-        )
-        self._v4_ends = np.array([min(lasts[row], _MAPPED_END) - _MAPPED_START for row in inside], np.uint32)
+        start_high, start_low = _to_words(starts)
+        end_high, end_low = _to_words(ends)
+        begins_before_end = (start_high == 0) & (start_low <= _MAPPED_END)
+        ends_after_start = (end_high > 0) | (end_low >= _MAPPED_START)
+        rows = np.flatnonzero(begins_before_end & ends_after_start)
+        first = np.maximum(start_low[rows], _MAPPED_START) - _MAPPED_START
+        ends_inside = (end_high[rows] == 0) & (end_low[rows] <= _MAPPED_END)
+        last = np.where(ends_inside, end_low[rows], _MAPPED_END) - _MAPPED_START
+        self._v4_rows = self._order[rows]
+        self._v4_starts = first.astype(np.uint32)
+        self._v4_ends = last.astype(np.uint32)
 
     def lookup(self, addresses: Bytes) -> NDArray[np.int32]:
         """Give the number of the range that holds each address, as given at first, or -1.
@@ -168,18 +180,12 @@ def _sort_key(addresses: Bytes) -> NDArray[np.bytes_]:
     return np.ascontiguousarray(addresses).view("S16")[:, 0]
 
 
-def _to_numbers(addresses: Bytes) -> list[int]:
-    return [int.from_bytes(row.tobytes(), "big") for row in addresses]
-
-
-def _check_ranges(firsts: list[int], lasts: list[int], order: list[int]) -> None:
-    for row in order:
-        if lasts[row] < firsts[row]:
-            raise AddressError(f"range {row} ends at {_write(lasts[row])}, before {_write(firsts[row])}")
-    for before, after in pairwise(order):
-        if lasts[before] >= firsts[after]:
-            raise AddressError(f"ranges {before} and {after} overlap at {_write(firsts[after])}")
-
-
-def _write(number: int) -> str:
-    return to_text(number.to_bytes(16, "big"))
+def _check_ranges(starts: Bytes, ends: Bytes, order: NDArray[np.intp]) -> None:
+    backward = np.flatnonzero(_sort_key(ends) < _sort_key(starts))
+    if backward.size:
+        row = int(backward[0])
+        raise AddressError(f"range {row} ends at {to_text(ends[row])}, before {to_text(starts[row])}")
+    overlaps = np.flatnonzero(_sort_key(ends)[order[:-1]] >= _sort_key(starts)[order[1:]])
+    if overlaps.size:
+        before, after = order[overlaps[0]], order[overlaps[0] + 1]
+        raise AddressError(f"ranges {before} and {after} overlap at {to_text(starts[after])}")
