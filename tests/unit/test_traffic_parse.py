@@ -391,3 +391,22 @@ def test_equal_payloads_are_hashed_alike_whatever_their_neighbours():
     columns = parse_list(packets)
 
     assert_same(columns, packets, [len(p) for p in packets], width=176, payload_bytes=64)
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [[ipv4(tcp(bytes(4), b"abc"))] * 3, [ipv6(udp(b"abc"), next_header=17), ipv4(udp(b"xyz"), protocol=17)]],
+)
+def test_columns_outlive_the_buffer_they_came_from(packets):
+    """The sensor writes the next packets over the same rows."""
+    raw = np.zeros((len(packets), 176), np.uint8)
+    for row, packet in enumerate(packets):
+        raw[row, : len(packet)] = np.frombuffer(packet, np.uint8)
+    lengths = np.array([len(p) for p in packets], np.uint32)
+    times, vlan = np.zeros(len(packets), np.int64), np.zeros(len(packets), np.uint16)
+
+    columns = parse_packets(raw, lengths, wire_length=lengths, observed_at_us=times, vlan=vlan)
+
+    for column in columns.values():
+        for part in column if isinstance(column, VarBytes) else (column,):
+            assert not any(np.shares_memory(part, source) for source in (raw, lengths, times, vlan))
