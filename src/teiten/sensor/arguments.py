@@ -77,6 +77,8 @@ def _list_overrides(options: argparse.Namespace) -> dict[str, Any]:
     overrides = {
         setting: given[option] for option, setting in _SCALARS.items() if given.get(option) is not None
     }
+    if given["verb"] == "replay" and "payload_bytes" in overrides:
+        overrides["import_payload_bytes"] = overrides.pop("payload_bytes")
     lists = {setting: tuple(given[option]) for option, setting in _LISTS.items() if given.get(option)}
     return {**overrides, **lists}
 

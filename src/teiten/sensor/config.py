@@ -40,6 +40,8 @@ class SensorConfig:
     exclude_own: bool = True
     #: Payload bytes kept per packet, 0 to 128; 0 records none.
     payload_bytes: int = 0
+    #: Payload bytes kept per packet of a replayed capture file, 0 to 128.
+    import_payload_bytes: int = 64
 
     #: Slots of the kernel's ring per interface; must hold peak packets/s times (sleep + stall).
     ring_slots: int = 32_768
@@ -101,6 +103,7 @@ class SensorConfig:
 
 _RANGES: dict[str, tuple[float, float]] = {
     "payload_bytes": (0, 128),
+    "import_payload_bytes": (0, 128),
     "ring_slots": (4_096, 4_194_304),
     "gather_seconds": (0.0, 1.0),
     "nice": (-20, 19),

@@ -104,6 +104,18 @@ def _status(options: argparse.Namespace, config: SensorConfig, words: Sequence[s
     return 0 if is_healthy(status) else _FAILED
 
 
+def _replay(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
+    del words
+    from teiten.sensor.replaying import run_replay
+
+    outcome = run_replay(options, config, SystemClock())
+    for text in outcome.lines:
+        print(text)
+    for text in outcome.problems:
+        print(f"teiten-sensor: {text}", file=sys.stderr)
+    return _FAILED if outcome.problems else 0
+
+
 def _stop_on_signals() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -111,7 +123,14 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
-_VERBS = {"run": _run, "record": _record, "upload": _upload, "enrol": _enrol, "status": _status}
+_VERBS = {
+    "run": _run,
+    "record": _record,
+    "upload": _upload,
+    "enrol": _enrol,
+    "status": _status,
+    "replay": _replay,
+}
 
 
 if __name__ == "__main__":

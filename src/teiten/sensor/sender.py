@@ -8,6 +8,7 @@ thousand sensors do not come back in the same second.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ class Sender:
         config: intervals and back-off.
         clock: for intervals.
         rng: jitter.
+        beats: whether to beat; a replay says nothing about how the sensor is.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Sender:
         config: SensorConfig,
         clock: Clock,
         rng: random.Random,
+        beats: bool = True,
     ) -> None:
         self._outbox = outbox
         self._gateway = gateway
@@ -124,7 +127,7 @@ class Sender:
         self._names: list[str] = []
         start = clock.monotonic() + rng.uniform(0.0, config.first_connect_seconds)
         self._not_before = start
-        self._beat_at = start
+        self._beat_at = start if beats else math.inf
         self._once = OncePer(60.0)
         self.is_live = config.live
         self.counts = SendingCounts()
@@ -151,6 +154,11 @@ class Sender:
             return max(0.0, min(self._config.poll_seconds, self._beat_at - now))
         self._send_next()
         return 0.0
+
+    @property
+    def failures(self) -> int:
+        """Failures in a row; 0 when the last batch was receipted."""
+        return self._backoff.failures
 
     def as_status(self) -> dict[str, Any]:
         """Say how sending goes, for the status file."""

@@ -32,7 +32,7 @@ class Sending:
         SensorError: when the settings, the identity or the state folder do not allow it.
     """
 
-    def __init__(self, config: SensorConfig, state: StateFolder, clock: Clock) -> None:
+    def __init__(self, config: SensorConfig, state: StateFolder, clock: Clock, *, beats: bool = True) -> None:
         identity = state.load_identity()
         self._config = config
         self._state = state
@@ -44,14 +44,15 @@ class Sending:
             gateway_keys={**identity.gateway_keys, **parse_gateway_keys(config.gateway_keys)},
             clock_offset_us=read_orders(state).clock_offset_us,
         )
-        outbox = Outbox(state.path / "spool")
+        self.outbox = Outbox(state.path / "spool")
         self.sender = Sender(
-            outbox,
+            self.outbox,
             self._uplink,
-            reporter=SpoolReporter(state, outbox, clock),
+            reporter=SpoolReporter(state, self.outbox, clock),
             config=config,
             clock=clock,
             rng=random.Random(),  # noqa: S311  # jitter, not a secret
+            beats=beats,
         )
 
     def run(self, stop: threading.Event) -> None:
