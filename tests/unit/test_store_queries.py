@@ -14,10 +14,12 @@ SAMPLES = {
     "String": "live",
     "Date": date(2026, 11, 20),
     "Identifier": "ports_1h",
+    "Array(String)": ["live"],
+    "Array(Tuple(UInt32, UInt32, UInt64))": [(1, 1, 1)],
     "DateTime64(6, 'UTC')": datetime(2026, 11, 20, tzinfo=timezone.utc),
 }
-BY_NAME = {"zone": "Asia/Tokyo", "id": "all"}
-TABLES = {"daily_sums_of_day": "sources_1d", "last_arrival_of_rows": "packets"}
+BY_NAME = {"zone": "Asia/Tokyo", "id": "all", "time": "observed_at"}
+TABLES = {"daily_sums_of_day": "sources_1d", "last_arrival_of_rows": "packets", "rows_of_batches": "packets"}
 
 
 @pytest.mark.requirement("R2.3")

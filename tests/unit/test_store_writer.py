@@ -9,9 +9,10 @@ from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 import pytest
 
-from teiten.foundation.clock import FixedClock
+from teiten.foundation.clock import FixedClock, to_us
 from teiten.store import check, partitions, rebuild, retention, writer
 from teiten.store.errors import RebuildRefused
+from teiten.store.metrics import REBUILT_PARTITIONS
 from teiten.store.partitions import DayOfDataset
 from teiten.store.schema import ROLLUPS
 from teiten.store.service import Store
@@ -134,6 +135,54 @@ def test_a_raw_part_without_its_rollups_is_repaired(store: Store, clock: FixedCl
     assert counts(store) == expected(10, 1)
 
 
+def test_a_batch_refused_at_the_second_attempt_leaves_nothing(store: Store, clock: FixedClock) -> None:
+    kept, refused = make_block(clock, seq=1), make_block(clock, seq=2)
+    both = BlockRows(
+        kept.block,
+        kept.composed_at_us,
+        pa.concat_tables([kept.packets, refused.packets]),
+        pa.concat_tables([kept.coverage, refused.coverage]),
+    )
+    with pytest.raises(Killed):
+        writer.insert_block(store, both, step=kill_at("after coverage"))
+    start = to_us(NOON)
+    gone = writer.BatchSpan("live", 1, 1, 2, start, start + 300_000_000)
+    now = BlockRows(kept.block, kept.composed_at_us, kept.packets, kept.coverage, refused=(gone,))
+
+    assert writer.insert_block(store, now, is_retry=True) == "repaired"
+
+    assert counts(store) == expected(10, 1)
+    assert check.check_all(store) == []
+
+
+def test_a_batch_accepted_only_at_the_second_attempt_is_there(store: Store, clock: FixedClock) -> None:
+    first, second = make_block(clock, seq=1), make_block(clock, seq=2)
+    both = BlockRows(
+        first.block,
+        first.composed_at_us,
+        pa.concat_tables([first.packets, second.packets]),
+        pa.concat_tables([first.coverage, second.coverage]),
+    )
+    with pytest.raises(Killed):
+        writer.insert_block(store, first, step=kill_at("after packets"))
+
+    assert writer.insert_block(store, both, is_retry=True) == "repaired"
+
+    assert counts(store) == expected(20, 2)
+    assert check.check_all(store) == []
+
+
+def test_a_block_of_which_nothing_was_written_needs_no_rebuilding(store: Store, clock: FixedClock) -> None:
+    block = make_block(clock)
+    before = REBUILT_PARTITIONS._value.get()
+    clock.advance(30 * 3_600)
+
+    assert writer.insert_block(store, block) == "repaired"
+
+    assert counts(store) == expected(10, 1)
+    assert before == REBUILT_PARTITIONS._value.get()
+
+
 def test_a_kill_during_repair_is_repaired_too(store: Store, clock: FixedClock) -> None:
     block = make_block(clock)
     with pytest.raises(Killed):
@@ -149,18 +198,26 @@ def test_a_kill_during_repair_is_repaired_too(store: Store, clock: FixedClock) -
 
 
 def test_a_block_over_many_days_and_data_sets_goes_in_pieces(store: Store, clock: FixedClock) -> None:
-    rows = [
-        {"observed_at": NOON - timedelta(days=day), "dataset": dataset, "row": day}
+    spread = [
+        {"at": NOON - timedelta(days=day), "dataset": dataset, "batch_seq": day + 100 * (dataset == "live")}
         for day in range(20)
         for dataset in ("live", "import:old")
     ]
-    block = BlockRows(str(uuid.uuid4()), clock.now_us(), make_packets(*rows), make_coverage({}, rows=20))
+    packets = make_packets(
+        *({k: v for k, v in one.items() if k != "at"} | {"observed_at": one["at"]} for one in spread)
+    )
+    windows = [
+        {"dataset": one["dataset"], "batch_seq": one["batch_seq"], "rows": 1, "window_start_at": one["at"],
+         "window_end_at": one["at"] + timedelta(minutes=5)}
+        for one in spread
+    ]  # fmt: skip
+    block = BlockRows(str(uuid.uuid4()), clock.now_us(), packets, make_coverage(*windows))
     with pytest.raises(Killed):
         writer.insert_block(store, block, step=kill_at("after packets"))
 
-    writer.insert_block(store, block, is_retry=True)
+    assert writer.insert_block(store, block, is_retry=True) == "written"
 
-    assert counts(store) == expected(40, 1)
+    assert counts(store) == expected(40, 40)
     assert len(partitions.list_days(store.connections)) == 40
 
 

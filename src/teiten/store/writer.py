@@ -2,10 +2,11 @@
 
 A block's composition is fixed before it comes here, so a repeated block has the same
 rows, is cut into the same chunks and carries the same tokens: ClickHouse drops what it
-already has, in the table and in every roll-up behind it. Its windows for this are
-finite (10,000 parts). So a block that is repeated late is looked up first, and one that
-lies half-written beyond the windows is repaired: its rows are replaced and the
-roll-ups of its days made again from raw rows.
+already has, in the table and in every roll-up behind it. That holds while ClickHouse
+remembers the tokens (10,000 parts), and while the same rows come again. So a repeated
+block is looked up first; where an earlier attempt left other rows than these, or may lie
+beyond the memory, its rows are replaced, and the days that no longer agree with their
+roll-ups are rebuilt.
 
 Order: packets, coverage, lost batches, then the block's own record. Only the record
 says that a block is wholly there.
@@ -16,20 +17,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from teiten.foundation.clock import from_us
-from teiten.store import metrics, rebuild
+from teiten.store import check, metrics, rebuild
 from teiten.store.partitions import DayOfDataset
 from teiten.store.service import Store
 
 #: Beyond this age, or this many blocks later, tokens may have been forgotten.
 LATE_SECONDS = 3_600
 LATE_BLOCKS = 1_000
+#: Within this age no loader can have written that many.
+SURE_SECONDS = 60
 #: A chunk touches at most this many (data set, UTC day) pairs; ClickHouse refuses 100 partitions.
 DAYS_PER_CHUNK = 30
 ROWS_PER_CHUNK = 1_000_000
@@ -40,6 +43,18 @@ Step: TypeAlias = Callable[[str], None]
 
 _DAY_US = 86_400_000_000
 _TIME_COLUMNS = {"packets": "observed_at", "coverage": "window_start_at", "lost_batches": "window_start_at"}
+
+
+@dataclass(frozen=True)
+class BatchSpan:
+    """A batch of the block, and where its rows are if it has been written."""
+
+    dataset: str
+    sensor: int
+    epoch: int
+    seq: int
+    window_start_us: int
+    window_end_us: int
 
 
 @dataclass(frozen=True)
@@ -56,10 +71,24 @@ class BlockRows:
     coverage: pa.Table
     #: One row per tombstone; None when there are none.
     lost: pa.Table | None = None
+    #: Batches that are refused now; an earlier attempt may have taken them.
+    refused: tuple[BatchSpan, ...] = ()
+
+    def list_spans(self) -> list[BatchSpan]:
+        """Name every batch that any attempt may have written."""
+        instants = ("window_start_at", "window_end_at")
+        columns = [self.coverage[name].to_pylist() for name in ("dataset", "sensor", "epoch", "batch_seq")]
+        columns += [pc.cast(self.coverage[name], pa.int64()).to_pylist() for name in instants]
+        return [*map(BatchSpan, *columns), *self.refused]
 
 
 def insert_block(
-    store: Store, rows: BlockRows, *, is_retry: bool = False, step: Step | None = None
+    store: Store,
+    rows: BlockRows,
+    *,
+    is_retry: bool = False,
+    is_changed: bool = False,
+    step: Step | None = None,
 ) -> Outcome:
     """Put a block into the store so that it is there once, whatever happened before.
 
@@ -67,6 +96,7 @@ def insert_block(
         store: the open store.
         rows: the block; its tables hold each batch wholly.
         is_retry: an earlier attempt may have written some of it.
+        is_changed: rules or places are not those of the earlier attempt.
         step: hook for tests.
 
     Raises:
@@ -74,10 +104,11 @@ def insert_block(
     """
     note = step or _ignore
     with store.writing:
-        if is_retry and has_block(store, rows.block):
+        is_late = _is_late(store, rows)
+        if (is_retry or is_late) and has_block(store, rows.block):
             metrics.BLOCKS.labels("known").inc()
             return "known"
-        if is_retry and _is_late(store, rows):
+        if is_late or (is_retry and _has_other_rows(store, rows, is_changed=is_changed)):
             return _repair(store, rows, note)
         _insert_all(store, rows, token=rows.block, note=note)
         metrics.BLOCKS.labels("written").inc()
@@ -130,37 +161,74 @@ def _record_of(store: Store, rows: BlockRows) -> pa.Table:
 
 
 def _is_late(store: Store, rows: BlockRows) -> bool:
-    if store.clock.now_us() - rows.composed_at_us > LATE_SECONDS * 1_000_000:
+    """Tell whether tokens of an attempt right after composing may have been forgotten."""
+    age_us = store.clock.now_us() - rows.composed_at_us
+    if age_us > LATE_SECONDS * 1_000_000:
         return True
-    since = from_us(rows.composed_at_us)
-    later = store.select(
-        "SELECT count() AS n FROM blocks WHERE loaded_at >= {since:DateTime64(6, 'UTC')}",
-        {"since": since},
-        role="loader",
-    )
-    return bool(later["n"][0].as_py() > LATE_BLOCKS)
+    return age_us > SURE_SECONDS * 1_000_000 and _count_blocks_since(store, rows.composed_at_us) > LATE_BLOCKS
+
+
+def _count_blocks_since(store: Store, instant_us: int) -> int:
+    found = store.query("blocks_since", {"since": from_us(instant_us)}, role="loader")
+    return int(found["blocks"][0].as_py())
+
+
+def _has_other_rows(store: Store, rows: BlockRows, *, is_changed: bool) -> bool:
+    """Tell whether an earlier attempt wrote something that the same tokens would not complete."""
+    for table, content in (("coverage", rows.coverage), ("packets", rows.packets)):
+        present = sum(one["rows"] for one in _find_present(store, rows, table))
+        if present and (is_changed or present != content.num_rows):
+            return True
+    return False
 
 
 def _repair(store: Store, rows: BlockRows, note: Step) -> Outcome:
-    """Write a block of which an attempt long ago may have left a part."""
-    remove_batches(store, rows.coverage)
+    """Write a block of which an attempt may have left a part that tokens cannot complete."""
+    days = set(list_days_of(store, rows))
+    for table in ("packets", "coverage"):
+        present = _find_present(store, rows, table)
+        days.update(DayOfDataset(one["dataset"], one["day"]) for one in present)
+        if present:
+            _remove_batches(store, rows, table)
     _insert_all(store, rows, token=f"{rows.block}:{uuid.uuid4()}", note=note)
-    for day in list_days_of(store, rows):
-        rebuild.rebuild_day(store, day)
+    for day in sorted(days):
+        if check.check_day(store, day):
+            rebuild.rebuild_day(store, day)
     metrics.BLOCKS.labels("repaired").inc()
     return "repaired"
 
 
-def remove_batches(store: Store, coverage: pa.Table) -> None:
-    """Delete the raw rows of the batches that ``coverage`` names; roll-ups keep them until rebuilt."""
-    batches = sorted(
-        zip(*(coverage[name].to_pylist() for name in ("sensor", "epoch", "batch_seq")), strict=True)
-    )
-    for first in range(0, len(batches), 1_000):
+def _find_present(store: Store, rows: BlockRows, table: str) -> list[dict[str, Any]]:
+    """Give data set, day and number of the rows of a table that belong to the block's batches."""
+    found: list[dict[str, Any]] = []
+    for batches in _slice_spans(rows):
+        values = {**batches, "table": table, "time": _TIME_COLUMNS[table], "zone": store.config.zone}
+        found.extend(store.query("rows_of_batches", values, role="maintenance").to_pylist())
+    return found
+
+
+def _remove_batches(store: Store, rows: BlockRows, table: str) -> None:
+    for batches in _slice_spans(rows):
         store.command(
-            "DELETE FROM packets WHERE (sensor, epoch, batch_seq) IN {batches:Array(Tuple(UInt32, UInt32, UInt64))}",
-            {"batches": batches[first : first + 1_000]},
+            f"DELETE FROM {table} WHERE dataset IN {{datasets:Array(String)}}"  # noqa: S608 - one of two
+            f" AND {_TIME_COLUMNS[table]} >= {{start:DateTime64(6, 'UTC')}}"
+            f" AND {_TIME_COLUMNS[table]} < {{end:DateTime64(6, 'UTC')}}"
+            " AND (sensor, epoch, batch_seq) IN {batches:Array(Tuple(UInt32, UInt32, UInt64))}",
+            batches,
         )
+
+
+def _slice_spans(rows: BlockRows) -> Iterator[dict[str, object]]:
+    """Name batches for a statement, a thousand at a time."""
+    spans = sorted(rows.list_spans(), key=lambda span: (span.dataset, span.window_start_us))
+    for first in range(0, len(spans), 1_000):
+        part = spans[first : first + 1_000]
+        yield {
+            "datasets": sorted({span.dataset for span in part}),
+            "start": from_us(min(span.window_start_us for span in part)),
+            "end": from_us(max(span.window_end_us for span in part)),
+            "batches": [(span.sensor, span.epoch, span.seq) for span in part],
+        }
 
 
 def list_days_of(store: Store, rows: BlockRows) -> list[DayOfDataset]:

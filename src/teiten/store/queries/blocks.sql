@@ -1,0 +1,17 @@
+-- blocks_since --
+-- How many load blocks were finished since an instant.
+SELECT count() AS blocks
+FROM blocks
+WHERE loaded_at >= {since:DateTime64(6, 'UTC')}
+
+-- rows_of_batches --
+-- How many rows of packets or coverage belong to some batches, by data set and day.
+SELECT toString(dataset) AS dataset, toDate32(toDate({time:Identifier}, {zone:String})) AS day, count() AS rows
+FROM {table:Identifier}
+WHERE dataset IN {datasets:Array(String)}
+    AND {time:Identifier} >= {start:DateTime64(6, 'UTC')}
+    AND {time:Identifier} < {end:DateTime64(6, 'UTC')}
+    AND (sensor, epoch, batch_seq) IN {batches:Array(Tuple(UInt32, UInt32, UInt64))}
+GROUP BY dataset, day
+ORDER BY dataset, day
+LIMIT 100000
