@@ -126,6 +126,7 @@ def test_other_senders_get_no_hint(name):
         (syn(ip_id=54321, ttl=64), 0),
         (syn(ip_id=54321, window=512), 0),
         (syn(options=ZMAP_WINDOWS), Hint.ZMAP_NEW),
+        (syn(options=ZMAP_WINDOWS, ip_id=54321), Hint.ZMAP_NEW),
         (syn(options=ZMAP_LINUX), Hint.ZMAP_NEW),
         (syn(options=ZMAP_BSD), Hint.ZMAP_NEW),
         (syn(options="020405b4"), Hint.ZMAP_NEW),

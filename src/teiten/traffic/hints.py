@@ -144,11 +144,12 @@ def match_zmap_new(fields: Fields) -> Mask:
         fields.is_raw_sender(),
         fields.get("tcp_window") == 65535,
         fields.get("tcp_ack") == 0,
-        fields.get("ip_id") != ZMAP_ID,
     )
     if not suspects.any():
         return suspects
-    known = fields.has_options(ZMAP_WINDOWS_OPTIONS) | fields.has_options(MSS_1460)
+    # With the old id, the MSS alone is the mark of an older ZMap.
+    smallest = fields.has_options(MSS_1460) & (fields.get("ip_id") != ZMAP_ID)
+    known = fields.has_options(ZMAP_WINDOWS_OPTIONS) | smallest
     return hold_all(suspects, known | _has_timestamp_fingerprint(fields, suspects & ~known))
 
 
