@@ -38,7 +38,10 @@ class Signer:
                 created_s=self._clock.now_us() // 1_000_000,
             ).as_headers()
         return web.Response(
-            status=status, body=body, content_type="application/json", headers={**headers, **signed}
+            status=status,
+            body=body,
+            content_type="application/json",
+            headers={"Server": "teiten", **headers, **signed},
         )
 
 

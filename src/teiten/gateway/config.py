@@ -37,3 +37,5 @@ class GatewayConfig:
     receive_seconds: float = 30.0
     #: Seconds that a sensor is told to wait when the gateway is full.
     retry_seconds: int = 15
+    #: Seconds that running requests may take when the gateway stops.
+    drain_seconds: float = 10.0

@@ -13,8 +13,10 @@ from teiten.gateway.answers import Signer
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.doors import Doors, SensorIdentity
 from teiten.gateway.errors import Refusal
-from teiten.landing.errors import LandingFull, LandingUnavailable, SequenceConflict
-from teiten.landing.log import Arrival, LandingLog
+from teiten.landing.errors import LandingError, LandingFull, ReceiptExpired, SequenceConflict
+from teiten.landing.groups import Landed
+from teiten.landing.log import LandingLog
+from teiten.landing.segments import Arrival
 from teiten.protocol import enrolment, heartbeat, seal, signature
 from teiten.protocol.enrolment import GatewayKey
 from teiten.protocol.errors import ClockSkewError, MessageError, SealError, SignatureError
@@ -44,7 +46,7 @@ class Endpoints:
         self._clock = clock
         self._inflight_bytes = 0
 
-    async def batch(self, request: web.Request) -> tuple[int, bytes]:
+    async def batch(self, request: web.BaseRequest) -> tuple[int, bytes]:
         """Land a batch and give its receipt."""
         name = requests.batch_name(request.raw_path)
         sealed = _read_seal(request)
@@ -53,11 +55,13 @@ class Endpoints:
             sender = await self._authenticate(request, length)
             _check_may_send(sender.identity, name.epoch)
             _check_seal(sender, name, sealed)
-            receipt = await self._land(sender, name, sealed)
+            landed = await self._land(sender, name, sealed)
+        if not landed.is_new:
+            return 200, landed.receipt
         metrics.BATCH_BYTES.inc(length)
-        return 200, receipt
+        return 201, landed.receipt
 
-    async def heartbeat(self, request: web.Request) -> tuple[int, bytes]:
+    async def heartbeat(self, request: web.BaseRequest) -> tuple[int, bytes]:
         """Record how a sensor is, and tell it what it should know."""
         length = requests.length_of(request, at_most=self._config.max_message_bytes)
         sender = await self._authenticate(request, length)
@@ -70,7 +74,7 @@ class Endpoints:
         answer = await self._doors.heartbeat.heartbeat(sender.identity, beat, peer=request.remote or "")
         return 200, dataclasses.replace(answer, server_time_us=self._clock.now_us()).to_json()
 
-    async def enrol(self, request: web.Request) -> tuple[int, bytes]:
+    async def enrol(self, request: web.BaseRequest) -> tuple[int, bytes]:
         """Bind a public key to a sensor, once."""
         length = requests.length_of(request, at_most=enrolment.MAX_REQUEST_BYTES)
         body = await requests.read_body(request, length, seconds=self._config.receive_seconds)
@@ -89,7 +93,7 @@ class Endpoints:
             answer, gateway_keys=(known,), server_time_us=self._clock.now_us()
         ).to_json()
 
-    async def refuse_path(self, _request: web.Request) -> tuple[int, bytes]:
+    async def refuse_path(self, _request: web.BaseRequest) -> tuple[int, bytes]:
         """Refuse what is no endpoint."""
         raise Refusal(
             404,
@@ -101,7 +105,7 @@ class Endpoints:
         """Say what keeps the gateway from working, or None."""
         return await self._landing.find_trouble()
 
-    async def _authenticate(self, request: web.Request, length: int) -> Authenticated:
+    async def _authenticate(self, request: web.BaseRequest, length: int) -> Authenticated:
         """Find the sender before its body is read, then prove it."""
         fields = requests.signed_fields(request)
         try:
@@ -116,7 +120,7 @@ class Endpoints:
         return Authenticated(identity, body, asked.digest)
 
     def _verify(
-        self, request: web.Request, asked: RequestSignature, identity: SensorIdentity, body: bytes
+        self, request: web.BaseRequest, asked: RequestSignature, identity: SensorIdentity, body: bytes
     ) -> None:
         now_us = self._clock.now_us()
         target = requests.target_of(request, self.authority)
@@ -125,7 +129,7 @@ class Endpoints:
         except ClockSkewError as error:
             raise Refusal(401, "clock_skew", str(error), facts={"server_time_us": now_us}) from error
         except SignatureError as error:
-            raise Refusal(401, error.code, str(error)) from error
+            raise Refusal(401, error.code, f"{error} (this gateway is {self.authority})") from error
 
     def _check_time(self, created_s: int) -> None:
         now_us = self._clock.now_us()
@@ -137,7 +141,7 @@ class Endpoints:
                 facts={"server_time_us": now_us},
             )
 
-    async def _land(self, sender: Authenticated, name: requests.BatchName, sealed: bytes) -> bytes:
+    async def _land(self, sender: Authenticated, name: requests.BatchName, sealed: bytes) -> Landed:
         arrival = Arrival(
             sensor=sender.identity.sensor,
             key_no=sender.identity.key_no,
@@ -149,12 +153,16 @@ class Endpoints:
             held=sender.identity.state == "quarantined",
         )
         try:
-            return await self._landing.append(arrival)
+            return await self._landing.land(arrival)
         except SequenceConflict as error:
             raise Refusal(409, "sequence_conflict", str(error)) from error
+        except ReceiptExpired as error:
+            raise Refusal(410, "receipt_expired", str(error)) from error
         except LandingFull as error:
-            raise Refusal(503, "landing_full", str(error)) from error
-        except LandingUnavailable as error:
+            raise Refusal(
+                503, "landing_full", str(error), retry_after_seconds=error.retry_after_seconds
+            ) from error
+        except LandingError as error:
             raise Refusal(503, "landing_unavailable", str(error)) from error
 
     def take_bytes(self, length: int) -> None:
@@ -187,7 +195,7 @@ class _Inflight:
         self._endpoints.give_bytes(self._length)
 
 
-def _read_seal(request: web.Request) -> bytes:
+def _read_seal(request: web.BaseRequest) -> bytes:
     try:
         return seal.parse_seal(request.headers.get(seal.SEAL_FIELD, ""))
     except SealError as error:

@@ -21,13 +21,21 @@ class Refusal(GatewayError):
     """A request is refused; the sensor gets status, code, message and facts."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, facts: Mapping[str, int | str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        facts: Mapping[str, int | str] | None = None,
+        retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         #: Stable text for the sensor's decisions and for counters.
         self.code = code
         self.facts = dict(facts or {})
+        #: When to come back, for a 503; None leaves it to the gateway's setting.
+        self.retry_after_seconds = retry_after_seconds
 
 
 class EnrolRefused(Refusal):

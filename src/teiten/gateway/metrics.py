@@ -13,3 +13,8 @@ SECONDS = Histogram(
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
 )
 INFLIGHT_BYTES = Gauge("teiten_gateway_inflight_bytes", "Bytes of bodies in memory now.")
+CONNECTIONS = Gauge("teiten_gateway_connections", "Connections from sensors, when the last one came.")
+CONNECTIONS_REFUSED = Counter(
+    "teiten_gateway_connections_refused_total", "Connections turned away because there were too many."
+)
+MALFORMED = Counter("teiten_gateway_malformed_total", "Requests that were no HTTP.")

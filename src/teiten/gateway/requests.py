@@ -40,7 +40,7 @@ class BatchName:
     seq: int
 
 
-def check_fields(request: web.Request) -> None:
+def check_fields(request: web.BaseRequest) -> None:
     """Refuse doubled and unwanted fields, and a query.
 
     Raises:
@@ -54,7 +54,7 @@ def check_fields(request: web.Request) -> None:
             raise Refusal(400, "field_unwanted", f"field {name} is not allowed here")
 
 
-def length_of(request: web.Request, *, at_most: int) -> int:
+def length_of(request: web.BaseRequest, *, at_most: int) -> int:
     """Give the stated length of the body, before a byte of it is read.
 
     Raises:
@@ -68,12 +68,14 @@ def length_of(request: web.Request, *, at_most: int) -> int:
     return int(text)
 
 
-async def read_body(request: web.Request, length: int, *, seconds: float) -> bytes:
+async def read_body(request: web.BaseRequest, length: int, *, seconds: float) -> bytes:
     """Read exactly the stated bytes.
 
     Raises:
         Refusal: 400 when the connection ends early, 408 when it takes too long.
     """
+    if length == 0:
+        return b""
     try:
         async with asyncio.timeout(seconds):
             return await request.content.readexactly(length)
@@ -99,7 +101,7 @@ def batch_name(path: str) -> BatchName:
     return BatchName(int(match[1]), int(match[2]))
 
 
-def signed_fields(request: web.Request) -> SignedFields:
+def signed_fields(request: web.BaseRequest) -> SignedFields:
     """Take the three fields of a signature; an absent one is empty and will be refused."""
     return SignedFields(
         content_digest=request.headers.get(signature.DIGEST_FIELD, ""),
@@ -108,7 +110,7 @@ def signed_fields(request: web.Request) -> SignedFields:
     )
 
 
-def target_of(request: web.Request, authority: str) -> RequestTarget:
+def target_of(request: web.BaseRequest, authority: str) -> RequestTarget:
     """Say what the request must have been signed for; the authority is ours, not ``Host``."""
     path, _, query = request.raw_path.partition("?")
     return RequestTarget(method=request.method, authority=authority, path=path, query=query)

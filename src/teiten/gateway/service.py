@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from teiten.foundation import metrics as foundation_metrics
 from teiten.foundation.clock import Clock
 from teiten.foundation.logs import OncePer
-from teiten.gateway import metrics, requests, tls
+from teiten.gateway import listener, metrics, requests, tls
 from teiten.gateway.answers import Signer, refusal_body
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.doors import DoorClosed, Doors
@@ -30,6 +29,8 @@ from teiten.gateway.errors import GatewayStartError, Refusal
 from teiten.landing.log import LandingLog
 
 _log = logging.getLogger(__name__)
+
+_BUG = Refusal(500, "internal", "the gateway failed; its log says why")
 
 
 class Gateway:
@@ -51,8 +52,7 @@ class Gateway:
         self._signer = Signer(signing_key, clock)
         self._endpoints = Endpoints(config, doors=doors, landing=landing, signer=self._signer, clock=clock)
         self._once = OncePer(10.0)
-        self._connections = 0
-        self._runners: list[web.AppRunner] = []
+        self._runners: list[web.BaseRunner] = []
         self._is_ready = False
 
     @property
@@ -64,6 +64,11 @@ class Gateway:
     def port(self) -> int:
         """The port that sensors reach, also when the system chose it (``gateway.port = 0``)."""
         return int(self._runners[0].addresses[0][1])
+
+    @property
+    def local_port(self) -> int:
+        """The port of ``/healthz`` and ``/metrics``."""
+        return int(self._runners[1].addresses[0][1])
 
     def certificate(self) -> tuple[Path, Path]:
         """Give the certificate and key in use, making a self-signed pair when none is set."""
@@ -79,20 +84,8 @@ class Gateway:
         Raises:
             GatewayStartError: when a key or an address cannot be used.
         """
-        context = tls.server_context(*self.certificate())
-        await self._listen(
-            self._sensor_app(),
-            self._config.host,
-            self._config.port,
-            ssl_context=context,
-            setting="gateway.port",
-        )
-        await self._listen(
-            self._local_app(),
-            self._config.metrics_host,
-            self._config.metrics_port,
-            setting="gateway.metrics_port",
-        )
+        await self._listen_for_sensors()
+        await self._listen_for_operators()
         self._is_ready = True
         _log.info("gateway listens", extra={"host": self._config.host, "port": self._config.port})
 
@@ -103,78 +96,65 @@ class Gateway:
             await runner.cleanup()
         self._runners.clear()
 
-    async def _listen(
-        self,
-        app: web.Application,
-        host: str,
-        port: int,
-        *,
-        setting: str,
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            keepalive_timeout=self._config.keepalive_seconds,
-            handle_signals=False,
-            shutdown_timeout=10.0,
-        )
-        await runner.setup()
-        self._runners.append(runner)
-        site = web.TCPSite(
-            runner,
-            host,
-            port,
-            ssl_context=ssl_context,
-            backlog=1024,
-        )
+    async def _listen(self, site: web.BaseSite, where: str, setting: str) -> None:
         try:
             await site.start()
         except OSError as error:
             await self.stop()
             raise GatewayStartError(
-                f"cannot listen on {host}:{port} ({error.strerror}); free it or change {setting}"
+                f"cannot listen on {where} ({error.strerror}); free it or change {setting}"
             ) from error
 
-    def _sensor_app(self) -> web.Application:
-        app = web.Application(client_max_size=self._config.max_batch_bytes + 1)
-        app.router.add_route("*", "/{anything:.*}", self._serve)
-        return app
+    async def _listen_for_sensors(self) -> None:
+        config = self._config
+        context = tls.server_context(*self.certificate())
+        runner = listener.make_runner(config, self._serve, self._clock)
+        await runner.setup()
+        self._runners.append(runner)
+        site = listener.CappedSite(
+            runner, config.host, config.port, ssl_context=context, most=config.max_connections
+        )
+        await self._listen(site, f"{config.host}:{config.port}", "gateway.port")
 
-    def _local_app(self) -> web.Application:
+    async def _listen_for_operators(self) -> None:
+        host, port = self._config.metrics_host, self._config.metrics_port
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/metrics", self._metrics)
-        return app
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
+        self._runners.append(runner)
+        await self._listen(web.TCPSite(runner, host, port), f"{host}:{port}", "gateway.metrics_port")
 
-    async def _serve(self, request: web.Request) -> web.Response:
+    async def _serve(self, request: web.BaseRequest) -> web.Response:
         started = time.perf_counter()
         fields = requests.signed_fields(request)
-        endpoint, handle = self._route(request)
+        endpoint, answer = self._route(request)
         headers: dict[str, str] = {}
+        outcome = "ok"
         try:
             requests.check_fields(request)
-            status, body = await handle(request)
-            outcome = "ok"
+            status, body = await answer(request)
         except (Refusal, DoorClosed) as error:
-            refusal = (
-                error if isinstance(error, Refusal) else Refusal(503, "database_unavailable", str(error))
-            )
+            refusal = self._note(request, error)
             status, body, outcome = refusal.status, refusal_body(refusal), refusal.code
-            self._note(request, refusal)
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["Retry-After"] = str(self._config.retry_seconds)
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                wait_seconds = refusal.retry_after_seconds or self._config.retry_seconds
+                headers["Retry-After"] = str(wait_seconds)
+        except Exception:  # noqa: BLE001  a request is a process boundary: a bug in one must not end the others
+            _log.exception("a request failed", extra={"endpoint": endpoint})
+            status, body, outcome = 500, refusal_body(_BUG), _BUG.code
         metrics.REQUESTS.labels(endpoint, outcome).inc()
         metrics.SECONDS.labels(endpoint).observe(time.perf_counter() - started)
         response = self._signer.answer(status, body, fields, headers)
-        if outcome != "ok" and not request.content.is_eof():
+        if not request.content.is_eof():
             # What was not read must not be taken for the next request.
             response.force_close()
         return response
 
     def _route(
-        self, request: web.Request
-    ) -> tuple[str, Callable[[web.Request], Awaitable[tuple[int, bytes]]]]:
+        self, request: web.BaseRequest
+    ) -> tuple[str, Callable[[web.BaseRequest], Awaitable[tuple[int, bytes]]]]:
         key = (request.method, request.raw_path)
         if key == ("POST", requests.ENROL_PATH):
             return "enrol", self._endpoints.enrol
@@ -184,8 +164,9 @@ class Gateway:
             return "batch", self._endpoints.batch
         return "other", self._endpoints.refuse_path
 
-    def _note(self, request: web.Request, refusal: Refusal) -> None:
+    def _note(self, request: web.BaseRequest, error: Refusal | DoorClosed) -> Refusal:
         """Log a refusal, at most once in 10 s for each code."""
+        refusal = error if isinstance(error, Refusal) else Refusal(503, "database_unavailable", str(error))
         if self._once.is_due(refusal.code, self._clock.monotonic()):
             _log.warning(
                 "request refused",
@@ -196,6 +177,7 @@ class Gateway:
                     "peer": request.remote,
                 },
             )
+        return refusal
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         trouble = await self._endpoints.find_trouble()

@@ -41,13 +41,22 @@ def make_self_signed(folder: Path, *, host: str, now: datetime) -> tuple[Path, P
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        key.unlink(missing_ok=True)
-        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
-        certificate.write_bytes(signed.public_bytes(Encoding.PEM))
+        _write_whole(key, pem)
+        _write_whole(certificate, signed.public_bytes(Encoding.PEM))
     except OSError as error:
         raise GatewayStartError(f"TLS key folder {folder} cannot be written: {error.strerror}") from error
     return certificate, key
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file, 0600, so that a reader finds all of it or none."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 def _certificate(private: ec.EllipticCurvePrivateKey, host: str, now: datetime) -> x509.Certificate:
