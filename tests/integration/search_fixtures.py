@@ -153,4 +153,6 @@ def open_world(*, per_window: float = 1.5, seed: int = 7) -> Iterator[World]:
             coverage=make_coverage(*windows),
         )
         writer.insert_block(store, block)
-        yield World(store, Search(store, clock), clock, packets, windows)
+        search = Search(store, clock)
+        yield World(store, search, clock, packets, windows)
+        search.close()

@@ -13,22 +13,18 @@ class SearchConfig:
     member_max_rows: int = 300_000_000
     #: Raw rows that one question of an analyst or operator may read.
     analyst_max_rows: int = 3_000_000_000
-    #: Seconds after which a question is ended.
-    max_seconds: float = 30.0
-    #: Memory of one question, bytes.
-    max_memory_bytes: int = 2_000_000_000
     #: Rows in one page of packets at most.
     max_page_rows: int = 1_000
     #: Rows of one export at most.
     max_export_rows: int = 20_000_000
     #: Counts of rows stop here and are shown as "10,000+".
     count_limit: int = 10_000
-    #: Longest period of one question, days.
-    max_period_days: int = 3_700
     #: A sensor whose newest window is older than this is silent, seconds.
     silent_after_seconds: int = 900
     #: A silent sensor is no longer expected after this, days.
     forget_after_days: int = 30
+    #: Statements that run at once on the store.
+    parallel_statements: int = 4
     #: For how long an answer about the newest windows is reused, seconds.
     freshness_cache_seconds: float = 5.0
     #: Key of sealed references, 64 hexadecimal digits; empty: a new one at each start.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,6 +34,8 @@ class Desk:
     config: SearchConfig
     #: Zone whose midnights bound days: the store's, which its roll-ups were made with.
     zone: str
+    #: Threads that ask the store: it keeps a client per thread, and a web server makes a thread per request.
+    workers: ThreadPoolExecutor
     references: ReferenceDesk = field(default_factory=ReferenceDesk)
     memory: Memory = field(default_factory=Memory)
     #: Holders of AS numbers, when a file that knows them is in use.
@@ -56,11 +59,13 @@ class Desk:
         most_rows = self.config.member_max_rows if is_member else self.config.analyst_max_rows
         started = self.clock.monotonic()
         try:
-            return self.store.select(
+            waiting = self.workers.submit(
+                self.store.select,
                 f"{statement} SETTINGS max_rows_to_read = {int(most_rows)}, group_by_use_nulls = 0",
                 parameters,
                 role=role,
             )
+            return waiting.result()
         except LimitExceeded as error:
             metrics.REFUSALS.labels("too_expensive").inc()
             raise TooExpensive(

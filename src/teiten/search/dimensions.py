@@ -69,7 +69,7 @@ def get_dimension(name: str) -> Dimension:
     dimension = DIMENSIONS.get(name)
     if dimension is None:
         raise QueryError(
-            f"nothing can be split by {name!r}; {suggest_names(name, tuple(DIMENSIONS))}",
+            f"dimension {name!r}: nothing can be split by it; {suggest_names(name, tuple(DIMENSIONS))}",
             field="dimension",
             value=name,
             rule="one of " + ", ".join(DIMENSIONS),

@@ -80,7 +80,7 @@ def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
         if name not in BY_NAME:
             known = tuple(column.name for column in COLUMNS)
             raise QueryError(
-                f"{name!r} is no column; {fields.suggest_names(name, known)}",
+                f"columns: {name!r} is no column; {fields.suggest_names(name, known)}",
                 field="columns",
                 value=name,
                 rule="one of " + ", ".join(known),

@@ -12,6 +12,7 @@ All calls are synchronous and safe from any thread; under asyncio use
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from teiten.foundation.clock import Clock
 from teiten.search import (
@@ -71,9 +72,14 @@ class Search:
             clock=clock,
             config=settings,
             zone=store.config.zone,
+            workers=ThreadPoolExecutor(settings.parallel_statements, thread_name_prefix="search"),
             references=ReferenceDesk(key),
             system_names=system_names,
         )
+
+    def close(self) -> None:
+        """Wait for running statements and end the threads; before the store is closed."""
+        self._desk.workers.shutdown()
 
     def totals(self, visibility: Visibility, query: Query, *, step_seconds: int | None = None) -> Totals:
         """Give the key figures with the previous period and a spark of each."""
@@ -187,7 +193,12 @@ class Search:
 
     def datasets(self, visibility: Visibility) -> tuple[DatasetExtent, ...]:
         """List the data sets that hold anything, and the time each spans."""
-        return live.list_datasets(self._desk, visibility)
+        return self._desk.memory.recall(
+            "datasets",
+            now=self._desk.clock.monotonic(),
+            keep_seconds=self._desk.config.freshness_cache_seconds,
+            make=lambda: live.list_datasets(self._desk, visibility),
+        )
 
     def fields(self, visibility: Visibility) -> tuple[FieldView, ...]:
         """List the fields of the query language."""

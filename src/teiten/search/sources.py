@@ -24,6 +24,8 @@ from teiten.search.values import parse_value
 from teiten.search.visibility import Visibility
 
 Network = IPv4Network | IPv6Network
+#: The address of the page, as messages name it.
+_SOURCE = replace(FIELDS["src_addr"], name="source")
 #: Widest prefixes that a page is made for.
 _WIDEST = {4: 8, 6: 32}
 _AROUND = {4: 24, 6: 48}
@@ -60,7 +62,7 @@ def parse_source(text: str) -> Network:
     Raises:
         QueryError: when it is none, or too wide.
     """
-    network = parse_value(FIELDS["src_addr"], text)
+    network = parse_value(_SOURCE, text)
     if not isinstance(network, IPv4Network | IPv6Network):
         raise TypeError(f"src_addr gave {type(network).__name__}")
     widest = _WIDEST[network.version]

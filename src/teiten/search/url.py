@@ -45,19 +45,30 @@ def decode(
         QueryError: naming parameter, value, rule and the way out.
     """
     given = _collect(parameters)
-    ignored = frozenset(extra)
-    for name in given:
-        if name not in PARAMETERS and name not in ignored:
-            known = (*PARAMETERS, *sorted(ignored))
-            raise _refuse(
-                name, given[name][0], f"is no parameter; {suggest_names(name, known)}", rule=", ".join(known)
-            )
+    check_names(given, (*PARAMETERS, *extra))
     values = {name: _only_one(name, given[name]) for name in given if name in PARAMETERS}
     if values.get("v", VERSION) != VERSION:
         raise _refuse(
             "v", values["v"], "is a version this installation does not read; open the screen anew", rule="1"
         )
     return _build(values, now)
+
+
+def check_names(given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a parameter that is not among the ``known``.
+
+    Raises:
+        QueryError: naming it and what it may have meant.
+    """
+    names = tuple(known)
+    for name in given:
+        if name not in names:
+            raise _refuse(
+                name,
+                "",
+                f"is no parameter here; {suggest_names(name, names)}",
+                rule=", ".join(names) or "no parameters",
+            )
 
 
 def encode(query: Query) -> dict[str, str]:
