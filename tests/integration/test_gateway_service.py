@@ -37,7 +37,7 @@ from teiten.gateway.testing import (
 from teiten.landing import ledger, migrations
 from teiten.landing.errors import LandingFull, ReceiptExpired
 from teiten.landing.log import LandingLog
-from teiten.landing.testing import GATEWAY_KEYS, SIGNING_KEY, make_config
+from teiten.landing.testing import GATEWAY_KEYS, SIGNING_KEY, make_config, start_ledger
 from teiten.protocol import enrolment, heartbeat, keys, receipt, seal, signature
 from teiten.protocol.sensor_config import SensorConfig
 
@@ -57,10 +57,18 @@ def clock(clock: FixedClock) -> FixedClock:
     return clock
 
 
+@pytest.fixture(scope="module")
+def module_url(postgres_server_url: str) -> str:
+    """One database for all tests here; making one for each would cost more than the tests."""
+    from teiten.cli.embedded import create_database
+
+    return create_database(postgres_server_url, f"gateway_{os.getpid()}")
+
+
 @pytest.fixture
-def url(database_url: str) -> str:
-    migrations.migrate(database_url)
-    return database_url
+def url(module_url: str) -> str:
+    start_ledger(module_url)
+    return module_url
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -18,19 +19,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teiten.foundation.clock import FixedClock
-from teiten.landing import migrations
 from teiten.landing.blocks import Block, BlockLedger, BlockLimits, Quarantine, Selector
 from teiten.landing.errors import LandingUnavailable, LeaseLost, SegmentDamaged
 from teiten.landing.segments import Arrival
-from teiten.landing.testing import make_arrival, make_config, open_log
+from teiten.landing.testing import make_arrival, make_config, open_log, start_ledger
 
 LIMITS = BlockLimits()
 
 
+@pytest.fixture(scope="module")
+def module_url(postgres_server_url: str) -> str:
+    """One database for all tests here; making one for each would cost more than the tests."""
+    from teiten.cli.embedded import create_database
+
+    return create_database(postgres_server_url, f"landing_blocks_{os.getpid()}")
+
+
 @pytest.fixture
-def url(database_url: str) -> str:
-    migrations.migrate(database_url)
-    return database_url
+def url(module_url: str) -> str:
+    start_ledger(module_url)
+    return module_url
 
 
 @pytest.fixture

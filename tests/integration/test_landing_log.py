@@ -30,14 +30,22 @@ from teiten.landing.errors import (
 )
 from teiten.landing.expiry import expire
 from teiten.landing.segments import Arrival
-from teiten.landing.testing import GATEWAY_KEYS, make_arrival, make_config, open_log
+from teiten.landing.testing import GATEWAY_KEYS, make_arrival, make_config, open_log, start_ledger
 from teiten.protocol import receipt
 
 
+@pytest.fixture(scope="module")
+def module_url(postgres_server_url: str) -> str:
+    """One database for all tests here; making one for each would cost more than the tests."""
+    from teiten.cli.embedded import create_database
+
+    return create_database(postgres_server_url, f"landing_log_{os.getpid()}")
+
+
 @pytest.fixture
-def url(database_url: str) -> str:
-    migrations.migrate(database_url)
-    return database_url
+def url(module_url: str) -> str:
+    start_ledger(module_url)
+    return module_url
 
 
 def count_rows(url: str) -> int:
@@ -478,7 +486,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from teiten.foundation.clock import SystemClock
-from teiten.landing.testing import make_arrival, make_config, open_log
+from teiten.landing.testing import make_arrival, make_config, open_log, start_ledger
 
 folder, url, point, after = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 passed = 0

@@ -19,6 +19,7 @@ from teiten.gateway.config import GatewayConfig
 _HANDSHAKE_SECONDS = 10.0
 #: A peer that does not answer our end of TLS holds 300 KiB for so long.
 _SHUTDOWN_SECONDS = 2.0
+_LINGER_SECONDS = 3.0
 _BACKLOG = 1024
 #: A head longer than this is none of ours.
 _MAX_FIELD_BYTES = 4096
@@ -97,6 +98,8 @@ def make_runner(config: GatewayConfig, handler: Handler, clock: Clock) -> web.Se
         keepalive_timeout=config.keepalive_seconds,
         max_line_size=_MAX_FIELD_BYTES,
         max_field_size=_MAX_FIELD_BYTES,
+        # Long enough for a refusal to be read by a sensor that is still sending.
+        lingering_time=_LINGER_SECONDS,
         # A batch is bytes to us; nothing is unpacked before it is believed.
         auto_decompress=False,
     )

@@ -140,6 +140,10 @@ async def _stop(landing: LandingLog, gateway: Gateway, selector: selectors.BaseS
         if len(selector.get_map()) <= 1:
             break
         await asyncio.sleep(0.01)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @dataclass

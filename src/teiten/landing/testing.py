@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from teiten.foundation.clock import Clock
+from teiten.landing import migrations
 from teiten.landing.config import LandingConfig
 from teiten.landing.log import LandingLog, pass_point
 from teiten.landing.segments import Arrival
@@ -39,6 +41,13 @@ def make_arrival(
 def make_config(folder: Path) -> LandingConfig:
     """Make settings that mind neither disk nor backlog."""
     return LandingConfig(folder=folder, min_free_bytes=0, connect_seconds=2)
+
+
+def start_ledger(url: str) -> None:
+    """Make an empty ledger, in place of what was there."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS landing CASCADE")
+    migrations.migrate(url)
 
 
 @asynccontextmanager
