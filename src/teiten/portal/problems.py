@@ -71,7 +71,7 @@ def _summarise(error: SearchError) -> str:
     if not error.field:
         return ""
     value = error.value if isinstance(error, QueryError) else None
-    if value:
+    if value and value != error.field:
         return _("%(field)s = %(value)s cannot be used here.") % {"field": error.field, "value": value}
     return _("%(field)s cannot be used here.") % {"field": error.field}
 

@@ -12,6 +12,8 @@ from teiten.search.answers import Top
 
 #: Classes of the colour scale.
 CLASSES = 6
+#: The scale spans at most this much: over more, everything but the rarest would look alike.
+_WIDEST_SCALE = 1_000
 
 
 def describe_world(
@@ -21,7 +23,7 @@ def describe_world(
     rows = [row for row in top.rows if row.group.key != "unknown" and row.figure.value]
     values = [float(f"{row.figure.value:.4g}") for row in rows if row.figure.value]
     unknown = next((row.share for row in top.rows if row.group.key == "unknown"), 0.0)
-    low, high = (min(values), max(values)) if values else (0.0, 0.0)
+    low, high = (max(min(values), max(values) / _WIDEST_SCALE), max(values)) if values else (0.0, 0.0)
     names = ", ".join(name_country(row.group.key, language) for row in rows[:5])
     return {
         "data": {
@@ -32,6 +34,7 @@ def describe_world(
             "words": {"metric": metric_name, "none": _("none seen")},
         },
         "low": low,
+        "is_open": bool(values) and min(values) < low,
         "high": high,
         "classes": range(1, CLASSES + 1),
         "unknown": unknown,

@@ -8,12 +8,12 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from teiten.portal.naming import codes
 from teiten.portal.naming.countries import name_country
 from teiten.portal.naming.groups import name_hint, name_nature
 from teiten.portal.naming.regions import name_region
 from teiten.portal.presenting.pivots import narrow_by
 from teiten.portal.screen import Screen
-from teiten.search import services
 from teiten.search.answers import Cell, HeaderPart, Packet
 
 _BYTES_PER_LINE = 16
@@ -79,11 +79,11 @@ def _describe_place(packet: Packet) -> str:
 
 def _list_verdicts(packet: Packet, screen: Screen) -> list[Fact]:
     fields = packet.fields
-    nature = str(fields.get("nature") or "")
+    nature = codes.word_of("nature", fields.get("nature"))
     facts = [
         Fact(_("Nature"), name_nature(nature), narrow_by(screen, f"nature = {nature}") if nature else "")
     ]
-    tools = [Fact(_("Tool"), name_hint(hint), narrow_by(screen, f"hint has {hint}")) for hint in packet.hints]
+    tools = [Fact(_("Tool"), name_hint(hint), narrow_by(screen, f"hint = {hint}")) for hint in packet.hints]
     facts += tools or [Fact(_("Tool"), _("No known tool"))]
     facts.append(
         Fact(
@@ -98,7 +98,7 @@ def _list_verdicts(packet: Packet, screen: Screen) -> list[Fact]:
 
 def _list_facts(packet: Packet, screen: Screen) -> list[Fact]:
     fields = packet.fields
-    protocol = str(fields.get("protocol") or "")
+    protocol = codes.name_protocol(fields.get("protocol"))
     facts = [
         _address_fact(_("Source"), "src_addr", "src_port", packet, screen),
         _address_fact(_("Destination"), "dst_addr", "dst_port", packet, screen),
@@ -186,11 +186,6 @@ def _describe_ttl(fields: Any) -> str:
         "initial": initial,
         "fragment": fragment,
     }
-
-
-def name_port(port: int, protocol: int) -> str:
-    """Give a port's usual service, or nothing."""
-    return services.name_service(port, protocol) or ""
 
 
 def dump_bytes(content: bytes | None, parts: tuple[HeaderPart, ...]) -> list[dict[str, Any]]:

@@ -7,13 +7,15 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from teiten.portal.asking import ask_all
 from teiten.portal.charts.trend import describe_trend, tone_of
 from teiten.portal.controls import name_metric
 from teiten.portal.explore.options import Options, list_option_controls
 from teiten.portal.naming.groups import name_dimension, name_group
+from teiten.portal.presenting.comparing import compare_fairly, is_comparable
 from teiten.portal.presenting.pivots import keep, leave_out
-from teiten.portal.presenting.rows import describe_rows
-from teiten.portal.problems import Panel, attempt
+from teiten.portal.presenting.rows import COLUMNS, describe_rows
+from teiten.portal.problems import Panel
 from teiten.portal.screen import Screen
 from teiten.search.answers import Facets, FacetValue, Series
 from teiten.search.conditions import Expression, negate
@@ -28,18 +30,21 @@ FACET_VALUES = 5
 def describe_explore(search: Search, screen: Screen, options: Options) -> dict[str, Any]:
     """Ask everything Explore shows; a panel that fails fails alone."""
     viewer, query = screen.viewer, screen.query
-    series = attempt(
-        lambda: search.series(
-            viewer,
-            query,
-            dimension=options.split or None,
-            limit=options.lines,
-            rank_by=options.rank,
-            previous=options.has_previous,
-        )
+    asked = ask_all(
+        {
+            "series": lambda: search.series(
+                viewer,
+                query,
+                dimension=options.split or None,
+                limit=options.lines,
+                rank_by=options.rank,
+                previous=options.has_previous,
+            ),
+            "facets": lambda: search.facets(viewer, query, dimensions=FACETS, limit=FACET_VALUES),
+            "rows": lambda: search.rows(viewer, query, columns=COLUMNS),
+        }
     )
-    facets = attempt(lambda: search.facets(viewer, query, dimensions=FACETS, limit=FACET_VALUES))
-    rows = attempt(lambda: search.rows(viewer, query))
+    series, facets, rows = asked["series"], asked["facets"], asked["rows"]
     return {
         "trend": Panel(describe_series(series.answer, screen, options)) if series.answer else series,
         "facets": Panel(list_facets(facets.answer, screen, options)) if facets.answer else facets,
@@ -58,7 +63,7 @@ def _basis_of(*panels: Panel[Any]) -> dict[str, Any]:
         return {"basis": None}
     return {
         "basis": answered[0].basis,
-        "elapsed_seconds": sum(answer.cost.elapsed_seconds for answer in answered),
+        "elapsed_seconds": max(answer.cost.elapsed_seconds for answer in answered),
         "tables": sorted({answer.cost.table for answer in answered}),
         "grain_seconds": max(answer.cost.grain_seconds for answer in answered),
     }
@@ -72,6 +77,7 @@ def describe_series(series: Series, screen: Screen, options: Options) -> dict[st
 
     trend = describe_trend(series, instants=screen.instants, language=screen.language, link=link)
     lines = [*series.lines, *([series.others] if series.others is not None else [])] or [series.total]
+    comparable = is_comparable(series.total.values, series.total.previous)
     table = []
     for place, line in enumerate(lines):
         name, small = name_group(line.group, screen.language) if series.dimension else (_("Total"), "")
@@ -81,6 +87,7 @@ def describe_series(series: Series, screen: Screen, options: Options) -> dict[st
         table.append(
             {
                 "line": line,
+                "total": compare_fairly(line.statistics.total, series.metric, comparable=comparable),
                 "name": name,
                 "small": small,
                 "tone": tone_of(series, place) if series.dimension else 1,

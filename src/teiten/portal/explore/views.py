@@ -20,7 +20,7 @@ from teiten.portal.explore.packets import describe_packet
 from teiten.portal.explore.presenter import describe_explore
 from teiten.portal.naming.regions import region_names
 from teiten.portal.presenting.chips import list_chips
-from teiten.portal.presenting.rows import describe_rows
+from teiten.portal.presenting.rows import COLUMNS, describe_rows
 from teiten.portal.refused_questions import refuse_question
 from teiten.portal.screen import read_screen
 from teiten.search import language
@@ -62,7 +62,9 @@ def show_packets(request: HttpRequest) -> HttpResponse:
     """Show the next page of packets, as rows to be appended or as a page of its own."""
     try:
         screen = read_screen(request, extra=("page",))
-        rows = services.get_search().rows(screen.viewer, screen.query, page=request.GET.get("page") or None)
+        rows = services.get_search().rows(
+            screen.viewer, screen.query, page=request.GET.get("page") or None, columns=COLUMNS, count=False
+        )
     except SearchError as error:
         return refuse_question(request, error, place="explore")
     context = {

@@ -65,6 +65,7 @@ def _describe(screen: Screen) -> dict[str, Any]:
 
 def _describe_live(live: Live, screen: Screen) -> dict[str, Any]:
     instants = screen.instants
+    most = max((count.packets for count in live.top), default=1)
     seconds = max(1, len(live.packets) * live.step_seconds)
     return {
         "data": {
@@ -72,16 +73,26 @@ def _describe_live(live: Live, screen: Screen) -> dict[str, Any]:
             "step": live.step_seconds * 1000,
             "packets": list(live.packets),
             "hosts": list(live.hosts),
-            "words": {"packets": _("Packets"), "hosts": _("Hosts")},
+            "pendingFrom": _pending_from(live, screen),
+            "words": {"packets": _("Packets"), "hosts": _("Hosts"), "pending": _("not all has arrived yet")},
         },
         "now": f"{instants.second(live.now_at)} {instants.zone_word(live.now_at)}",
         "rate": sum(live.packets) / seconds,
         "packets": sum(live.packets),
         "most": max(live.packets, default=0),
+        "pending": _pending_from(live, screen) is not None,
         "top": [
-            {"name": name_group(count.group, screen.language)[0], "small": count.group.name or "", "count": count, "url": narrow_by(screen, count.group.condition)}
+            {"name": name_group(count.group, screen.language)[0], "small": count.group.name or "", "count": count, "bar": count.packets / most, "url": narrow_by(screen, count.group.condition)}
             for count in live.top
         ],
         "list": describe_rows(live.latest, screen),
         "basis": live.basis,
     }  # fmt: skip
+
+
+def _pending_from(live: Live, screen: Screen) -> int | None:
+    """Give from when on packets may still arrive; a bar there is no figure yet, and no bar is no zero."""
+    until = live.basis.complete_until
+    if not live.starts or (until is not None and until >= live.now_at):
+        return None
+    return screen.instants.wall_ms(max(until, live.starts[0]) if until is not None else live.starts[0])

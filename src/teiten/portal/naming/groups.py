@@ -53,6 +53,8 @@ def _name_word(group: Group, language: str) -> str:
         return name_region(group.key, language)
     if group.dimension == "nature":
         return name_nature(group.key)
+    if group.dimension == "tcp_fp" and group.key == "none":
+        return _("No fingerprint")
     if group.dimension == "survey":
         return _("Survey scanners") if group.key == "yes" else _("Other than survey")
     return ""
@@ -80,16 +82,12 @@ def name_hint(key: str) -> str:
     return _("%(tool)s-like") % {"tool": " + ".join(parts)}
 
 
+#: By the words of ``traffic.hints.Hint``.
 _HINTS = {
     "mirai": "Mirai",
-    "zmap": "ZMap",
     "zmap_old": "ZMap ≤ 4.0",
     "zmap_new": "ZMap ≥ 4.1",
-    "zmap_40": "ZMap ≤ 4.0",
-    "zmap_41": "ZMap ≥ 4.1",
-    "masscan": "Masscan",
     "masscan_old": "Masscan",
     "masscan_new": "Masscan 1.3",
-    "nmap": "Nmap",
     "nmap_syn": "Nmap SYN",
 }

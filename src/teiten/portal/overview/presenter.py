@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
 
+from teiten.portal.asking import ask_all
 from teiten.portal.charts.trend import describe_trend
 from teiten.portal.charts.world import describe_world
 from teiten.portal.controls import name_metric
 from teiten.portal.naming.groups import name_group
 from teiten.portal.naming.regions import name_region
+from teiten.portal.presenting.comparing import compare_fairly, is_comparable
 from teiten.portal.presenting.pivots import narrow_by
-from teiten.portal.problems import Panel, attempt
+from teiten.portal.problems import Panel
 from teiten.portal.screen import Screen
 from teiten.search.answers import Basis, Figure, Points, Top, Totals
 from teiten.search.query import Metric
@@ -25,7 +25,6 @@ from teiten.search.service import Search
 TREND_LINES = 6
 TOP_ROWS = 10
 MAP_ROWS = 300
-_WORKERS = 4
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,19 @@ def describe_overview(search: Search, screen: Screen) -> dict[str, Any]:
     """Ask everything the overview shows; a panel that fails fails alone."""
     asked = _ask_all(search, screen)
     totals = asked["totals"]
+    comparable = totals.answer is None or is_comparable(
+        totals.answer.sparks.get("packets", ()), totals.answer.previous_sparks.get("packets", ())
+    )
     return {
-        "totals": Panel(list_key_figures(totals.answer, screen), None) if totals.answer else totals,
+        "totals": Panel(list_key_figures(totals.answer, screen, comparable=comparable)) if totals.answer else totals,
         "basis": totals.answer.basis if totals.answer else None,
         "share_spark": _percent_spark(totals.answer.basis) if totals.answer else (),
         "gaps": list_gaps(totals.answer.basis, screen) if totals.answer else [],
         "trend": _present(asked["trend"], lambda series: describe_trend(
             series, instants=screen.instants, language=screen.language, link=lambda text: narrow_by(screen, text)
         )),
-        "rankings": [_present_ranking(asked[name], name, screen) for name in ("dst_port", "country", "asn")],
-        "small": [_present_ranking(asked[name], name, screen) for name in ("hint", "nature")],
+        "rankings": [_present_ranking(asked[name], name, screen, comparable=comparable) for name in ("dst_port", "country", "asn")],
+        "small": [_present_ranking(asked[name], name, screen, comparable=comparable) for name in ("hint", "nature")],
         "map": _present(asked["map"], lambda top: describe_world(
             top, language=screen.language, metric_name=name_metric(screen.query.metric),
             link=lambda text: narrow_by(screen, text),
@@ -92,32 +94,24 @@ def _ask_all(search: Search, screen: Screen) -> dict[str, Panel[Any]]:
         questions[dimension] = lambda dimension=dimension: search.top(
             viewer, query, dimension=dimension, limit=TOP_ROWS
         )  # type: ignore[misc]  # binds the name
-    language = get_language() or "ja"
-
-    def ask(question: Callable[[], Any]) -> Panel[Any]:
-        with override(language):  # problems are worded in the worker's thread
-            return attempt(question)
-
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="overview") as workers:
-        waiting = {name: workers.submit(ask, question) for name, question in questions.items()}
-        return {name: future.result() for name, future in waiting.items()}
+    return ask_all(questions)
 
 
 def _present(panel: Panel[Any], describe: Callable[[Any], Any]) -> Panel[Any]:
     return panel if panel.answer is None else Panel(describe(panel.answer))
 
 
-def _present_ranking(panel: Panel[Any], dimension: str, screen: Screen) -> Panel[Any]:
-    return _present(panel, lambda top: rank(top, dimension, screen))
+def _present_ranking(panel: Panel[Any], dimension: str, screen: Screen, *, comparable: bool) -> Panel[Any]:
+    return _present(panel, lambda top: rank(top, dimension, screen, comparable=comparable))
 
 
-def list_key_figures(totals: Totals, screen: Screen) -> list[KeyFigure]:
+def list_key_figures(totals: Totals, screen: Screen, *, comparable: bool) -> list[KeyFigure]:
     """Give hosts, packets and rate; the chosen metric is marked, the others choose it."""
 
     def key(metric: Metric, label: str, figure: Figure, unit: str = "") -> KeyFigure:
         return KeyFigure(
             label=label,
-            figure=figure,
+            figure=compare_fairly(figure, metric, comparable=comparable),
             unit=unit,
             spark=totals.sparks.get(metric, ()),
             previous_spark=totals.previous_sparks.get(metric, ()),
@@ -148,7 +142,7 @@ def _percent_spark(basis: Basis) -> Points:
     return tuple(0.0 if share is None else share for share in basis.strip.share)
 
 
-def rank(top: Top, dimension: str, screen: Screen) -> Ranking:
+def rank(top: Top, dimension: str, screen: Screen, *, comparable: bool) -> Ranking:
     """Give a ranking with its bars, and what each value leads to."""
     most = max((row.figure.value or 0.0 for row in top.rows), default=0.0)
     rows = []
@@ -158,6 +152,7 @@ def rank(top: Top, dimension: str, screen: Screen) -> Ranking:
         rows.append(
             {
                 "row": row,
+                "figure": compare_fairly(row.figure, top.metric, comparable=comparable),
                 "name": name,
                 "small": small,
                 "bar": bar,
@@ -182,7 +177,7 @@ def rank(top: Top, dimension: str, screen: Screen) -> Ranking:
         title=titles[dimension],
         file=f"teiten-{dimension}",
         rows=rows,
-        others={"count": top.others.count, "figure": top.others.figure, "spark": top.others.spark},
+        others={"count": top.others.count, "figure": compare_fairly(top.others.figure, top.metric, comparable=comparable), "spark": top.others.spark},
         distinct=top.distinct,
         column=columns[dimension],
         unit=name_unit(top.metric),

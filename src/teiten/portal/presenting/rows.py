@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from teiten.portal.naming import codes
 from teiten.portal.naming.countries import name_country
 from teiten.portal.naming.groups import name_hint, name_nature
 from teiten.portal.naming.regions import name_region
 from teiten.portal.screen import Screen
 from teiten.search.answers import Cell, Rows
+
+#: What a list of packets reads.
+COLUMNS = (
+    "observed_at", "src_addr", "asn", "country", "protocol", "dst_port", "icmp_type", "icmp_code", "nature", "hints",
+    "region", "sensor",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,6 @@ class PacketRow:
     port: str
     nature: str
     tools: str
-    tcp_fp: str
     region: str
     #: None when the viewer may not see it.
     sensor: str | None
@@ -50,7 +56,7 @@ def describe_row(cells: dict[str, Cell], reference: str, screen: Screen) -> Pack
     """Turn one packet's cells into words."""
     at = cells["observed_at"]
     source = str(cells.get("src_addr") or "")
-    protocol = str(cells.get("protocol") or "")
+    protocol = codes.name_protocol(cells.get("protocol"))
     country = str(cells.get("country") or "")
     sensor = cells.get("sensor")
     return PacketRow(
@@ -65,18 +71,11 @@ def describe_row(cells: dict[str, Cell], reference: str, screen: Screen) -> Pack
         country_name=name_country(country, screen.language) if country else "",
         protocol=protocol.upper(),
         port=_write_port(cells, protocol),
-        nature=name_nature(str(cells.get("nature") or "")),
-        tools=name_tools(cells.get("hint", cells.get("hints"))),
-        tcp_fp=str(cells.get("tcp_fp") or ""),
+        nature=name_nature(codes.word_of("nature", cells.get("nature"))),
+        tools=", ".join(name_hint(word) for word in codes.words_of("hint", cells.get("hints"))),
         region=name_region(str(cells.get("region") or ""), screen.language),
         sensor=None if sensor is None else str(sensor),
     )
-
-
-def name_tools(cell: Cell) -> str:
-    """Name the tools whose marks a packet carries; empty for none."""
-    word = str(cell or "")
-    return "" if word in ("", "none", "0") else name_hint(word)
 
 
 def _write_port(cells: dict[str, Cell], protocol: str) -> str:

@@ -12,6 +12,8 @@ from teiten.portal.sensors.states import mark_of
 _WIDTH = 882.0
 #: Up to this many sensors, cells are large enough to be pressed.
 _FEW = 600
+#: Up to this many sensors, regions stand side by side.
+_COMPACT, _COMPACT_COLUMNS = 200, 12
 _LARGE, _SMALL = 21.0, 7.0
 _BOX = 14.0
 
@@ -38,6 +40,8 @@ class RegionGrid:
     width: float
     height: float
     cells: tuple[Cell, ...]
+    #: Drawn at its own size, beside other regions, instead of over the whole width.
+    is_compact: bool
     #: One path for all healthy sensors of a large fleet; empty for a small one.
     watching_path: str
 
@@ -45,7 +49,9 @@ class RegionGrid:
 def draw_region(name: str, rows: Sequence[SensorRow], *, fleet_size: int) -> RegionGrid:
     """Lay the sensors of a region out in rows of cells, in the order given."""
     pitch = _LARGE if fleet_size <= _FEW else _SMALL
-    columns = int(_WIDTH // pitch)
+    is_compact = fleet_size <= _COMPACT
+    width = _COMPACT_COLUMNS * pitch if is_compact else _WIDTH
+    columns = int(width // pitch)
     is_small = pitch == _SMALL
     cells, healthy = [], []
     for place, row in enumerate(rows):
@@ -56,7 +62,7 @@ def draw_region(name: str, rows: Sequence[SensorRow], *, fleet_size: int) -> Reg
             cells.append(_draw_cell(row, x, y, pitch))
     height = (len(rows) + columns - 1) // columns * pitch
     attention = sum(1 for row in rows if row.condition is not Condition.WATCHING)
-    return RegionGrid(name, len(rows), attention, _WIDTH, height, tuple(cells), "".join(healthy))
+    return RegionGrid(name, len(rows), attention, width, height, tuple(cells), is_compact, "".join(healthy))
 
 
 def _draw_cell(row: SensorRow, x: float, y: float, pitch: float) -> Cell:
