@@ -188,11 +188,11 @@ def gateway_key_text(installation: Installation) -> str:
 
 
 def write_sensor_settings(
-    installation: Installation, path: Path, *, state_dir: Path, extra: dict[str, object], url: str = ""
+    installation: Installation, path: Path, *, state_dir: Path | None, extra: dict[str, object], url: str = ""
 ) -> Path:
     """Write the TOML file that a sensor of this installation needs; it holds no secret."""
     values: dict[str, object] = {
-        "state_dir": str(state_dir),
+        **({} if state_dir is None else {"state_dir": str(state_dir)}),
         "gateway_url": url or gateway_url(installation),
         "authority": installation.gateway_config.authority,
         "pins": [gateway_pin(installation)],

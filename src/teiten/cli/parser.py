@@ -18,7 +18,7 @@ def build() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings file (else TEITEN_CONFIG, else defaults)"
     )
-    parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    parser.add_argument("--log-level", default=None, choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_running(verbs)
     _add_sensor(verbs)
@@ -96,7 +96,7 @@ def _add_sensor(verbs: Verbs[argparse.ArgumentParser]) -> None:
     create = _verb(group, "create", "sensor_commands:create", "Make a sensor and print its one-time token.")
     create.add_argument("name")
     create.add_argument("--region", required=True, metavar="CODE")
-    create.add_argument("--org", default="", metavar="NAME", help="organisation that houses it")
+    create.add_argument("--org", default="", metavar="CODE", help="organisation that houses it")
     create.add_argument(
         "--may-import", action="store_true", help="it may send imports (teiten-sensor replay)"
     )
@@ -121,7 +121,7 @@ def _add_user(verbs: Verbs[argparse.ArgumentParser]) -> None:
     create = _verb(group, "create", "user_commands:create", "Make a user and print a first password once.")
     create.add_argument("user_id")
     create.add_argument("--role", required=True, choices=("operator", "analyst", "member"))
-    create.add_argument("--org", required=True, metavar="NAME")
+    create.add_argument("--org", required=True, metavar="CODE")
     create.add_argument("--name", default="", help="display name")
     _verb(group, "list", "user_commands:list_all", "List the users.")
     password = _verb(
@@ -140,8 +140,11 @@ def _add_care(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--dry-run", action="store_true", help="print the store's statements, change nothing"
     )
     geo = _group(verbs, "geo", "Country and AS data in MaxMind-DB format.")
-    use = _verb(geo, "use", "care:use_place_file", "Check a country/AS file and use it from now on.")
-    use.add_argument("file", type=Path)
+    use = _verb(geo, "use", "care:use_reference", "Check country/AS files and use them from now on.")
+    use.add_argument(
+        "files", type=Path, nargs="*", metavar="FILE", help="MaxMind-DB file; one or two (country, AS)"
+    )
+    use.add_argument("--survey", type=Path, metavar="CSV", help="list of known survey scanners")
     store = _group(verbs, "store", "Check and repair the store's roll-ups, apply retention.")
     check = _verb(store, "check", "store_verbs:check", "Compare raw rows with every roll-up.")
     check.add_argument("--day", metavar="YYYY-MM-DD", help="only this UTC day")

@@ -52,18 +52,8 @@ def make_parts(
     installation: Installation, store: Store, at: Callable[[str], None] = lambda _: None
 ) -> list[Component]:
     """Make the four parts of one process, in the order in which they start."""
-    from teiten.automation.jobs import Context
-    from teiten.cli.doors import LandingMaintenance, StoreMaintenance
-
     portal = installation.section("portal")
-    context = Context(
-        clock=installation.clock,
-        accounts=installation.section("accounts"),
-        fleet=installation.section("fleet"),
-        automation=installation.section("automation"),
-        store=StoreMaintenance(store),
-        landing=LandingMaintenance(installation),
-    )
+    context = wiring.make_context(installation, store)
     return [
         components.LoaderComponent(wiring.make_loader(installation, store, at)),
         components.WorkerComponent(installation, context),

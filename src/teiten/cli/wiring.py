@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from teiten.cli.installation import Installation
 from teiten.landing import migrations as landing_migrations
@@ -11,6 +12,9 @@ from teiten.landing.blocks import BlockLedger
 from teiten.loader.reference import ReferenceBook
 from teiten.loader.service import Loader
 from teiten.store.service import Store
+
+if TYPE_CHECKING:
+    from teiten.automation.jobs import Context
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +52,21 @@ def make_loader(
         reference=ReferenceBook(installation.place_dir),
         clock=installation.clock,
         at=at,
+    )
+
+
+def make_context(installation: Installation, store: Store | None) -> Context:
+    """Say what the jobs of this process may use; Django must be set up."""
+    from teiten.automation.jobs import Context
+    from teiten.cli.doors import LandingMaintenance, StoreMaintenance
+
+    return Context(
+        clock=installation.clock,
+        accounts=installation.section("accounts"),
+        fleet=installation.section("fleet"),
+        automation=installation.section("automation"),
+        store=None if store is None else StoreMaintenance(store),
+        landing=LandingMaintenance(installation),
     )
 
 

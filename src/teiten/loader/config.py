@@ -15,11 +15,17 @@ class LoaderConfig:
     max_bytes: int = 8 * 1024 * 1024
     #: Seconds between two blocks while little arrives, so that blocks are not tiny; bounds freshness.
     pace_seconds: float = 0.5
+    #: Longest such pause, seconds, when inserts are slow.
+    longest_pace_seconds: float = 1.5
     #: Threads that verify and unpack batches.
     threads: int = 2
     #: Seconds that a window may end after its batch landed (the sensor's clock is ahead).
     future_seconds: int = 300
     #: Days that a live or simulated window may be older than its landing; imports have no such limit.
-    max_age_days: int = 60
+    max_age_days: int = 400
+    #: Unpacked bytes of one batch at most.
+    batch_bytes: int = 32 * 1024 * 1024
+    #: Rows of one batch at most.
+    batch_rows: int = 65_536
     #: Longest pause after a failure, seconds.
     backoff_seconds: float = 30.0

@@ -3,12 +3,14 @@
 LoaderError
 ├── Unbelievable         a batch does not verify: it goes to quarantine, with ``code``
 ├── ReferenceFileError   a country/AS file or survey list cannot be used; the one in use stays
-└── ReferenceMissing     the reference data of an unfinished block are gone: restore them
+├── ReferenceMissing     the reference data of an unfinished block are gone: judge by the present ones
+└── BlockFailed          a bug: the batches of a block can be built one by one, but not together
 """
 
 from __future__ import annotations
 
 from teiten.foundation.errors import TeitenError
+from teiten.protocol.header import BatchHeader
 
 
 class LoaderError(TeitenError):
@@ -22,6 +24,8 @@ class Unbelievable(LoaderError):
         super().__init__(message)
         #: Stable text, ``<thing>.<rule>``.
         self.code = code
+        #: What the batch says about itself, where that could be read.
+        self.header: BatchHeader | None = None
 
 
 class ReferenceFileError(LoaderError):
@@ -30,3 +34,7 @@ class ReferenceFileError(LoaderError):
 
 class ReferenceMissing(LoaderError):
     """A version of the reference data is named by a block and not there."""
+
+
+class BlockFailed(LoaderError):
+    """A block cannot be built, though each of its batches can; it stays where it is."""

@@ -11,6 +11,12 @@ BLOCK_SECONDS = Histogram(
     "Seconds from composing a block to its last mark.",
     buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
 )
+DELAY_SECONDS = Histogram(
+    "teiten_loader_delay_seconds",
+    "Seconds from the receipt of a block's oldest batch until its rows can be seen.",
+    buckets=(0.2, 0.5, 1, 2, 3, 5, 10, 15, 30, 60, 300, 3600, 86400),
+)
+ATTEMPTS = Gauge("teiten_loader_failed_attempts", "Failures in a row; above a few, the loader is stuck.")
 FAILURES = Counter("teiten_loader_failures_total", "Blocks that have to be tried again, by cause.", ["cause"])
 BACKLOG_BATCHES = Gauge("teiten_loader_backlog_batches", "Batches that wait for the loader.")
 LAG_SECONDS = Gauge("teiten_loader_lag_seconds", "Age of the oldest batch that waits.")

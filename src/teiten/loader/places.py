@@ -1,7 +1,7 @@
 """Country and AS of source addresses, from files in MaxMind-DB format.
 
 Any such file will do: GeoLite2 and DB-IP (``country.iso_code``,
-``autonomous_system_number``), IPinfo (``country``, ``asn``) and the flat CC0 files of
+``autonomous_system_number``), CIRCL's Geo Open (the number inside ``country``), IPinfo (``country``, ``asn``) and the flat CC0 files of
 ip-location-db (``country_code``). A file is read once, network by network, into
 sorted ranges, so that a block's addresses are looked up all at once.
 """
@@ -104,8 +104,12 @@ def _country_of(record: dict[str, Any]) -> str:
 
 
 def _asn_of(record: dict[str, Any]) -> int:
-    for key in ("autonomous_system_number", "as_number", "asn"):
-        match = _AS_NUMBER.fullmatch(str(record.get(key, "")))
+    inner = record.get("country")
+    said = [record.get(key) for key in ("autonomous_system_number", "as_number", "asn")]
+    if isinstance(inner, dict):
+        said.append(inner.get("AutonomousSystemNumber"))
+    for value in said:
+        match = _AS_NUMBER.fullmatch(str(value))
         if match is not None and int(match[1]) < 1 << 32:
             return int(match[1])
     return 0

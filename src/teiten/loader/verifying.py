@@ -5,17 +5,23 @@ Pure: bytes, the ledger's entry and the sensor's placement in, a batch or a reas
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from teiten.landing.blocks import Member
 from teiten.loader.config import LoaderConfig
 from teiten.loader.doors import Placement
 from teiten.loader.errors import Unbelievable
-from teiten.protocol import batch, seal
-from teiten.protocol.batch import Batch
-from teiten.protocol.errors import BatchError, SealError
-from teiten.protocol.header import BatchHeader
+from teiten.protocol import batch, keys, seal
+from teiten.protocol.batch import Batch, DecodeLimits
+from teiten.protocol.errors import BatchError, MessageError, SealError
+from teiten.protocol.header import BatchHeader, Watched
 
+#: A shorter IPv4 prefix cannot be what one sensor watches.
+SHORTEST_IPV4 = 8
 _SECOND_US = 1_000_000
 _DAY_US = 86_400 * _SECOND_US
 
@@ -38,13 +44,26 @@ def verify(member: Member, body: bytes, placement: Placement | None, *, config: 
     known = _check_sensor(member, placement)
     _check_seal(member, known)
     try:
-        unpacked = batch.decode(body)
+        unpacked = batch.decode(body, DecodeLimits(max_bytes=config.batch_bytes, max_rows=config.batch_rows))
     except BatchError as error:
         raise Unbelievable(error.code, str(error)) from error
-    _check_claims(member, unpacked.header)
-    _check_dataset(known, unpacked.header)
-    _check_window(member, unpacked.header, config)
+    try:
+        _check_statement(member, unpacked.header, known, config=config)
+    except Unbelievable as error:
+        error.header = unpacked.header
+        raise
     return Verified(member, unpacked, known.region)
+
+
+def _check_statement(
+    member: Member, header: BatchHeader, placement: Placement, *, config: LoaderConfig
+) -> None:
+    _check_claims(member, header)
+    _check_dataset(placement, header)
+    _check_window(member, header, config)
+    problem = find_watched_problem(header.watched)
+    if problem is not None:
+        raise Unbelievable(*problem)
 
 
 def _check_sensor(member: Member, placement: Placement | None) -> Placement:
@@ -58,7 +77,7 @@ def _check_sensor(member: Member, placement: Placement | None) -> Placement:
 def _check_seal(member: Member, placement: Placement) -> None:
     try:
         seal.verify(
-            placement.keys[member.key_no],
+            _load_key(placement.keys[member.key_no]),
             member.seal,
             sensor=member.sensor,
             key_no=member.key_no,
@@ -66,7 +85,7 @@ def _check_seal(member: Member, placement: Placement) -> None:
             seq=member.seq,
             digest=member.digest,
         )
-    except SealError as error:
+    except (SealError, MessageError) as error:
         raise Unbelievable(error.code, str(error)) from error
 
 
@@ -107,3 +126,33 @@ def _check_window(member: Member, header: BatchHeader, config: LoaderConfig) -> 
             "window.old",
             f"the window began more than {config.max_age_days} days before the batch landed; send it as an import",
         )
+
+
+@lru_cache(maxsize=65_536)
+def find_watched_problem(watched: tuple[Watched, ...]) -> tuple[str, str] | None:
+    """Find what cannot be true of the prefixes that a batch says it watched: code and message."""
+    networks = [ipaddress.ip_network(item.prefix) for item in watched]
+    for number, network in enumerate(networks):
+        if network.version == 4 and network.prefixlen < SHORTEST_IPV4:
+            return (
+                "watched.breadth",
+                f"watched prefix {network} is wider than /{SHORTEST_IPV4}; no sensor watches that",
+            )
+        if any(_overlap(network, other) for other in networks[:number]):
+            return "watched.overlap", f"watched prefix {network} overlaps another; an address counts once"
+    return None
+
+
+def _overlap(
+    one: ipaddress.IPv4Network | ipaddress.IPv6Network, other: ipaddress.IPv4Network | ipaddress.IPv6Network
+) -> bool:
+    return (
+        one.version == other.version
+        and int(one.network_address) <= int(other.broadcast_address)
+        and int(other.network_address) <= int(one.broadcast_address)
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _load_key(raw: bytes) -> Ed25519PublicKey:
+    return keys.load_public(raw)

@@ -1,0 +1,29 @@
+"""How the command line shows tables and instants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under heads; in a pipe one row is one line, tabs between the cells."""
+    console = Console()
+    if not console.is_terminal:
+        for row in [heads, *rows]:
+            print("\t".join(str(cell) for cell in row))
+        return
+    table = Table(box=None, header_style="bold")
+    for head in heads:
+        table.add_column(head)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)
+
+
+def instant(at: datetime | None) -> str:
+    """Write an instant in UTC, and a dash where there is none."""
+    return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
