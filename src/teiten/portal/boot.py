@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from teiten.foundation.errors import SettingsError
@@ -44,35 +46,43 @@ def migrate(*, verbosity: int = 0) -> None:
     call_command("migrate", interactive=False, verbosity=verbosity)
 
 
+def list_pending_migrations() -> list[str]:
+    """Name the migrations that the database lacks, as ``app.name``; empty when it is up to date."""
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
 def read_or_create_secret(path: Path) -> str:
     """Read the secret in ``path``, making the file (0600) at the first start.
 
     Raises:
         SettingsError: when the file is readable by others, empty or cannot be made.
     """
-    try:
-        return _create_secret(path)
-    except FileExistsError:
-        return _read_secret(path)
-    except OSError as error:
-        raise SettingsError(f"secret key file {path} cannot be made: {error.strerror}") from error
+    if not path.exists():
+        try:
+            _create_secret(path)
+        except OSError as error:
+            raise SettingsError(f"secret key file {path} cannot be made: {error.strerror}") from error
+    return _read_secret(path)
 
 
-def _create_secret(path: Path) -> str:
+def _create_secret(path: Path) -> None:
+    """Make the file with its content at once, or leave the one that another process just made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    secret = secrets.token_urlsafe(48)
-    # The content appears at once or not at all, even when two processes start together.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secret)
+            file.write(secrets.token_urlsafe(48))
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, path)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
     finally:
-        draft.unlink()
-    return secret
+        Path(draft).unlink()
 
 
 def _read_secret(path: Path) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from teiten.accounts.config import AccountsConfig
 from teiten.fleet.config import FleetConfig
@@ -53,15 +53,6 @@ class Active:
     secret_key: str
 
 
-#: Section name → its class, for ``Source.check_sections``.
-SECTIONS: dict[str, type] = {
-    "accounts": AccountsConfig,
-    "database": DatabaseConfig,
-    "fleet": FleetConfig,
-    "portal": PortalConfig,
-    "site": SiteConfig,
-}
-
 _active: Active | None = None
 
 
@@ -94,11 +85,6 @@ def use(active: Active) -> None:
 def current() -> Active:
     """Give what was handed to :func:`use`, else what the file and the environment say."""
     return _active if _active is not None else read(settings.load())
-
-
-def zone_of(active: Active) -> ZoneInfo:
-    """Give the zone of the installation's days."""
-    return ZoneInfo(active.site.zone)
 
 
 def _check_zone(zone: str) -> None:

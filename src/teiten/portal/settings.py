@@ -171,6 +171,7 @@ STATIC_URL = f"/static/{stamp_of(_ROOM / 'static')}/"
 STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.AppDirectoriesFinder"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # Jobs.
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
