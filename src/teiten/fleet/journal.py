@@ -22,5 +22,7 @@ def record_event(
     sensor_id = sensor if isinstance(sensor, int) else sensor.pk
     metrics.EVENTS.labels(kind.value).inc()
     level = logging.WARNING if kind in ALARMS else logging.INFO
-    _log.log(level, "A sensor's history grew.", extra={"sensor": sensor_id, "kind": kind.value, "detail": detail})
+    _log.log(
+        level, "A sensor's history grew.", extra={"sensor": sensor_id, "kind": kind.value, "detail": detail}
+    )
     return SensorEvent.objects.create(at=at, sensor_id=sensor_id, kind=kind, actor=actor, detail=detail)
