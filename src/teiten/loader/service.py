@@ -214,7 +214,7 @@ class Loader:
     def _can_build(self, one: Verified, reference: ReferenceData, members: _Sorted) -> bool:
         try:
             tables.build_packets([one], reference)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a bug over one batch must not stop the others
             _log.exception("a batch cannot be judged or placed", extra={"sensor": one.member.sensor})
             members.aside.append(self._set_aside(one.member, "internal", traceback.format_exc(limit=-4)))
             members.refused.append(_span_of(one.batch.header))
@@ -255,7 +255,7 @@ class Loader:
             return self._set_aside(member, "segment.damaged", str(error)), None
         except LandingError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - a bug over one batch must not stop the others
             _log.exception("a batch cannot be verified", extra={"sensor": member.sensor, "seq": member.seq})
             return self._set_aside(member, "internal", traceback.format_exc(limit=-4)), None
 
