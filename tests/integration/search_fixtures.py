@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from teiten.foundation.clock import FixedClock
+from teiten.search.conditions import AllOf, Condition, Expression, Not, PortValue, Span, Value
+from teiten.search.fields import FIELDS
 from teiten.search.service import Search
 from teiten.store import writer
 from teiten.store.service import Store
@@ -23,14 +26,24 @@ from teiten.store.testing import make_coverage, make_packets, temporary_store
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=timezone.utc)
 START = NOW - timedelta(days=4)
 WINDOW = timedelta(minutes=15)
-REGIONS = {1: "kanto", 2: "kanto", 3: "kanto", 4: "kinki", 5: "kinki", 6: "kyushu", 7: "kyushu"}
+#: Sensor numbers that are seen at once where they leak.
+FIRST = 910_000
+REGIONS = {
+    FIRST + number: region
+    for number, region in enumerate(
+        ("kanto", "kanto", "kanto", "kinki", "kinki", "kyushu", "kyushu"), start=1
+    )
+}
 #: Sensor 7 watches an IPv6 prefix, all others one IPv4 address.
-PREFIX_SENSOR = 7
+PREFIX_SENSOR = FIRST + 7
 #: Sensor 6 starts a day late; sensor 5 is silent on the third day.
 LATE_START = START + timedelta(days=1)
 SILENCE = (START + timedelta(days=2), START + timedelta(days=3))
 #: Of sensor 2 the batch with this number is missing.
 MISSING_SEQ = 380
+#: What a member must never see, in any form.
+TCP_SEQ, TCP_ACK, IP_ID, VLAN = 3_221_225_985, 1_987_654_321, 54_321, 3_999
+PAYLOAD, PAYLOAD_HASH = b"\xff\x00secret!", 0xFEDCBA9876543210
 _PORTS = [(6, 23), (6, 23), (6, 22), (6, 80), (6, 8728), (17, 53), (17, 123), (1, 0)]
 _COUNTRIES = ["CN", "CN", "US", "IN", "BR", ""]
 _FINGERPRINTS = ["64240:2-4-8-1-3:1460:7", "1024::1460:", ""]
@@ -54,14 +67,14 @@ def make_windows() -> list[dict[str, Any]]:
     """List every batch: when, whose, which number."""
     windows = []
     for sensor, region in REGIONS.items():
-        first = LATE_START if sensor == 6 else START
+        first = LATE_START if sensor == FIRST + 6 else START
         at, seq = first, 0
         while at < NOW:
             seq += 1
-            silent = sensor == 5 and SILENCE[0] <= at < SILENCE[1]
+            silent = sensor == FIRST + 5 and SILENCE[0] <= at < SILENCE[1]
             if silent:
                 seq -= 1
-            elif not (sensor == 2 and seq == MISSING_SEQ):
+            elif not (sensor == FIRST + 2 and seq == MISSING_SEQ):
                 windows.append(_make_window(sensor, region, seq, at))
             at += WINDOW
     return windows
@@ -76,12 +89,12 @@ def _make_window(sensor: int, region: str, seq: int, at: datetime) -> dict[str, 
         "window_start_at": at,
         "window_end_at": at + WINDOW,
         "landed_at": at + WINDOW + timedelta(seconds=2),
-        "watched_prefix": ["2001:db8::/64"] if is_prefix else [f"192.0.2.{sensor}/32"],
+        "watched_prefix": ["2001:db8::/64"] if is_prefix else [f"192.0.2.{sensor - FIRST}/32"],
         "watched_ip_version": [6 if is_prefix else 4],
         "watched_prefix_length": [64 if is_prefix else 32],
         "captured": 10,
-        "kernel_drops": 1 if sensor == 3 else 0,
-        "clock_offset_us": 2_000_000 if sensor == 4 else 1_000,
+        "kernel_drops": 1 if sensor == FIRST + 3 else 0,
+        "clock_offset_us": 2_000_000 if sensor == FIRST + 4 else 1_000,
     }
 
 
@@ -113,14 +126,14 @@ def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[s
         "landed_at": window["landed_at"],
         "ip_version": 6 if is_v6 else 4,
         "src_addr": f"3fff::{source:x}" if is_v6 else f"240.0.{source % 3}.{source}",
-        "dst_addr": f"2001:db8::{source:x}" if is_v6 else f"192.0.2.{window['sensor']}",
+        "dst_addr": f"2001:db8::{source:x}" if is_v6 else f"192.0.2.{window['sensor'] - FIRST}",
         "protocol": protocol,
         "dst_port": port,
         "src_port": rng.randint(1024, 65535) if protocol != 1 else 0,
         "tcp_flags": rng.choice([2, 2, 2, 18, 4]) if protocol == 6 else 0,
-        "tcp_seq": 0xC0000201 if protocol == 6 else 0,
-        "tcp_ack": 77 if protocol == 6 else 0,
-        "ip_id": 54321,
+        "tcp_seq": TCP_SEQ if protocol == 6 else 0,
+        "tcp_ack": TCP_ACK if protocol == 6 else 0,
+        "ip_id": IP_ID,
         "tcp_options": bytes.fromhex("020405b4") if protocol == 6 else b"",
         "tcp_window": rng.choice([1024, 64240]) if protocol == 6 else 0,
         "tcp_fp": rng.choice(_FINGERPRINTS) if protocol == 6 else "",
@@ -132,11 +145,49 @@ def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[s
         "country": _COUNTRIES[source % 6],
         "asn": 64500 + source % 9,
         "survey": int(source % 10 == 0),
-        "payload": b"\xff\x00secret" if protocol == 17 else b"",
+        "payload": PAYLOAD if protocol == 17 else b"",
         "payload_length": 8 if protocol == 17 else 0,
-        "payload_hash": 0xFEDCBA9876543210 if protocol == 17 else 0,
-        "vlan": 5,
+        "payload_hash": PAYLOAD_HASH if protocol == 17 else 0,
+        "vlan": VLAN,
     }
+
+
+def holds(expression: Expression | None, packet: dict[str, Any]) -> bool:
+    """Tell whether a packet matches a filter: the language once more, in plain Python."""
+    if expression is None:
+        return True
+    if isinstance(expression, Condition):
+        return _compare(expression, packet)
+    if isinstance(expression, Not):
+        return not holds(expression.part, packet)
+    results = [holds(part, packet) for part in expression.parts]
+    return all(results) if isinstance(expression, AllOf) else any(results)
+
+
+def _compare(condition: Condition, packet: dict[str, Any]) -> bool:
+    declared = FIELDS[condition.field]
+    found = packet.get(declared.column, 0)
+    first = condition.values[0]
+    if condition.operator in ("<", "<=", ">", ">="):
+        return {"<": found < first, "<=": found <= first, ">": found > first, ">=": found >= first}[
+            condition.operator
+        ]
+    if declared.kind == "marks" or condition.operator in ("has", "lacks"):
+        member = any(found & value == value if value else found == 0 for value in condition.values)
+    else:
+        member = any(_equals(value, found, packet) for value in condition.values)
+    return member != (condition.operator in ("!=", "not in", "lacks"))
+
+
+def _equals(value: Value, found: Any, packet: dict[str, Any]) -> bool:
+    if isinstance(value, Span):
+        return value.low <= found <= value.high
+    if isinstance(value, PortValue):
+        return found == value.number and packet["protocol"] == value.protocol
+    if isinstance(value, IPv4Network | IPv6Network):
+        address = ip_address(found)
+        return address.version == value.version and address in value
+    return found == value
 
 
 @contextmanager

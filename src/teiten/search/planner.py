@@ -60,7 +60,9 @@ def plan(
     """
     needed = columns_of(query.filters) | frozenset(dimension.columns if dimension else ())
     table = only or choose_table(query, needed, step_seconds, needs_hosts=needs_hosts)
-    step = step_seconds or periods.pick_step(query.length, coarsest_grain=table.grain_seconds)
+    step = step_seconds
+    if step is None:
+        step = periods.pick_step(query.length, coarsest_grain=table.grain_seconds)
     return Plan(table, periods.lay_out(query, step_seconds=step, zone=zone), query.filters)
 
 

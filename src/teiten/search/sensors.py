@@ -60,7 +60,7 @@ def answer_sensors(
     if sensor is not None:
         check_column(visibility, "sensor", "sensor")
         query = lines.narrow(query, where("sensor", "=", sensor))
-    step = step_seconds or (HOUR if query.length.days <= _HOURLY_DAYS else DAY)
+    step = step_seconds if step_seconds is not None else _pick_step(query)
     window = lines.plan_for(desk, query, step_seconds=step, needs_hosts=False).window
     observation = observe(desk, visibility, query, window)
     members = roster.list_members(desk, visibility, query, window)
@@ -85,6 +85,10 @@ def answer_sensors(
         basis=observation.basis,
         cost=desk.cost_of(PACKETS, window, started, call="sensors"),
     )
+
+
+def _pick_step(query: Query) -> int:
+    return HOUR if query.length.days <= _HOURLY_DAYS else DAY
 
 
 def expect_matrix(members: Sequence[Member], window: Window) -> NDArray[np.float64]:
