@@ -35,7 +35,9 @@ _BLOCKS_PER_ROUND = 16
 #: Longest time that a packet waits for others before it is parsed.
 _PARSE_SECONDS = 0.5
 _CHECK_SECONDS = 1.0
-_WAIT_SECONDS = 0.5
+#: The same while an interface is down or away, so that it is watched again soon.
+_EAGER_CHECK_SECONDS = 0.1
+_WAIT_SECONDS = 0.25
 
 
 @dataclass
@@ -129,6 +131,8 @@ class Capture:
             interface.check()
             if addresses_due and interface.state == "up":
                 interface.check_addresses()
+        if any(interface.state != "up" for interface in self.interfaces):
+            self._next_check = now.monotonic + _EAGER_CHECK_SECONDS
         self._watch(now)
 
     def _watch(self, now: Instant) -> None:

@@ -19,6 +19,7 @@ import socket
 import struct
 
 import numpy as np
+from numpy.typing import NDArray
 
 from teiten.sensor.errors import CaptureDeniedError, CaptureError
 from teiten.sensor.staging import RawPackets, Staging
@@ -158,19 +159,38 @@ class Ring:
         rows.observed_at_us[:] = words[:, _SECONDS]
         rows.observed_at_us[:] *= 1_000_000
         rows.observed_at_us[:] += words[:, _NANOSECONDS] // 1_000
-        rows.vlan[:] = np.where(words[:, _STATUS] & _VLAN_VALID, halves[:, _VLAN_TCI], 0)
-        self._unwrap_stacked(rows, halves[:, _PROTOCOL])
+        tagged = (words[:, _STATUS] & _VLAN_VALID) != 0
+        rows.stacked[:] = False
+        rows.vlan[:] = 0
+        if tagged.any():
+            rows.vlan[:] = np.where(tagged, halves[:, _VLAN_TCI], 0)
+            _unwrap_stacked(rows, np.flatnonzero(tagged), halves[:, _PROTOCOL].byteswap())
 
-    def _unwrap_stacked(
-        self, rows: RawPackets, protocol: np.ndarray[tuple[int], np.dtype[np.uint16]]
-    ) -> None:
-        """Take off the inner VLAN tag, which the kernel leaves before the IP header."""
-        host_order = protocol.byteswap()
-        rows.stacked[:] = np.isin(host_order, _TAG_TYPES)
-        for row in np.flatnonzero(rows.stacked):
-            rows.raw[row, :-4] = rows.raw[row, 4:].copy()
-            rows.captured_length[row] = max(0, int(rows.captured_length[row]) - 4)
-            rows.wire_length[row] = max(0, int(rows.wire_length[row]) - 4)
+
+def _unwrap_stacked(rows: RawPackets, tagged: NDArray[np.intp], protocol: NDArray[np.uint16]) -> None:
+    """Take off a second VLAN tag, which the kernel leaves before the IP header.
+
+    Older kernels name the tag as the link protocol; since 6.10 they name what lies behind
+    it, and only the bytes tell: tag control information, then that same protocol.
+    """
+    behind = rows.raw[tagged, 2].astype(np.uint16) << 8 | rows.raw[tagged, 3]
+    suspects = tagged[np.isin(protocol[tagged], _TAG_TYPES) | (behind == protocol[tagged])]
+    for row in suspects:
+        if _is_whole_ip(rows, int(row)):
+            continue
+        rows.stacked[row] = True
+        rows.raw[row, :-4] = rows.raw[row, 4:].copy()
+        rows.captured_length[row] = max(0, int(rows.captured_length[row]) - 4)
+        rows.wire_length[row] = max(0, int(rows.wire_length[row]) - 4)
+
+
+def _is_whole_ip(rows: RawPackets, row: int) -> bool:
+    """Tell whether an IP header stands here whose length fits the frame: then it is no tag."""
+    head = rows.raw[row]
+    version, wire = head[0] >> 4, int(rows.wire_length[row])
+    if version == 4:
+        return int.from_bytes(head[2:4].tobytes(), "big") <= wire
+    return bool(version == 6) and 40 + int.from_bytes(head[4:6].tobytes(), "big") <= wire
 
 
 class Waiter:

@@ -50,6 +50,8 @@ _log = logging.getLogger(__name__)
 KEPT_BYTES = 16 * 1024 * 1024
 #: Files kept aside for a person to look at.
 _MAX_ASIDE = 64
+#: Drops since the start at which the log says so: a flood of them is few lines.
+_TOLD_AT = frozenset(10**power for power in range(12))
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 #: Seals under the number and with the tombstones it is given.
@@ -149,7 +151,7 @@ class Spool:
                 written = write_sealed(self._folder, sealed)
                 break
             except OSError as error:
-                if error.errno in _FULL and self._drop_oldest():
+                if error.errno in _FULL and self._drop_oldest("the disk is full"):
                     continue
                 raise SpoolFullError(
                     f"spool {self._folder} cannot be written: {error.strerror}; free disk space there"
@@ -284,17 +286,17 @@ class Spool:
 
     def _make_room(self, size_bytes: int) -> None:
         while self._sizes and self._bytes + size_bytes > self._limits.max_bytes:
-            if not self._drop_oldest():
+            if not self._drop_oldest("sensor.spool_bytes is reached"):
                 return
         while self._bytes > KEPT_BYTES and self._free_bytes() < self._limits.min_free_bytes:
-            if not self._drop_oldest():
+            if not self._drop_oldest("the disk has less than sensor.min_free_bytes left"):
                 return
 
     def _free_bytes(self) -> int:
         disk = os.statvfs(self._folder)
         return disk.f_bavail * disk.f_frsize
 
-    def _drop_oldest(self) -> bool:
+    def _drop_oldest(self, reason: str) -> bool:
         """Drop the oldest waiting batch, leaving a tombstone; give False when none waits.
 
         The file is claimed by a rename into ``failed``: after a crash in between, the next
@@ -313,6 +315,9 @@ class Spool:
         if name.epoch == self._epoch:
             self._tombstones.add(name.as_lost())
         self.counts.dropped += 1
+        if self.counts.dropped in _TOLD_AT:
+            extra = {"reason": reason, "dropped": self.counts.dropped, "folder": str(self._folder)}
+            _log.error("The spool drops its oldest batches", extra=extra)
         if self.save():
             claimed.unlink(missing_ok=True)
         return True
