@@ -28,6 +28,7 @@ from teiten.protocol import (
     signature,
     testing,
 )
+from teiten.protocol.arrangement import arrange
 from teiten.protocol.header import BatchHeader
 from teiten.protocol.sensor_config import SensorConfig
 from teiten.protocol.signature import RequestTarget
@@ -45,6 +46,7 @@ def make_batches() -> dict[str, Any]:
     cases = []
     for rows in ROWS:
         header, columns = make_case(rows)
+        columns = arrange(columns)
         stream = batch.write_stream(header, columns)
         cases.append(
             {

@@ -25,6 +25,7 @@ from teiten.loader.config import LoaderConfig
 from teiten.loader.reference import ReferenceBook
 from teiten.loader.service import Loader
 from teiten.protocol import batch, keys, seal
+from teiten.protocol.arrangement import arrange
 from teiten.protocol.testing import START_US, make_columns, make_header
 from teiten.sensor.connection import parse_address
 from teiten.sensor.errors import ConflictError, StandingError, UplinkError
@@ -171,7 +172,7 @@ def test_every_column_arrives_as_it_was_sent(tmp_path: Path, database_url: str) 
         async with run_house(tmp_path, database_url, store) as house:
             await house.send(house.seal(1, rows=200))
             await asyncio.to_thread(house.loader.step)
-            sent = make_columns(200, seed=1, start_us=make_header(seq=1).window_start_us)
+            sent = arrange(make_columns(200, seed=1, start_us=make_header(seq=1).window_start_us))
             names = ", ".join(f"hex({name}) AS {name}" if is_text(name) else name for name in sent)
             rows = store.select(f"SELECT {names} FROM packets ORDER BY row", role="maintenance").to_pydict()
 

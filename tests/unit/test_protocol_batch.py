@@ -14,12 +14,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from teiten.protocol import arrow, batch, dictionary, header_text, testing
+from teiten.protocol.arrangement import arrange
 from teiten.protocol.errors import BatchContentError, BatchError, BatchFormError, BatchHeaderError
 from teiten.protocol.header import BatchHeader, LostBatch, Watched
 from teiten.traffic.columns import WIRE_COLUMNS, PacketColumns, VarBytes
 
 HEADER = testing.make_header(rows=24)
 COLUMNS = testing.make_columns(24)
+COLUMNS_300 = testing.make_columns(300)
 WHOLE = batch.encode(HEADER, COLUMNS)
 
 
@@ -70,7 +72,34 @@ def test_it_works(rows: int) -> None:
     decoded = batch.decode(batch.encode(header, columns))
 
     assert decoded.header == header
-    assert_same(decoded.columns, columns)
+    assert_same(decoded.columns, arrange(columns))
+
+
+@given(rows=st.integers(0, 60), seed=st.integers(0, 1000))
+@settings(max_examples=30)
+def test_arranging_changes_the_order_and_nothing_else(rows: int, seed: int) -> None:
+    def list_packets(columns: PacketColumns) -> list[tuple[object, ...]]:
+        lists = []
+        for value in columns.values():
+            if isinstance(value, VarBytes):
+                data = value.data.tobytes()
+                lists.append([data[a:b] for a, b in zip(value.offsets[:-1], value.offsets[1:], strict=True)])
+            else:
+                lists.append([one.tobytes() for one in value])
+        return sorted(zip(*lists, strict=True))
+
+    columns = testing.make_columns(rows, seed=seed)
+
+    arranged = arrange(columns)
+
+    assert list_packets(arranged) == list_packets(columns)
+    assert_same(arrange(arranged), arranged)
+
+
+def test_a_flood_keeps_the_order_of_arrival() -> None:
+    header = testing.make_header(rows=300)
+
+    assert_same(batch.decode(batch.encode(header, COLUMNS_300, level=1)).columns, COLUMNS_300)
 
 
 @pytest.mark.parametrize("rows", [0, 24, 300])
@@ -79,7 +108,7 @@ def test_any_arrow_reader_opens_it(rows: int) -> None:
     import nanoarrow.ipc
     import pyarrow as pa
 
-    columns = testing.make_columns(rows)
+    columns = arrange(testing.make_columns(rows))
     stream = unpack(batch.encode(testing.make_header(rows=rows), columns))
 
     table = pa.ipc.open_stream(stream).read_all()
@@ -178,7 +207,7 @@ def test_every_honest_column_survives(rows: int, data: st.DataObject) -> None:
     )
     columns["payload"] = testing.join_bytes([random.bytes(int(random.integers(0, 65))) for _ in range(rows)])
 
-    assert_same(batch.decode(batch.encode(testing.make_header(rows=rows), columns)).columns, columns)
+    assert_same(batch.decode(batch.encode(testing.make_header(rows=rows), columns)).columns, arrange(columns))
 
 
 @given(data=st.binary(max_size=400))

@@ -19,6 +19,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from teiten.protocol import arrow, dictionary, header_text
+from teiten.protocol.arrangement import arrange
 from teiten.protocol.contents import VARIABLE_COLUMNS, check_contents, check_shapes
 from teiten.protocol.errors import BatchContentError, BatchFormError, BatchHeaderError
 from teiten.protocol.header import BatchHeader
@@ -62,6 +63,9 @@ _DEFAULT_LIMITS = DecodeLimits()
 def encode(header: BatchHeader, columns: PacketColumns, *, level: int | None = None) -> bytes:
     """Write a batch; the same input gives the same bytes with the same zstd library.
 
+    Unless there is no time for it, the packets are put in another order than that
+    of their arrival (see ``arrangement``).
+
     Args:
         header: checked as a reader would.
         columns: every wire column, ``header.rows`` long, in its declared type.
@@ -70,8 +74,10 @@ def encode(header: BatchHeader, columns: PacketColumns, *, level: int | None = N
     Raises:
         BatchError: when a reader would refuse the result.
     """
-    stream = write_stream(header, columns)
+    check_shapes(columns, header.rows)
     chosen = choose_level(header) if level is None else level
+    arranged = arrange(columns) if chosen > _FASTEST_LEVEL else columns
+    stream = write_stream(header, arranged)
     return _codecs.compressor(dictionary.number_for(header.rows), chosen).compress(stream)
 
 
