@@ -1,12 +1,13 @@
-"""Clients of ClickHouse: one per thread and role, for the embedded store and a server alike.
+"""Clients of ClickHouse, lent for one statement, for the embedded store and a server alike.
 
-An embedded store serialises what one connection is asked, so every thread has its
-own; the limits of a role belong to the connection. No other module of Teiten
+An embedded store serialises what one connection is asked, so statements at the same
+time have a client each; the limits of a role belong to the connection. No other module of Teiten
 imports ``clickhouse_connect``.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,9 @@ _RETRY_CODES = frozenset(
     {74, 75, 76, 198, 202, 203, 209, 210, 236, 242, 243, 252, 279, 319, 373, 425, 439, 473}
 )
 
+#: Clients of a role that are kept when nobody uses them.
+_IDLE_CLIENTS = 8
+
 Parameters = Mapping[str, Any]
 
 
@@ -48,11 +52,12 @@ class Connections:
 
     def __init__(self, config: StoreConfig) -> None:
         self._config = config
-        self._local = threading.local()
         self._lock = threading.Lock()
-        self._clients: list[Client] = []
-        self._closed = False
+        #: Clients that nobody uses now, by role.
+        self._idle: dict[Role, list[Client]] = {}
+        self._closed = threading.Event()
         self._process_id = os.getpid()
+        self._ownership: int | None = None
 
     @property
     def is_embedded(self) -> bool:
@@ -64,6 +69,7 @@ class Connections:
         Raises:
             StoreUnavailable: when the store cannot be opened.
         """
+        self._take_ownership()
         with translate_errors(f"opening the store at {self.place}"):
             client = self._connect(None, self._config.limits_of("maintenance"))
             try:
@@ -80,40 +86,77 @@ class Connections:
 
     def command(self, sql: str, parameters: Parameters | None = None, *, role: Role) -> None:
         """Run one statement that gives no rows."""
-        with translate_errors("a command"):
-            self._client(role).command(sql, parameters=dict(parameters or {}))
+        with translate_errors("a command"), self._borrow(role) as client:
+            client.command(sql, parameters=dict(parameters or {}))
 
     def select(self, sql: str, parameters: Parameters | None = None, *, role: Role) -> pa.Table:
         """Run one query; text columns come as strings, addresses as 16 bytes."""
-        with translate_errors("a query"), metrics.QUERY_SECONDS.labels(role).time():
-            return self._client(role).query_arrow(sql, parameters=dict(parameters or {}))
+        with (
+            translate_errors("a query"),
+            metrics.QUERY_SECONDS.labels(role).time(),
+            self._borrow(role) as client,
+        ):
+            return client.query_arrow(sql, parameters=dict(parameters or {}))
 
     def insert(self, table: str, rows: pa.Table, *, token: str, role: Role = "loader") -> None:
         """Insert ``rows`` as one block under a deduplication token."""
-        with translate_errors(f"an insert into {table}"), metrics.INSERT_SECONDS.labels(table).time():
-            self._client(role).insert_arrow(
-                table, rows.combine_chunks(), settings={"insert_deduplication_token": token}
-            )
+        measured = metrics.INSERT_SECONDS.labels(table).time()
+        with translate_errors(f"an insert into {table}"), measured, self._borrow(role) as client:
+            client.insert_arrow(table, rows.combine_chunks(), settings={"insert_deduplication_token": token})
 
     def close(self) -> None:
-        """Close the clients of all threads; none may be in use."""
+        """Close all clients; those in use close when they are given back."""
         with self._lock:
-            self._closed = True
-            clients, self._clients = self._clients, []
+            self._closed.set()
+            clients = [client for idle in self._idle.values() for client in idle]
+            self._idle.clear()
         for client in clients:
             client.close()
+        if self._ownership is not None:
+            os.close(self._ownership)
+            self._ownership = None
 
-    def _client(self, role: Role) -> Client:
-        if self._closed:
+    @contextmanager
+    def _borrow(self, role: Role) -> Iterator[Client]:
+        """Lend a client for one statement: threads come and go with requests, clients stay."""
+        if self._closed.is_set():
             raise StoreUnavailable(f"the store at {self.place} is closed in this process")
         if os.getpid() != self._process_id and self.is_embedded:
             raise StoreUnavailable("an embedded store cannot be used in a forked process; open it there")
-        clients: dict[Role, Client] = self._local.__dict__.setdefault("clients", {})
-        if role not in clients:
-            clients[role] = self._connect(self._config.database, self._config.limits_of(role))
+        with self._lock:
+            idle = self._idle.setdefault(role, [])
+            found = idle.pop() if idle else None
+        client = found or self._connect(self._config.database, self._config.limits_of(role))
+        try:
+            yield client
+        finally:
             with self._lock:
-                self._clients.append(clients[role])
-        return clients[role]
+                is_kept = not self._closed.is_set() and len(idle) < _IDLE_CLIENTS
+                if is_kept:
+                    idle.append(client)
+            if not is_kept:
+                client.close()
+
+    def _take_ownership(self) -> None:
+        """Hold a lock on the embedded store's folder, so that a second process is told plainly.
+
+        Raises:
+            StoreUnavailable: when another process has the store open.
+        """
+        if self._config.url is not None or self._config.path is None or self._ownership is not None:
+            return
+        folder = Path(self._config.path)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # Shared within a process: several stores may be databases of one folder.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise StoreUnavailable(
+                f"the store at {self.place} is in use by another process; stop it, or let it do the work"
+            ) from error
+        self._ownership = lock
 
     def _connect(self, database: str | None, limits: Mapping[str, int]) -> Client:
         settings = {**_SETTINGS, **limits}
