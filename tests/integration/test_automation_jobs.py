@@ -251,13 +251,64 @@ def test_old_runs_are_forgotten(database: str, clock: FixedClock) -> None:
 
 
 def test_every_periodic_job_is_registered(database: str) -> None:
-    from procrastinate.contrib.django import app
-
     from teiten.automation import jobs, tasks
+    from teiten.automation.worker import Worker
 
-    due = {key[1] for key in app.periodic_registry.periodic_tasks if key[0] == tasks.DUE}
+    registry = Worker(database, context_with())._app.periodic_registry
+    due = {key[1] for key in registry.periodic_tasks if key[0] == tasks.DUE}
 
     assert due == {job.name for job in jobs.JOBS.values() if job.cron}
+
+
+def test_the_worker_outlives_an_outage_of_the_database(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database ends every connection of the worker; the next job is done all the same."""
+    from django.db import connection
+
+    from teiten.automation import worker as module
+
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_CONNECTION_WAIT_SECONDS", 2.0)
+
+    def cut() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'teiten-worker'"
+            )
+        connection.close()
+
+    async def run() -> Any:
+        worker = asyncio.create_task(module.Worker(database, context_with(RecordingStore())).run())
+        try:
+            await asyncio.sleep(1)
+            await asyncio.to_thread(cut)
+            await asyncio.sleep(1)
+            asked = await asyncio.to_thread(ask_and_close)
+            for _ in range(200):
+                await asyncio.sleep(0.05)
+                if await asyncio.to_thread(state_of, asked) == "done":
+                    break
+            return await asyncio.to_thread(state_of, asked)
+        finally:
+            worker.cancel()
+            with suppress(asyncio.CancelledError):
+                await worker
+
+    def ask_and_close() -> Any:
+        try:
+            return ask("store.check")
+        finally:
+            connection.close()
+
+    def state_of(asked: Any) -> str:
+        try:
+            asked.refresh_from_db()
+            return str(asked.state)
+        finally:
+            connection.close()
+
+    assert asyncio.run(run()) == "done"
 
 
 def make_sensor_heard(cast: Cast, clock: FixedClock, *, seconds_ago: int, name: str = "TK-001"):

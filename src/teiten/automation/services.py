@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
+from procrastinate.contrib.django import app as queue
 
 from teiten.automation import jobs
 from teiten.automation.errors import JobFailedError, JobWaitError
 from teiten.automation.models import JobRun, JobState
+from teiten.automation.tasks import RUN
 from teiten.foundation.clock import Clock
 
 _POLL_SECONDS = 0.2
@@ -27,15 +29,13 @@ def request_run(name: str, arguments: dict[str, Any], *, requested_by: str, cloc
     Raises:
         JobUnknownError: when there is no such job, or it does not take these arguments.
     """
-    from teiten.automation.tasks import run_requested
-
     job = jobs.get_job(name)
     jobs.read_arguments(job, arguments)
     with transaction.atomic():
         run = JobRun.objects.create(
             job=name, arguments=arguments, requested_by=requested_by, requested_at=clock.now()
         )
-        run_requested.configure(queue=job.queue, lock=f"job:{name}").defer(run=run.pk)
+        queue.configure_task(RUN, allow_unknown=True, queue=job.queue, lock=f"job:{name}").defer(run=run.pk)
     return run
 
 

@@ -2,6 +2,9 @@
 
 Every run has a row (:class:`JobRun`); the queue's own rows are removed when they are
 done. A quiet periodic run, one that found nothing to do, leaves no row.
+
+The functions become tasks of a queue by :func:`register`, once for each worker: a task
+of procrastinate keeps the connection of the queue that it belongs to.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from procrastinate.contrib.django import app
+from procrastinate import App
 
 from teiten.automation import jobs, metrics
 from teiten.automation.models import JobRun, JobState
@@ -21,7 +24,6 @@ RUN = "teiten.run"
 DUE = "teiten.due"
 
 
-@app.task(name=RUN, queue=jobs.CONTROL_QUEUE)
 def run_requested(run: int) -> None:
     """Do one requested run, unless somebody else does it or it is done."""
     context = jobs.current()
@@ -32,7 +34,6 @@ def run_requested(run: int) -> None:
         execute(JobRun.objects.get(pk=run), context)
 
 
-@app.task(name=DUE, queue=jobs.CONTROL_QUEUE)
 def run_due(timestamp: int, job: str) -> None:
     """Do one periodic run."""
     del timestamp
@@ -68,18 +69,18 @@ def _describe(error: Exception) -> str:
     return str(error) if isinstance(error, TeitenError) else f"{type(error).__name__}: {error}"
 
 
-def _register_periodic() -> None:
+def register(queue: App) -> None:
+    """Make both tasks known to a worker's queue, and every periodic job to its clock."""
+    queue.task(name=RUN, queue=jobs.CONTROL_QUEUE)(run_requested)
+    due = queue.task(name=DUE, queue=jobs.CONTROL_QUEUE)(run_due)
     for job in jobs.JOBS.values():
         if job.cron is not None:
             kwargs: dict[str, Any] = {"job": job.name}
-            app.periodic(
+            queue.periodic(
                 cron=job.cron,
                 periodic_id=job.name,
                 queue=job.queue,
                 lock=f"job:{job.name}",
                 queueing_lock=f"due:{job.name}",
                 task_kwargs=kwargs,
-            )(run_due)
-
-
-_register_periodic()
+            )(due)

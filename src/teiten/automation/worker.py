@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import logging
 
+import psycopg
 from procrastinate import App, PsycopgConnector
-from procrastinate.contrib.django import app as django_app
+from procrastinate.contrib.django import DjangoApp
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 
 from teiten.automation import jobs, metrics, services, tasks
@@ -20,20 +22,35 @@ from teiten.fleet.errors import FleetAwayError
 
 _log = logging.getLogger(__name__)
 
+#: Seconds between two attempts to reach the database.
+_RETRY_SECONDS = 5.0
+#: Seconds that the queue waits for a connection.
+_CONNECTION_WAIT_SECONDS = 10.0
+
 
 class Worker:
     """One worker over one database."""
 
     def __init__(self, database_url: str, context: jobs.Context) -> None:
         self._context = context
-        connector = PsycopgConnector(
-            conninfo=database_url, min_size=1, max_size=4, kwargs={"application_name": "teiten-worker"}
-        )
-        self._app: App = django_app.with_connector(connector)
+        self._app = _connect(database_url)
+        self._database_url = database_url
 
     async def run(self) -> None:
-        """Work until cancelled; jobs under way get a few seconds to finish."""
+        """Work until cancelled, also over an outage of the database; jobs under way get a few seconds to finish."""
         jobs.use(self._context)
+        while True:
+            try:
+                await self._work()
+            except (ConnectorException, psycopg.OperationalError) as error:
+                _log.warning(
+                    "The worker lost the database and tries again.",
+                    extra={"reason": str(error.__cause__ or error), "retry_seconds": _RETRY_SECONDS},
+                )
+            await asyncio.sleep(_RETRY_SECONDS)
+            self._app = _connect(self._database_url)
+
+    async def _work(self) -> None:
         rules = self._context.automation
         async with self._app.open_async():
             reaper = asyncio.create_task(self._reap_for_ever())
@@ -88,5 +105,18 @@ class Worker:
             await asyncio.sleep(self._context.automation.stalled_after_seconds)
             try:
                 await self.reap()
-            except FleetAwayError as error:
+            except (FleetAwayError, ConnectorException) as error:
                 _log.warning("Stalled jobs could not be looked for.", extra={"reason": str(error)})
+
+
+def _connect(database_url: str) -> App:
+    connector = PsycopgConnector(
+        conninfo=database_url,
+        min_size=1,
+        max_size=4,
+        timeout=_CONNECTION_WAIT_SECONDS,
+        kwargs={"application_name": "teiten-worker"},
+    )
+    app = DjangoApp(connector=connector)
+    tasks.register(app)
+    return app

@@ -74,6 +74,8 @@ class FleetDoors:
             max_size=config.door_connections,
             open=False,
             timeout=_CONNECTION_WAIT_SECONDS,
+            # The pool waits ever longer between attempts; a new one begins with the next request instead.
+            reconnect_timeout=_CONNECTION_WAIT_SECONDS,
             # What the doors write is only heartbeats: after a crash, the next one brings it again.
             configure=_write_lazily,
             kwargs={"autocommit": True, "row_factory": tuple_row, "application_name": "teiten-doors"},

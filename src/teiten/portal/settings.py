@@ -102,10 +102,15 @@ def database_settings(url: str | None, max_connections: int) -> dict[str, Any]:
         "HOST": parts.pop("host", ""),
         "PORT": parts.pop("port", ""),
         "CONN_MAX_AGE": 0,
+        # After a restart of the server, the pool must not hand out its dead connections.
+        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **parts,
-            # A pool keeps trying in the background, which only makes sense where there is a server.
-            "pool": {"min_size": 1, "max_size": max_connections, "timeout": 10} if url else False,
+            # A pool keeps trying in the background, which only makes sense where there is a server;
+            # it waits ever longer, so it gives up soon and tries anew with the next request.
+            "pool": {"min_size": 1, "max_size": max_connections, "timeout": 10, "reconnect_timeout": 5}
+            if url
+            else False,
             "application_name": "teiten",
         },
     }
@@ -173,6 +178,5 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 
-# Jobs.
+# Jobs: the portal only asks for them; the worker has a queue of its own (automation.worker).
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
-PROCRASTINATE_IMPORT_PATHS = ["teiten.automation.tasks"]
