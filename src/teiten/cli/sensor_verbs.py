@@ -82,18 +82,6 @@ def create_sensor(
 ) -> SensorToken:
     """Enter a sensor (and its region and organisation when they are new) and issue its token.
 
-    Args:
-        name: letters, digits, dot, dash and underscore.
-        region: code of a region.
-        clock: for the times in its history.
-        config: how long the token lives.
-        organisation: code of the organisation that houses it.
-        dataset: ``live`` or ``simulated``.
-        may_import: it may send named imports.
-        region_names: Japanese and English name, for a new region.
-        cidr: network from which alone the token works; empty for any.
-        note: for people.
-
     Raises:
         FleetInputError: when a value breaks a rule; nothing was made.
         AccountsInputError: when the organisation's code breaks a rule.
