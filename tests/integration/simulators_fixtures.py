@@ -18,6 +18,8 @@ from teiten.gateway.doors import Doors, SensorIdentity
 from teiten.gateway.errors import EnrolRefused
 from teiten.gateway.service import Gateway
 from teiten.landing.errors import LandingFull, SequenceConflict
+from teiten.landing.groups import Landed
+from teiten.landing.segments import Arrival
 from teiten.protocol import batch, enrolment, keys, receipt
 from teiten.protocol.batch import Batch, DecodeLimits
 from teiten.protocol.enrolment import EnrolAnswer, EnrolRequest
@@ -52,7 +54,11 @@ class Memory:
         self.secrets[token.token_id] = (sensor, token.secret)
         return str(token)
 
-    async def append(self, arrival: object) -> bytes:
+    async def land(self, arrival: Arrival) -> Landed:
+        before = self.repeats
+        return Landed(await self.append(arrival), is_new=self.repeats == before)
+
+    async def append(self, arrival: Arrival) -> bytes:
         name = (arrival.sensor, arrival.epoch, arrival.seq)
         if self.full:
             self.full -= 1

@@ -17,7 +17,7 @@ from teiten.foundation.clock import Clock
 from teiten.foundation.logs import OncePer
 from teiten.protocol import enrolment, keys
 from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer, InterfaceState
-from teiten.sensor import column_sets, sealing
+from teiten.sensor import column_sets
 from teiten.sensor.connection import GatewayAddress
 from teiten.sensor.errors import (
     BusyError,
@@ -27,12 +27,13 @@ from teiten.sensor.errors import (
     StandingError,
     UplinkError,
 )
-from teiten.sensor.sealing import SealingIdentity
+from teiten.sensor.sealing import SealedBatch, SealingIdentity
 from teiten.sensor.uplink import Uplink
 from teiten.simulators import metrics
 from teiten.simulators.config import SensorPlan
 from teiten.simulators.errors import FleetStateError, FleetStoppedError, WorkOrderError
 from teiten.simulators.ledger import Ledger, PendingBatch, Standing
+from teiten.simulators.quick_sealing import seal_window
 from teiten.simulators.recorder import SOFTWARE, PlannedWindow, Recorder, read_facts, write_facts
 
 _log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class SimulatedSensor:
             raise FleetStateError(f"sensor {self.plan.name} has not joined the fleet yet")
         draft, lost = read_facts(pending.header)
         columns = self.recorder.record(PlannedWindow(pending.start_us, pending.end_us))
-        sealed = sealing.seal_batch(self._identity, draft, columns=columns, seq=pending.seq, lost=lost)
+        sealed = seal_window(self._identity, draft, columns, seq=pending.seq, lost=lost)
         outcome = self._send_until_settled(sealed)
         self._ledger.finish(self.plan.name, pending)
         metrics.BATCHES.labels(outcome).inc()
@@ -175,7 +176,7 @@ class SimulatedSensor:
         self._last_window_end_us = max(self._last_window_end_us or 0, draft.window_end_us)
         return rows
 
-    def _send_until_settled(self, sealed: sealing.SealedBatch) -> str:
+    def _send_until_settled(self, sealed: SealedBatch) -> str:
         uplink = self._require_uplink()
         for wait in _growing_waits():
             try:
