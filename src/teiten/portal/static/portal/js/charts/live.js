@@ -7,7 +7,7 @@ import { clockText, shortNumber, timeAxis, valueAxis } from "./axes.js";
 function build(figures, tokens, size) {
   const end = figures.starts.at(-1) + figures.step;
   const isPending = (i) => figures.pendingFrom !== null && figures.starts[i] + figures.step > figures.pendingFrom;
-  const hosts = figures.hosts.map((value, i) => [figures.starts[i] + figures.step / 2, isPending(i) ? null : value]);
+  const hosts = figures.hosts.map((value, i) => [figures.starts[i] + figures.step / 2, isPending(i) && !value ? null : value]);
   const veil = figures.pendingFrom === null ? [] : [[{ xAxis: figures.pendingFrom, itemStyle: { color: hatchPattern(tokens), opacity: 0.6 } }, { xAxis: end }]];
   return {
     grid: { left: 52, right: 12, top: 12, bottom: 28 },

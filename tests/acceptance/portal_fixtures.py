@@ -1,0 +1,256 @@
+"""The portal as people meet it: Django under uvicorn, a real store, a made telescope, a real Chromium.
+
+Eight simulated sensors in four regions watch for eight days; one falls silent for
+some hours and one is late. Everything is seeded and the clock stands still, so that
+two runs show the same screens.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from teiten.foundation.clock import FixedClock
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+AXE = Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js"
+SCREENSHOTS = Path(__file__).parents[2] / "artefacts" / "screenshots"
+
+NOW = datetime(2026, 11, 21, 3, 0, 30, tzinfo=timezone.utc)
+START = NOW.replace(second=0) - timedelta(days=8)
+WINDOW = timedelta(minutes=30)
+REGIONS = {
+    1: "kanto", 2: "kanto", 3: "kanto", 4: "kinki", 5: "kinki", 6: "kyushu", 7: "kyushu", 8: "hokkaido",
+}  # fmt: skip
+REGION_NAMES = {
+    "kanto": ("関東", "Kanto"), "kinki": ("近畿", "Kinki"), "kyushu": ("九州・沖縄", "Kyushu and Okinawa"),
+    "hokkaido": ("北海道", "Hokkaido"),
+}  # fmt: skip
+#: Sensor 5 is silent in this time; sensor 8 has not sent its newest batches.
+SILENCE = (START + timedelta(days=4), START + timedelta(days=4, hours=14))
+LATE_FROM = NOW - timedelta(hours=3)
+_PORTS = (
+    [(6, 23)] * 6
+    + [(6, 22)] * 4
+    + [(6, 80), (6, 443), (6, 8728), (6, 8080), (6, 5555), (17, 53), (17, 123), (1, 0)]
+)
+_PLACES = [("CN", 64510), ("CN", 64510), ("US", 64501), ("US", 64502), ("IN", 64507), ("BR", 64496), ("NL", 64538), ("SG", 64541), ("JP", 64508), ("RU", 64503), ("", 0)]  # fmt: skip
+_FINGERPRINTS = ["64240:2-4-8-1-3:1460:7", "29200:2-4-8-1-3:1460:7", "1024::1460:"]
+#: A source of whom more is known than of others.
+SOURCE = "240.0.7.77"
+
+
+@dataclass
+class Findings:
+    """What must not happen in a browser: violations of the content policy, errors, foreign requests."""
+
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running portal."""
+
+    url: str
+    browser: Browser
+    password: str
+
+    @contextmanager
+    def visit(
+        self, user: str = "ann", *, language: str = "en", theme: str = "light", width: int = 1440
+    ) -> Iterator[tuple[Page, Findings]]:
+        """Open a page as a signed-in person (or nobody, for an empty name)."""
+        context = self.browser.new_context(
+            viewport={"width": width, "height": 900}, locale="ja-JP" if language == "ja" else "en-GB",
+            color_scheme="dark" if theme == "dark" else "light", accept_downloads=True,
+        )  # fmt: skip
+        findings = Findings()
+        try:
+            page = context.new_page()
+            page.set_default_timeout(15_000)
+            watch(page, findings, self.url)
+            if user:
+                self.sign_in(page, user)
+                self.prefer(context, language)
+            yield page, findings
+        finally:
+            context.close()
+
+    def sign_in(self, page: Page, user: str) -> None:
+        page.goto(f"{self.url}/sign-in/")
+        page.fill("#id_user_id", user)
+        page.fill("#id_password", self.password)
+        page.click("button[type=submit].primary")
+        page.wait_for_url(f"{self.url}/")
+
+    def prefer(self, context: BrowserContext, language: str) -> None:
+        context.add_cookies([{"name": "teiten-language", "value": language, "url": self.url}])
+
+
+def watch(page: Page, findings: Findings, url: str) -> None:
+    """Note everything that must not happen."""
+
+    def hear(message: Any) -> None:
+        is_ours = "status of 4" in message.text  # a refused question is asked for by its test
+        if message.type in ("error", "warning") and not is_ours:
+            findings.problems.append(f"console: {message.text}")
+
+    def see(request: Any) -> None:
+        if not request.url.startswith((url, "data:", "blob:")):
+            findings.problems.append(f"foreign request: {request.url}")
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: findings.problems.append(f"error: {error}"))
+    page.on("request", see)
+    page.add_init_script(
+        "document.addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective + ' ' + e.blockedURI))"
+    )
+
+
+def make_windows() -> list[dict[str, Any]]:
+    """List every batch of the telescope."""
+    windows = []
+    for sensor, region in REGIONS.items():
+        at, seq = START, 0
+        while at + WINDOW <= NOW and not (sensor == 8 and at >= LATE_FROM):
+            if not (sensor == 5 and SILENCE[0] <= at < SILENCE[1]):
+                seq += 1
+                windows.append(
+                    {
+                        "sensor": sensor, "region": region, "batch_seq": seq, "window_start_at": at,
+                        "window_end_at": at + WINDOW, "landed_at": at + WINDOW + timedelta(seconds=2),
+                        "watched_prefix": [f"192.0.2.{sensor}/32"], "captured": 20, "dataset": "simulated",
+                        "kernel_drops": 1 if sensor == 3 else 0, "clock_offset_us": 2_000_000 if sensor == 4 else 12_000,
+                    }
+                )  # fmt: skip
+            at += WINDOW
+    return windows
+
+
+def make_rows(windows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Make seeded packets for every window."""
+    rng = random.Random(20261121)
+    rows: list[dict[str, Any]] = []
+    for window in windows:
+        count = rng.randint(2, 8)
+        window["rows"] = count
+        rows.extend(_make_packet(rng, window, row) for row in range(count))
+    return rows
+
+
+def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[str, Any]:
+    protocol, port = rng.choice(_PORTS)
+    place = min(int(rng.expovariate(0.25)), len(_PLACES) - 1)
+    country, asn = _PLACES[place]
+    host = rng.randint(1, 200)
+    source = SOURCE if rng.random() < 0.03 else f"240.0.{place}.{host}"
+    is_mirai = (port == 23 and source == SOURCE) or (port == 23 and rng.random() < 0.4)
+    return {
+        "dataset": "simulated", "sensor": window["sensor"], "region": window["region"], "batch_seq": window["batch_seq"],
+        "row": row, "observed_at": window["window_start_at"] + timedelta(microseconds=rng.randrange(1_800_000_000)),
+        "landed_at": window["landed_at"], "src_addr": source, "dst_addr": f"192.0.2.{window['sensor']}",
+        "protocol": protocol, "dst_port": port, "src_port": rng.randint(1024, 65535) if protocol != 1 else 0,
+        "tcp_flags": 2 if protocol == 6 else 0, "tcp_seq": 0xC0000201 if protocol == 6 else 0,
+        "tcp_options": bytes.fromhex("020405b4") if protocol == 6 else b"",
+        "tcp_fp": rng.choice(_FINGERPRINTS) if protocol == 6 else "", "icmp_type": 8 if protocol == 1 else 0,
+        "ttl": rng.randint(44, 60), "ip_df": rng.randint(0, 1), "nature": 3 if protocol == 17 else 1,
+        "hints": 1 if is_mirai else rng.choice([0, 0, 2, 16]), "country": country, "asn": asn,
+        "survey": int(place == 3), "payload": b"<script>alert(1)</script>" if protocol == 17 else b"",
+        "payload_length": 25 if protocol == 17 else 0,
+    }  # fmt: skip
+
+
+def fill_fleet(cast: Any) -> None:
+    """Enter the sensors, each with what it last said."""
+    from teiten.fleet.models import Region, Sensor, SensorHealth
+
+    for position, (code, (name_ja, name_en)) in enumerate(REGION_NAMES.items()):
+        Region.objects.create(code=code, name_ja=name_ja, name_en=name_en, position=position)
+    for number, region in REGIONS.items():
+        sensor = Sensor.objects.create(
+            id=number, name=f"SIM-{number:03d}", region_id=region, organisation=cast.observatory, dataset="simulated",
+            created_at=START, enrolled_at=START, state="active",
+        )  # fmt: skip
+        SensorHealth.objects.create(
+            sensor=sensor, heartbeat_at=LATE_FROM if number == 8 else NOW, counter=1, boot_id="b", booted_at=START,
+            software="0.1.0", clock_offset_us=2_000_000 if number == 4 else 12_000, recent_captured=100,
+            recent_drops=3 if number == 3 else 0,
+        )  # fmt: skip
+
+
+@contextmanager
+def running_site(server_url: str) -> Iterator[Site]:
+    """Serve the portal on loopback, with a browser beside it."""
+    from teiten.portal.testing import PASSWORD, make_cast, migrated_database, start_django_for_tests
+
+    start_django_for_tests()
+    from teiten.portal import middleware, services
+    from teiten.search.service import Search
+    from teiten.store import writer
+    from teiten.store.testing import make_coverage, make_packets, temporary_store
+
+    clock = FixedClock(NOW)
+    with migrated_database(server_url), temporary_store(clock) as store:
+        fill_fleet(make_cast(NOW))
+        windows = make_windows()
+        rows = make_packets(*make_rows(windows))
+        block = writer.BlockRows(
+            block="00000000-0000-0000-0000-0000000000fe", composed_at_us=clock.now_us(), packets=rows,
+            coverage=make_coverage(*windows),
+        )  # fmt: skip
+        writer.insert_block(store, block)
+        search = Search(store, clock)
+        before = middleware.clock
+        middleware.clock = clock
+        services.set_search(search)
+        with _serving() as url, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+            yield Site(url, browser, PASSWORD)
+            browser.close()
+        middleware.clock = before
+        search.close()
+
+
+@contextmanager
+def _serving() -> Iterator[str]:
+    import uvicorn
+
+    from teiten.portal.asgi import application
+
+    config = uvicorn.Config(
+        application, host="127.0.0.1", port=0, log_level="error", lifespan="off", ws="none"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="portal")
+    thread.start()
+    _wait_for(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(15)
+
+
+def _wait_for(test: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not test():
+        assert time.monotonic() < deadline, "the portal did not start"
+        time.sleep(0.02)

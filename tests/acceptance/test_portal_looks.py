@@ -1,0 +1,120 @@
+"""Every screen in both languages, both colour schemes and three widths: photographed, and held to its promises.
+
+No violation of the content policy, no console message, no request to elsewhere, no
+sideways scroll, and nothing that axe-core finds against WCAG 2.2 AA. The pictures go
+to ``artefacts/screenshots``; a person looks at them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+sys.path.insert(0, str(Path(__file__).parent))
+from portal_fixtures import AXE, CHROMIUM, SCREENSHOTS, SOURCE, Findings, Site, running_site
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.requirement("R0.2", "R2.3", "R3.1"),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium"),
+    pytest.mark.timeout(300),
+]
+
+ASKED = "dataset=simulated&period=7d&metric=rate"
+PAGES = {
+    "overview": f"/?{ASKED}",
+    "explore": f"/explore/?{ASKED}&q=dst_port+%3D+23%2Ftcp",
+    "source": f"/sources/{SOURCE}?{ASKED}",
+    "sensors": f"/sensors/?{ASKED}",
+    "live": f"/live/?{ASKED}",
+    "account": "/me/",
+}
+#: Widths at which axe-core runs: it takes as long as everything else together.
+CHECKED_WIDTHS = (1440, 390)
+LOOKS = [
+    (1440, "ja", "light"),
+    (1440, "en", "dark"),
+    (820, "en", "light"),
+    (390, "ja", "dark"),
+]  # fmt: skip
+#: Rules of axe-core that are checked; best practices beyond WCAG are not.
+STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@pytest.fixture(scope="module")
+def site(postgres_server_url: str) -> Iterator[Site]:
+    with running_site(postgres_server_url) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("width", "language", "theme"), LOOKS)
+def test_every_screen_looks_right(site: Site, width: int, language: str, theme: str) -> None:
+    with site.visit(language=language, theme=theme, width=width) as (page, findings):
+        found: list[str] = []
+        for name, path in PAGES.items():
+            open_page(page, site.url + path)
+            page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{language}-{theme}.png", full_page=True)
+            found += list_problems(page, findings, name=name, width=width)
+
+        assert found == []
+
+
+@pytest.mark.parametrize(("width", "language", "theme"), LOOKS)
+def test_the_sign_in_looks_right(site: Site, width: int, language: str, theme: str) -> None:
+    with site.visit("", language=language, theme=theme, width=width) as (page, findings):
+        site.prefer(page.context, language)
+        open_page(page, f"{site.url}/sign-in/")
+
+        page.screenshot(path=SCREENSHOTS / f"sign-in-{width}-{language}-{theme}.png", full_page=True)
+        assert list_problems(page, findings, name="sign-in", width=width) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "path"),
+    [
+        ("member-explore", "alice", PAGES["explore"]),
+        ("member-sensors", "alice", PAGES["sensors"]),
+        ("refused", "ann", f"/explore/?{ASKED}&q=dst_prt+%3D+23"),
+        ("forbidden", "alice", "/live/"),
+        ("not-found", "ann", "/nothing-here/"),
+        ("prefix", "ann", f"/sources/240.0.7.0%2F24?{ASKED}"),
+        ("empty", "ann", "/?dataset=simulated&period=custom&start=2026-01-01T00%3A00&end=2026-01-02T00%3A00&metric=rate"),
+    ],
+)  # fmt: skip
+def test_other_states_look_right(site: Site, name: str, user: str, path: str) -> None:
+    with site.visit(user, language="ja") as (page, findings):
+        open_page(page, site.url + path)
+
+        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        assert list_problems(page, findings, name=name, width=1440) == []
+
+
+def open_page(page: Page, url: str) -> None:
+    """Open a page and wait until each of its charts is drawn."""
+    page.goto(url)
+    expect(page.locator("[data-chart]:not(:has(canvas))")).to_have_count(0)
+
+
+def list_problems(page: Page, findings: Findings, *, name: str, width: int) -> list[str]:
+    """List everything that a page must not have."""
+    problems = [f"{name}: {problem}" for problem in findings.problems]
+    findings.problems.clear()
+    if page.evaluate("document.documentElement.scrollWidth") > width:
+        problems.append(f"{name}: scrolls sideways")
+    if (page.locator(".simbar").count() > 0) != (page.locator(".tag.sim").count() > 0):
+        problems.append(f"{name}: marks simulated data half")
+    if width in CHECKED_WIDTHS:
+        problems += [f"{name}: {violation}" for violation in list_violations(page)]
+    return problems
+
+
+def list_violations(page: Page) -> list[str]:
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    result = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", STANDARDS)
+    return [
+        f"{found['id']} {node['html'][:160]}" for found in result["violations"] for node in found["nodes"][:3]
+    ]
