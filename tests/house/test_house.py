@@ -22,7 +22,8 @@ DOCUMENTATION_RANGES = [
         "100.64.0.0/10", "169.254.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "192.88.99.0/24", "192.0.0.0/24",
     )
 ]  # fmt: skip
-IPV4 = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,3}){3})(?![\d.])")
+# Not the number of a section, such as §2.5.5.2.
+IPV4 = re.compile(r"(?<![\d.§])(\d{1,3}(?:\.\d{1,3}){3})(?![\d.])")
 
 
 def tracked(*suffixes: str) -> list[Path]:

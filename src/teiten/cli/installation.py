@@ -66,6 +66,14 @@ class Installation:
         self._postgres = EmbeddedPostgres(self.data_dir / "postgres")
         return self._postgres.start()
 
+    def revive_database(self) -> bool:
+        """Start the embedded PostgreSQL again when it has died; give whether it had.
+
+        Raises:
+            EmbeddedDatabaseError: when it does not start now; try again later.
+        """
+        return self._postgres is not None and self._postgres.revive()
+
     @property
     def is_database_embedded(self) -> bool:
         config: DatabaseConfig = self.section("database")

@@ -50,7 +50,9 @@ def _section(name: str, kind: type[Any]) -> str:
 
 
 def _first_line(kind: type[Any]) -> str:
-    return (inspect.getdoc(kind) or "").split("\n")[0]
+    """Give what a class says of itself, unless that is only its section's name."""
+    line = (inspect.getdoc(kind) or "").split("\n")[0]
+    return "" if line.startswith(("Section", "``[")) else line
 
 
 def _comments_of(kind: type[Any]) -> dict[str, str]:

@@ -51,10 +51,12 @@ def opened(installation: Installation, at: Callable[[str], None] = lambda _: Non
 def make_parts(
     installation: Installation, store: Store, at: Callable[[str], None] = lambda _: None
 ) -> list[Component]:
-    """Make the four parts of one process, in the order in which they start."""
+    """Make the parts of one process, in the order in which they start."""
     portal = installation.section("portal")
     context = wiring.make_context(installation, store)
+    database = [components.DatabaseComponent(installation)] if installation.is_database_embedded else []
     return [
+        *database,
         components.LoaderComponent(wiring.make_loader(installation, store, at)),
         components.WorkerComponent(installation, context),
         components.GatewayComponent(installation, at),

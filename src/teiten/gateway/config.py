@@ -12,16 +12,19 @@ class GatewayConfig:
 
     #: Address to listen on.
     host: str = "127.0.0.1"
+    #: Port that sensors reach.
     port: int = 8443
     #: Host and port that sensors sign their requests for; empty: ``localhost`` and the port.
     authority: str = ""
     #: Address of the plain listener for ``/healthz`` and ``/metrics``.
     metrics_host: str = "127.0.0.1"
+    #: Port of that listener.
     metrics_port: int = 9464
     #: Folder of the gateway's keys; empty: ``gateway`` in the data folder.
     key_dir: Path | None = None
-    #: PEM certificate chain and key for TLS; without them a self-signed pair is made in ``key_dir``.
+    #: PEM certificate chain for TLS; without it and its key a self-signed pair is made in ``key_dir``.
     tls_certificate: Path | None = None
+    #: PEM private key of that certificate.
     tls_key: Path | None = None
     #: Longest body of a batch, bytes.
     max_batch_bytes: int = 8 * 1024 * 1024

@@ -26,6 +26,7 @@ class PortalConfig:
 
     #: Address to listen on.
     host: str = "127.0.0.1"
+    #: Port to listen on.
     port: int = 8000
     #: People reach the portal by https (its own or a proxy's); without it, only loopback is served.
     https: bool = False
