@@ -133,7 +133,13 @@ def open_wire() -> Iterator[Wire]:
         wire.close()
 
 
-def make_state(folder: Path, *, gateway: GatewaySettings | None = None, settings: str = "") -> Path:
+def make_state(
+    folder: Path,
+    *,
+    gateway: GatewaySettings | None = None,
+    settings: str = "",
+    status_seconds: float = 0.1,
+) -> Path:
     """Make a state folder that is enrolled with nobody, and its settings file."""
     state = StateFolder(folder / "state")
     state.make_key()
@@ -141,7 +147,7 @@ def make_state(folder: Path, *, gateway: GatewaySettings | None = None, settings
     answer = enrolment.EnrolAnswer(SENSOR, 1, 1, (gateway_key,), 0, SensorConfig())
     state.save_identity(answer, gateway or GatewaySettings("https://127.0.0.1:9", "", ("00" * 32,), ""))
     (state.path / "sensor.toml").write_text(
-        f"[sensor]\nstatus_seconds = 0.1\nfirst_connect_seconds = 0\nmin_free_bytes = 0\n{settings}\n"
+        f"[sensor]\nstatus_seconds = {status_seconds}\nfirst_connect_seconds = 0\nmin_free_bytes = 0\n{settings}\n"
     )
     return state.path
 

@@ -32,6 +32,8 @@ _NETWORK_OFFSET = 80
 _STAGED_PACKETS = 4_096
 #: Blocks taken in one round, so that a flood cannot keep the clock from being looked at.
 _BLOCKS_PER_ROUND = 16
+#: Looks at the rings while packets gather, and how many waiting packets end it.
+_GATHER_LOOKS, _MANY_PACKETS = 10, 1_024
 #: Longest time that a packet waits for others before it is parsed.
 _PARSE_SECONDS = 0.5
 _CHECK_SECONDS = 1.0
@@ -100,7 +102,7 @@ class Capture:
             self.check_interfaces()
             while not stop.is_set() and self._keeper.failure is None:
                 if self._wait():
-                    stop.wait(self._config.gather_seconds)
+                    self._gather(stop)
                 self.work()
         finally:
             self._finish()
@@ -164,6 +166,13 @@ class Capture:
             if is_error:
                 self._clear_error(fileno)
         return bool(reports)
+
+    def _gather(self, stop: threading.Event) -> None:
+        """Let packets gather: long while they are few, not past the first look that shows many."""
+        for _look in range(_GATHER_LOOKS):
+            stop.wait(self._config.gather_seconds)
+            if stop.is_set() or any(interface.holds(_MANY_PACKETS) for interface in self.interfaces):
+                return
 
     def _clear_error(self, fileno: int) -> None:
         for interface in self.interfaces:

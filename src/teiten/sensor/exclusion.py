@@ -129,7 +129,7 @@ class Exclusion:
 
     def _match_peers(self, columns: PacketColumns) -> Mask:
         sources = as_words(np.asarray(columns["src_addr"]))
-        found = np.zeros(len(sources), np.bool_)
+        found = np.zeros(len(sources.first), np.bool_)
         for (protocol, from_port, to_port), prefixes in self._groups:
             hit = prefixes.match(sources)
             if not hit.any():

@@ -7,7 +7,7 @@ words: a prefix matches where ``(address & mask) == network`` in both words.
 from __future__ import annotations
 
 import ipaddress
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,18 @@ def parse_network(text: str, *, what: str) -> Network:
         raise DeclarationError(f"{what}: {text!r} is no address or prefix ({error})") from error
 
 
-def as_words(addresses: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """See addresses of shape (n, 16) as (n, 2) words, in memory order."""
-    return np.ascontiguousarray(addresses).view(np.uint64)
+class Words(NamedTuple):
+    """Addresses as two 64-bit words each, in memory order."""
+
+    first: NDArray[np.uint64]
+    second: NDArray[np.uint64]
+
+
+def as_words(addresses: NDArray[np.uint8]) -> Words:
+    """See addresses of shape (n, 16) as words."""
+    words = np.ascontiguousarray(addresses).view(np.uint64)
+    # Two contiguous arrays: every test of a prefix reads them again.
+    return Words(words[:, 0].copy(), words[:, 1].copy())
 
 
 class PrefixSet:
@@ -42,12 +51,22 @@ class PrefixSet:
         self.networks = networks
         self._rules = [_as_rule(network) for network in networks]
 
-    def match(self, words: NDArray[np.uint64]) -> Mask:
+    def match(self, words: Words) -> Mask:
         """Tell which of the addresses (:func:`as_words`) lie in any of the prefixes."""
-        found = np.zeros(len(words), np.bool_)
+        found = np.zeros(len(words.first), np.bool_)
         for network, mask in self._rules:
-            found |= (((words ^ network) & mask) == 0).all(axis=1)
+            found |= _match_word(words.second, network[1], mask[1]) & _match_word(
+                words.first, network[0], mask[0]
+            )
         return found
+
+
+_ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+
+def _match_word(words: NDArray[np.uint64], network: np.uint64, mask: np.uint64) -> Mask:
+    result: Mask = words == network if mask == _ALL_ONES else (words & mask) == network
+    return result
 
 
 def _as_rule(network: Network) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

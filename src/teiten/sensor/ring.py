@@ -112,9 +112,9 @@ class Ring:
         """Give and clear the socket's pending error (``errno``), 0 when there is none."""
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
-    def is_ready(self) -> bool:
-        """Tell whether a packet waits."""
-        return bool(self._status[self._position] & _READY)
+    def holds(self, count: int) -> bool:
+        """Tell whether at least ``count`` packets wait."""
+        return bool(self._status[(self._position + count - 1) % self._count] & _READY)
 
     def close(self) -> None:
         """Give the memory and the socket back; the ring cannot be used afterwards."""

@@ -48,6 +48,10 @@ class WatchedInterface:
     def take(self, staging: Staging) -> int:
         return 0 if self._ring is None else self._ring.take(staging)
 
+    def holds(self, count: int) -> bool:
+        """Tell whether at least ``count`` packets wait."""
+        return self._ring is not None and self._ring.holds(count)
+
     def read_drops(self) -> int:
         return 0 if self._ring is None else self._ring.read_drops()
 
