@@ -117,6 +117,17 @@ def test_a_session_ends_after_half_an_hour_of_silence(cast: Cast, clock: FixedCl
     assert not is_signed_in(client)
 
 
+def test_a_page_that_refreshes_itself_does_not_keep_the_session(cast: Cast, clock: FixedClock) -> None:
+    client = client_of()
+    sign_in(client)
+    for _ in range(29):
+        clock.advance(60)
+        assert client.get("/me/", headers={"X-Teiten-Background": "1"}).status_code == 200
+
+    clock.advance(60)
+    assert not is_signed_in(client)
+
+
 def test_a_session_ends_after_twelve_hours(cast: Cast, clock: FixedClock) -> None:
     client = client_of()
     sign_in(client)

@@ -8,11 +8,9 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from teiten.accounts.models import (
-    ApiToken,
     Organisation,
     Role,
     SecurityEvent,
-    SecurityEventKind,
     Session,
     User,
 )
@@ -65,20 +63,9 @@ def list_sessions(viewer: User, *, present_key: str | None) -> list[SessionRow]:
     ]
 
 
-def tokens_of(viewer: User) -> QuerySet[ApiToken]:
-    """A person's own tokens, newest first."""
-    return ApiToken.objects.filter(user=viewer).order_by("-created_at", "id")
-
-
 def events_visible_to(viewer: User) -> QuerySet[SecurityEvent]:
     """Operators see the whole security log, others what concerns themselves."""
     events = SecurityEvent.objects.select_related("user", "actor").order_by("-id")
     if viewer.has_role(Role.OPERATOR):
         return events
     return events.filter(user=viewer)
-
-
-def find_previous_sign_in(viewer: User, *, before: datetime) -> SecurityEvent | None:
-    """Give the sign-in before this one, so that its owner can spot a stranger's."""
-    sign_ins = SecurityEvent.objects.filter(user=viewer, kind=SecurityEventKind.SIGN_IN, at__lt=before)
-    return sign_ins.order_by("-id").first()

@@ -13,11 +13,14 @@ from teiten.fleet.models import SensorEventKind, SensorHealth, SensorState
 #: Alarms of the gateway older than this are not looked at any more.
 _LOOK_BACK = timedelta(days=1)
 
+#: Alarms of the gateway that two machines with one key explain.
+CLONE_ALARMS = ("sequence_conflict",)
+
 _HAS_ALARMS = "SELECT to_regclass('landing.alarms') IS NOT NULL"
 _NEW_ALARMS = """
 SELECT a.id, a.sensor, a.kind, a.detail
 FROM landing.alarms AS a JOIN fleet_sensor AS s ON s.id = a.sensor AND s.state = %(active)s
-WHERE a.at > %(since)s AND NOT EXISTS (
+WHERE a.at > %(since)s AND a.kind = ANY(%(kinds)s) AND NOT EXISTS (
     SELECT FROM fleet_sensorevent AS e
     WHERE e.sensor_id = a.sensor AND e.kind = %(kind)s AND e.at >= a.at
 )
@@ -60,6 +63,7 @@ def quarantine_clones(*, now: datetime) -> int:
             _NEW_ALARMS,
             {
                 "since": now - _LOOK_BACK,
+                "kinds": list(CLONE_ALARMS),
                 "active": SensorState.ACTIVE.value,
                 "kind": SensorEventKind.CLONE_SUSPECTED.value,
             },

@@ -76,8 +76,7 @@ class FleetDoors:
             timeout=_CONNECTION_WAIT_SECONDS,
             # The pool waits ever longer between attempts; a new one begins with the next request instead.
             reconnect_timeout=_CONNECTION_WAIT_SECONDS,
-            # What the doors write is only heartbeats: after a crash, the next one brings it again.
-            configure=_write_lazily,
+            configure=_prepare_connection,
             kwargs={"autocommit": True, "row_factory": tuple_row, "application_name": "teiten-doors"},
         )
         self._identify = Coalescer(self._find_identities, key=lambda asked: asked, door="identify")
@@ -159,8 +158,11 @@ class FleetDoors:
             raise FleetAwayError(f"the control database does not answer: {error}") from error
 
 
-async def _write_lazily(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+async def _prepare_connection(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+    # What the doors write is only heartbeats: after a crash, the next one brings it again.
     await connection.execute("SET synchronous_commit = off")
+    # A sensor waits at the door; a database that hangs is one that is away.
+    await connection.execute("SET statement_timeout = '10s'")
 
 
 async def call_in_thread(function: Callable[[], Result]) -> Result:

@@ -38,6 +38,8 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+#: A page that asks again by itself sends this header, so that an open screen is not a person at work.
+BACKGROUND_HEADER = "X-Teiten-Background"
 #: ``seen_at`` is written at most this often, so that most page views cost no write.
 _SEEN_WRITTEN_EVERY = timedelta(seconds=60)
 
@@ -75,7 +77,7 @@ def _check_limits(request: HttpRequest, *, signed_in_at: datetime, now: datetime
     is_idle = now - seen_at >= timedelta(minutes=rules.session_idle_minutes)
     if is_old or is_idle:
         request.session.flush()
-    elif now - seen_at >= _SEEN_WRITTEN_EVERY:
+    elif now - seen_at >= _SEEN_WRITTEN_EVERY and BACKGROUND_HEADER not in request.headers:
         request.session[sessions.SEEN_AT] = now.isoformat()
 
 
