@@ -61,7 +61,7 @@ class SensorConfig:
     #: Rows that close a window once it is 1 s old.
     early_rows: int = 2_000
     #: Rows that close a window at once; at most 65,536. Memory in a flood grows with it (0.8 KiB a row).
-    max_rows: int = 16_384
+    max_rows: int = 8_192
     #: Seconds between looks at the interface's addresses.
     address_check_seconds: float = 10.0
 

@@ -133,7 +133,6 @@ class Sender:
         self.counts = SendingCounts()
         self.last_receipt: Receipt | None = None
         self.last_error = ""
-        self.retry_seconds = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Send until ``stop``, then for a few seconds what has just been sealed."""

@@ -47,7 +47,10 @@ class Supervisor:
                 _end(child)
                 return
             self.restarts += 1
-            _log.error("The sending process ended; starting it again", extra={"code": child.returncode})
+            _log.error(
+                "The sending process ended; starting it again",
+                extra={"code": child.returncode, "restarts": self.restarts},
+            )
             if child.stdin is not None:
                 child.stdin.close()
             self._stop.wait(wait)

@@ -90,7 +90,7 @@ class _Server(ThreadingHTTPServer):
     gateway: FakeGateway
     pin: bytes
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, *_: Any) -> None:
         """A client that goes away is part of the tests."""
 
 
@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
+    def log_message(self, *_: Any) -> None:
         """Tests read attributes, not logs."""
 
     def do_PUT(self) -> None:
