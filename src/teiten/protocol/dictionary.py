@@ -1,7 +1,7 @@
 """The zstd dictionaries of a batch, one pair a schema version.
 
 A dictionary is what every batch would repeat: the schema message with a typical
-header, common values, and, for small batches, the record batch messages of
+header, common values and probes, and, for small batches, the record batch messages of
 0 to 63 rows. All of it is written by the code that writes batches; only the
 entropy tables in front (zstd_compression_format.md, "Dictionary format") are
 frozen bytes, trained once by ``tests/golden/train_dictionary.py``. The
@@ -10,6 +10,7 @@ dictionary's number is in every frame, so that old batches stay readable.
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 
 import zstandard
@@ -26,11 +27,35 @@ SMALL_ROWS = 64
 _MAGIC = bytes.fromhex("37a430ec")
 #: Huffman and FSE tables and the three first repeat offsets.
 _ENTROPY_TABLES = bytes.fromhex(
-    "2c10487c358399c8ef32220d1030eca43a65d1fa7c7337386341dd04436d0059d3a3c9ee77076d5eaa4e8e4c01b32659"
-    "20180a620cc000108d4579b4600996890686828402998902484218140603c284310c43614c8a010843510c83418a2946"
-    "25490000f409eb85097ba0614619440c9819101940000000010000000400000008000000"
+    "2910407c3534e9cf54ba68011af2000f44ed8c7fa7c42a670a43dd88b25f4a767777f74701375e20b25333787908a438"
+    "080100008361d20394c20f84c203c58081c18445c7236150080600c2c130100c0e06ce84100ec1280684200ce3a4c624"
+    "010034e68b0a850e23c451082162002286cc101101000000010000000400000008000000"
 )
 _TCP_OPTIONS = bytes.fromhex("020405b4020405b40103030801010402020405b40402080a0000000001030307")
+
+#: What scanners send to look for open UDP services, as far as it never changes (ZMap's
+#: ``examples/udp-probes``), rarest first: what stands nearer to the end is cheaper to refer to.
+_PROBES = (
+    b"\x00\x01\x00\x00\x00\x01\x00\x00stats\r\n",  # memcached
+    b"\x01\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07version\x04bind\x00\x00\x10\x00\x03",  # DNS
+    b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00\xff\x00\x01\x00\x00)\x10\x00\x00\x00\x00\x00\x00\x00",  # DNS ANY
+    b"\x80\xf0\x00\x10\x00\x01\x00\x00\x00\x00\x00\x00 CKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\x00\x00!\x00\x01",  # NetBIOS
+    b"0)\x02\x01\x00\x04\x06public\xa0\x1c\x02\x04",  # SNMP
+    b"\x00\x01\x00\x02\x00\x01\x00",  # XDMCP
+    b"\x00\x01a\x00netascii\x00",  # TFTP
+    b"AA\x00\x00AAAA netcore\x00",  # Netis
+    b"\x81\n\x00\x11\x01\x04\x00\x05\x01\x0c\x0c\x02?\xff\xff\x19K",  # BACnet
+    b"\xff\xff\xff\xffTSource Engine Query\x00",
+    b"@\x01\x00\x01\xbb.well-known\x04core",  # CoAP
+    b"\x00\x01\x00\x00\x00\x01\x00\x00version\r\n",  # memcached
+    b"\x06\x00\xff\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\t \x18\xc8\x81\x008\x8e\x04\xb5",  # IPMI
+    b"\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\t_services\x07_dns-sd\x04_udp\x05local\x00\x00\x0c\x00\x01",
+    b'<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http:',  # WS-Discovery
+    b"\x17\x00\x03*\x00\x00\x00\x00",  # NTP monlist
+    b"0%\x02\x01\x01c \x04\x00\n\x01\x00\n\x01\x00\x02\x01\x00\x02\x01\x00\x01\x01\x00\x87\x0bobjectclass0\x00",  # CLDAP
+    b"OPTIONS sip:nm SIP/2.0\r\nVia: SIP/2.0/UDP ",
+    b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:disc',
+)
 
 
 def number_for(rows: int) -> int:
@@ -47,7 +72,8 @@ def build(number: int) -> zstandard.ZstdCompressionDict:
 def dictionary_bytes(number: int) -> bytes:
     """Write down dictionary 1 or 2; its digest is a golden value."""
     content = (
-        _TCP_OPTIONS
+        _write_probes()
+        + _TCP_OPTIONS
         + b'"simulated"'
         + arrow.schema_template().render(header_text.write_header(_typical_header()))
     )
@@ -56,6 +82,12 @@ def dictionary_bytes(number: int) -> bytes:
         messages = [arrow.lay_out(rows, (8 * rows, 4 * rows)).message for rows in range(SMALL_ROWS)]
         content = b"".join(messages) + content
     return _MAGIC + number.to_bytes(4, "little") + _ENTROPY_TABLES + content
+
+
+def _write_probes() -> bytes:
+    """Write the hash that the column ``payload_hash`` has for each probe, then the probes."""
+    hashes = b"".join(hashlib.blake2b(probe, digest_size=8).digest() for probe in _PROBES)
+    return hashes + b"".join(_PROBES)
 
 
 def _typical_header() -> BatchHeader:
