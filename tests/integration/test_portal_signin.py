@@ -258,7 +258,7 @@ def test_every_answer_carries_the_content_policy(cast: Cast) -> None:
 
 
 def test_a_database_that_is_away_is_503(cast: Cast) -> None:
-    from teiten.portal.testing import connect_django
+    from teiten.portal.boot import connect_django
 
     client = client_of()
     client.raise_request_exception = False

@@ -78,7 +78,7 @@ def test_nothing_else_is_served(path: str) -> None:
 
 def test_pending_migrations_are_named(postgres_server_url: str, database_url: str) -> None:
     from teiten.portal import boot
-    from teiten.portal.testing import connect_django
+    from teiten.portal.boot import connect_django
 
     assert boot.list_pending_migrations() == []
     connect_django(database_url)

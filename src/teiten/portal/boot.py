@@ -36,7 +36,32 @@ def start_django(source: Source, *, database_url: str | None = None) -> config.A
     )
     config.use(active)
     _set_up(SETTINGS_MODULE)
+    connect_django(url, max_connections=active.portal.database_connections)
     return active
+
+
+def connect_django(url: str, *, max_connections: int = 8) -> None:
+    """Point Django at a database, in every thread; nothing happens when it is there already.
+
+    Django reads its settings once a process, but tests start several installations in one.
+    """
+    from django.db import connections
+
+    from teiten.portal.settings import database_settings
+
+    wanted = database_settings(url, max_connections)
+    present = connections.settings["default"]
+    if any(present[key] != value for key, value in wanted.items()):
+        disconnect_django()
+        present.update(wanted)
+
+
+def disconnect_django() -> None:
+    """Close every connection that Django holds open."""
+    from django.db import connection, connections
+
+    connections.close_all()
+    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper has it
 
 
 def migrate(*, verbosity: int = 0) -> None:

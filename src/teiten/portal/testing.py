@@ -81,29 +81,11 @@ def migrated_database(server_url: str) -> Iterator[str]:
         _databases[server_url] = _make_database(server_url)
     url = _databases[server_url]
     _empty(url)
-    connect_django(url)
+    boot.connect_django(url)
     try:
         yield url
     finally:
-        disconnect_django()
-
-
-def connect_django(url: str) -> None:
-    """Point Django at another database, in every thread."""
-    from django.db import connections
-
-    from teiten.portal.settings import database_settings
-
-    disconnect_django()
-    connections.settings["default"].update(database_settings(url, 8))
-
-
-def disconnect_django() -> None:
-    """Close what Django holds open."""
-    from django.db import connection, connections
-
-    connections.close_all()
-    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's wrapper has it
+        boot.disconnect_django()
 
 
 def make_cast(now: datetime) -> Cast:
@@ -157,7 +139,7 @@ def _make_database(server_url: str) -> str:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     parts = conninfo_to_dict(server_url)
     url = make_conninfo("", **{**parts, "dbname": name})
-    connect_django(url)
+    boot.connect_django(url)
     boot.migrate()
     return url
 
