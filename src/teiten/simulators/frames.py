@@ -16,7 +16,7 @@ from teiten.simulators.hashes import I64, U8, U16, U32, U64
 
 Records: TypeAlias = np.ndarray[Any, Any]
 
-TCP, UDP, ICMP, ICMPV6, FRAGMENT = 6, 17, 1, 58, 44
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 
 _IPV4 = np.dtype(

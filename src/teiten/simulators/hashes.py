@@ -20,19 +20,20 @@ U8: TypeAlias = NDArray[np.uint8]
 F64: TypeAlias = NDArray[np.float64]
 I64: TypeAlias = NDArray[np.int64]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN, _MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
+_BITS_30, _BITS_27, _BITS_31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _UNIT = 1.0 / (1 << 53)
 
 
 def mix(keys: U64, salt: int = 0) -> U64:
     """Give a well-mixed 64-bit value for each key; another salt gives an independent one."""
-    with np.errstate(over="ignore"):
-        value = keys + _GOLDEN * np.uint64((salt + 1) & 0xFFFFFFFFFFFFFFFF)
-        value = (value ^ (value >> np.uint64(30))) * _FIRST
-        value = (value ^ (value >> np.uint64(27))) * _SECOND
-    return np.asarray(value ^ (value >> np.uint64(31)), dtype=np.uint64)
+    # Arrays wrap round silently; only a product of two numpy scalars would warn.
+    value = keys + np.uint64(_GOLDEN * (salt + 1) & _MASK)
+    value = (value ^ (value >> _BITS_30)) * _FIRST
+    value = (value ^ (value >> _BITS_27)) * _SECOND
+    return np.asarray(value ^ (value >> _BITS_31), dtype=np.uint64)
 
 
 def fraction(values: U64) -> F64:

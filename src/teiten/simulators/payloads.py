@@ -24,8 +24,6 @@ class Payload:
     body: bytes
     vary_at: int = 0
     vary_bytes: int = 0
-    #: Whether reflection attackers use it.
-    amplifies: bool = False
 
 
 def dns_query(name: str, kind: int, *, recursion: bool = True, edns_bytes: int = 0) -> bytes:
@@ -128,37 +126,37 @@ def _dtls_hello() -> bytes:
 
 
 PAYLOADS: tuple[Payload, ...] = (
-    Payload("dns-any", 53, dns_query("example.com", 255, edns_bytes=4096), 0, 2, amplifies=True),
+    Payload("dns-any", 53, dns_query("example.com", 255, edns_bytes=4096), 0, 2),
     Payload("dns-a", 53, dns_query("www.example.com", 1), 0, 2),
     Payload("dns-version", 53, dns_query("version.bind", 16)[:-2] + b"\0\x03", 0, 2),
-    Payload("ntp-monlist", 123, b"\x17\x00\x03\x2a" + bytes(4), amplifies=True),
+    Payload("ntp-monlist", 123, b"\x17\x00\x03\x2a" + bytes(4)),
     Payload("ntp-client", 123, _ntp_client(), 40, 8),
     Payload("snmp-get", 161, snmp_get(b"public", 1), 17, 4),
     Payload("snmp-get-v1", 161, snmp_get(b"public", 0), 17, 4),
-    Payload("snmp-bulk", 161, snmp_get(b"public", 1, bulk=True), 17, 4, amplifies=True),
-    Payload("ssdp-all", 1900, _search_upnp("ssdp:all"), amplifies=True),
+    Payload("snmp-bulk", 161, snmp_get(b"public", 1, bulk=True), 17, 4),
+    Payload("ssdp-all", 1900, _search_upnp("ssdp:all")),
     Payload("ssdp-root", 1900, _search_upnp("upnp:rootdevice")),
-    Payload("memcached-stats", 11211, b"\0\0\0\0\0\x01\0\0stats\r\n", 0, 2, amplifies=True),
+    Payload("memcached-stats", 11211, b"\0\0\0\0\0\x01\0\0stats\r\n", 0, 2),
     Payload("memcached-version", 11211, b"\0\x01\0\0\0\x01\0\0version\r\n"),
-    Payload("cldap-root", 389, _cldap_root(), amplifies=True),
+    Payload("cldap-root", 389, _cldap_root()),
     Payload("sip-options", 5060, _sip_options()),
-    Payload("coap-core", 5683, b"\x40\x01\0\0\xbb.well-known\x04core", 2, 2, amplifies=True),
-    Payload("netbios-status", 137, _netbios_status(), 0, 2, amplifies=True),
-    Payload("portmap-dump", 111, _portmap_dump(), 0, 4, amplifies=True),
-    Payload("wsd-probe", 3702, _wsd_probe(), amplifies=True),
-    Payload("ard-info", 3283, b"\x00\x14\x00\x00", amplifies=True),
+    Payload("coap-core", 5683, b"\x40\x01\0\0\xbb.well-known\x04core", 2, 2),
+    Payload("netbios-status", 137, _netbios_status(), 0, 2),
+    Payload("portmap-dump", 111, _portmap_dump(), 0, 4),
+    Payload("wsd-probe", 3702, _wsd_probe()),
+    Payload("ard-info", 3283, b"\x00\x14\x00\x00"),
     Payload("mdns-services", 5353, dns_query("_services._dns-sd._udp.local", 12, recursion=False)),
-    Payload("chargen", 19, b"\x01", amplifies=True),
-    Payload("qotd", 17, _CRLF, amplifies=True),
+    Payload("chargen", 19, b"\x01"),
+    Payload("qotd", 17, _CRLF),
     Payload("tftp-read", 69, b"\x00\x01a\0netascii\0"),
     Payload("ipmi-channel", 623, bytes.fromhex("0600ff07000000000000000000092018c88100388e04b5")),
     Payload("rip-v1", 520, b"\x01\x01" + bytes(20) + struct.pack(">H", 16)),
-    Payload("mssql-browse", 1434, b"\x02", amplifies=True),
+    Payload("mssql-browse", 1434, b"\x02"),
     Payload("openvpn-reset", 1194, b"\x38" + bytes(8) + b"\0" + bytes(4), 1, 8),
     Payload("natpmp-address", 5351, b"\0\0"),
-    Payload("ubiquiti-discover", 10001, b"\x01\0\0\0", amplifies=True),
+    Payload("ubiquiti-discover", 10001, b"\x01\0\0\0"),
     Payload("bacnet-read", 47808, bytes.fromhex("810a001101040005010c0c023fffff194b")),
-    Payload("valve-info", 27015, b"\xff\xff\xff\xffTSource Engine Query\0", amplifies=True),
+    Payload("valve-info", 27015, b"\xff\xff\xff\xffTSource Engine Query\0"),
     Payload("xdmcp-query", 177, b"\0\x01\0\x02\0\x01\0"),
     Payload("netis-backdoor", 53413, b"AA\0\0AAAA netcore\0"),
     Payload("quic-version", 443, _quic_initial(), 6, 8),

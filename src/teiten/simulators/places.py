@@ -13,8 +13,7 @@ import io
 from datetime import timedelta
 from pathlib import Path
 
-from mmdb_writer import MmdbU32, MMDBWriter, TreeWriter
-from netaddr import IPSet
+from mmdb_writer import IPSet, MmdbU32, MMDBWriter, TreeWriter
 
 from teiten.foundation.clock import from_us
 from teiten.simulators import world

@@ -12,7 +12,7 @@ import ipaddress
 import numpy as np
 
 from teiten.simulators.errors import ForbiddenAddressError
-from teiten.simulators.hashes import U8, U32
+from teiten.simulators.hashes import U8
 
 SOURCES_V4 = ipaddress.IPv4Network("240.0.0.0/4")
 SOURCES_V6 = ipaddress.IPv6Network("3fff::/20")
@@ -56,10 +56,6 @@ def check_observed(prefix: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network
             f"{', '.join(map(str, OBSERVED_V4))} and {OBSERVED_V6} only"
         )
     return network
-
-
-def are_reserved_sources_v4(addresses: U32) -> bool:
-    return bool(np.all((addresses >> np.uint32(28)) == 0xF))
 
 
 def check_frames(raw: U8) -> None:

@@ -26,7 +26,8 @@ from teiten.simulators.telescope import Outlook, Telescope
 #: Marks the program as a simulator wherever a version is shown.
 SOFTWARE = f"{teiten.__version__}+simulated"
 DATASET = "simulated"
-_KEPT_UNITS = 2
+#: Today's and the day that is made up for; of hours only the present one, for there may be thousands of sensors.
+_KEPT_DAYS, _KEPT_HOURS = 2, 1
 #: A clock that keeps time is still some milliseconds off.
 _JITTER_US = 12_000
 
@@ -57,6 +58,7 @@ class Recorder:
         self._anchor_us = anchor_us
         self._payload_bytes = payload_bytes
         self._boot_id = boot_id
+        self._kept_units = _KEPT_DAYS if telescope.config.unit_hours == 24 else _KEPT_HOURS
         self._units: OrderedDict[int, WireColumns] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -124,7 +126,7 @@ class Recorder:
         made: WireColumns = self._telescope.make_unit(self._outlook, start_us).parse(self._payload_bytes)
         with self._lock:
             self._units[start_us] = made
-            while len(self._units) > _KEPT_UNITS:
+            while len(self._units) > self._kept_units:
                 self._units.popitem(last=False)
         return made
 
