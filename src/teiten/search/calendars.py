@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from ipaddress import IPv4Network, IPv6Network
 
@@ -13,6 +13,7 @@ from teiten.search.figures import divide, share_of
 from teiten.search.periods import DAY, Window
 from teiten.search.predicates import Binding, highest_address, lowest_address
 from teiten.search.query import Query
+from teiten.search.roster import Member
 from teiten.search.tables import SOURCES
 from teiten.search.visibility import Visibility
 from teiten.search.watched import Watched
@@ -28,22 +29,33 @@ def read_calendar(
     span = query.within(query.end - timedelta(days=CALENDAR_DAYS), query.end)
     window = periods.lay_out(span, step_seconds=DAY, zone=desk.zone)
     counts = _count_by_day(desk, visibility, span, window, network)
-    seen: dict[Hashable, Watched] = desk.memory.recall(
+    seen = desk.memory.recall(
         ("calendar", query.dataset, window),
         now=desk.clock.monotonic(),
         keep_seconds=60.0,
-        make=lambda: watched.read_watched(desk, visibility, span, window),
+        make=lambda: _observe_days(desk, visibility, span, window),
     )
-    whole = next(iter(seen.values()), Watched.nothing(window.count))
-    expected = gaps.expect(
-        roster.list_members(desk, visibility, span, window), window, family=network.version
-    )
-    covered = whole.address_seconds(network.version)
+    covered = seen.watched.address_seconds(network.version).tolist()
+    expected = gaps.expect(seen.members, window, family=network.version).tolist()
     first = window.first_day
     return tuple(
         _make_day(first + timedelta(days=place), counts, covered=covered[place], expected=expected[place])
         for place in range(window.count)
     )
+
+
+@dataclass(frozen=True)
+class _Days:
+    """What all sensors watched, and which of them were expected."""
+
+    watched: Watched
+    members: tuple[Member, ...]
+
+
+def _observe_days(desk: Desk, visibility: Visibility, query: Query, window: Window) -> _Days:
+    by_region = watched.read_watched(desk, visibility, query, window)
+    whole = Watched.together(by_region.values(), window.count)
+    return _Days(whole, roster.list_members(desk, visibility, query, window))
 
 
 def _make_day(day: date, counts: dict[date, int], *, covered: float, expected: float) -> CalendarDay:

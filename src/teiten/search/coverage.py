@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from teiten.foundation.clock import from_us
 from teiten.search import gaps, lines, roster, watched
@@ -90,7 +89,8 @@ def split_days(
     """
     span = join_windows(observation.window)
     if dimension.name == "ip_version":
-        both = _read_all(desk, visibility, query, span)
+        by_region = watched.read_watched(desk, visibility, query, span)
+        both = Watched.together(by_region.values(), span.count)
         return {key: tuple(watched.to_days(both.address_seconds(int(key[0])))) for key in keys}
     if dimension.name not in ("region", "sensor"):
         return {}
@@ -106,34 +106,28 @@ def _observe(desk: Desk, visibility: Visibility, query: Query, window: Window) -
     span = join_windows(window)
     members = roster.list_members(desk, visibility, query, window)
     freshness = roster.read_freshness(desk, visibility, query, members)
-    seen = _read_all(desk, visibility, query, span)
+    by_region = watched.read_watched(desk, visibility, query, span)
+    seen = Watched.together(by_region.values(), span.count)
     family = _choose_family(lines.family_of(query), seen)
-    days = tuple(watched.to_days(seen.address_seconds(family)))
-    by_region = watched.read_watched(desk, visibility, query, window, by="region")
     basis = _make_basis(
         query,
         window,
         members,
         freshness,
-        seen=seen,
+        seen=seen.cut(window.count),
         family=family,
-        gaps_by=cast("Mapping[str, Watched]", by_region),
+        by_region={str(region): part.cut(window.count) for region, part in by_region.items()},
         rule_versions=_read_rule_versions(desk, visibility, query, window),
-        is_import=query.dataset.startswith("import:"),
     )
+    days = tuple(watched.to_days(seen.address_seconds(family)))
     return Observation(basis, window, family, desk.clock.now_us(), days)
-
-
-def _read_all(desk: Desk, visibility: Visibility, query: Query, span: Window) -> Watched:
-    found: dict[Hashable, Watched] = watched.read_watched(desk, visibility, query, span)
-    return next(iter(found.values()), Watched.nothing(span.count))
 
 
 def _choose_family(asked: int, seen: Watched) -> int:
     """Rates are per IPv4 address unless only IPv6 was asked for or watched."""
     if asked:
         return asked
-    return 6 if sum(seen.v6_seconds) > 0 and not sum(seen.v4_seconds) else 4
+    return 6 if seen.v6_seconds.any() and not seen.v4_seconds.any() else 4
 
 
 def _make_basis(
@@ -144,28 +138,26 @@ def _make_basis(
     *,
     seen: Watched,
     family: int,
-    gaps_by: Mapping[str, Watched],
+    by_region: Mapping[str, Watched],
     rule_versions: tuple[int, ...],
-    is_import: bool,
 ) -> Basis:
-    expected = gaps.expect(members, window, family=family)
-    covered = seen.address_seconds(family)[window.count :]
-    if is_import:
-        expected = list(covered)
+    is_import = query.dataset.startswith("import:")
     known = [member for member in members if member.until_us > window.start_us]
+    covered = seen.address_seconds(family)
+    expected = covered if is_import else gaps.expect(known, window, family=family)
     captured, drops = sum(m.captured for m in known), sum(m.kernel_drops for m in known)
     until = freshness.complete_until_us
     late = {m.sensor for m in known if not m.is_reporting} | freshness.holed
-    missing = (
-        () if is_import else gaps.find_gaps(known, gaps_by, window, family=family, pending_from_us=until)
+    found = (
+        () if is_import else gaps.find_gaps(known, by_region, window, family=family, pending_from_us=until)
     )
     return Basis(
         dataset=query.dataset,
         start_at=from_us(window.start_us),
         end_at=from_us(window.end_us),
-        covered_address_days=sum(covered) / DAY,
-        expected_address_days=sum(expected) / DAY,
-        share=_share(sum(covered), sum(expected)),
+        covered_address_days=float(covered.sum()) / DAY,
+        expected_address_days=float(expected.sum()) / DAY,
+        share=_share(float(covered.sum()), float(expected.sum())),
         complete_until=None if until is None else from_us(until),
         late_expected=len(late),
         sensors_watching=sum(member.is_reporting for member in known),
@@ -177,24 +169,18 @@ def _make_basis(
         kernel_drops=drops,
         kernel_drop_share=share_of(drops, captured + drops),
         excluded_packets=sum(member.excluded for member in known),
-        gaps=missing,
-        strip=_make_strip(window, covered, expected, seen.sensors[window.count :]),
+        gaps=found,
+        strip=Strip(
+            step_seconds=window.step_seconds,
+            starts=window.starts,
+            share=tuple(map(_share, covered.tolist(), expected.tolist())),
+            covered_address_days=tuple(watched.to_days(covered)),
+            sensors=tuple(seen.sensors.tolist()),
+        ),
         family=family,
         modes=tuple(sorted({mode for member in known for mode in member.modes})),
         rule_versions=rule_versions,
         place_version=None,
-    )
-
-
-def _make_strip(
-    window: Window, covered: Sequence[float], expected: Sequence[float], sensors: Sequence[int]
-) -> Strip:
-    return Strip(
-        step_seconds=window.step_seconds,
-        starts=window.starts,
-        share=tuple(_share(part, whole) for part, whole in zip(covered, expected, strict=True)),
-        covered_address_days=tuple(watched.to_days(list(covered))),
-        sensors=tuple(sensors),
     )
 
 

@@ -19,12 +19,12 @@ _LEAST_SHARE = 0.02
 _MOST_GAPS = 10
 
 
-def expect(members: Iterable[Member], window: Window, *, family: int) -> list[float]:
+def expect(members: Iterable[Member], window: Window, *, family: int) -> NDArray[np.float64]:
     """Give the address-seconds expected per bucket."""
     return _sum_up([(member, member.addresses(family)) for member in members], window)
 
 
-def expect_sensors(members: Iterable[Member], window: Window) -> list[float]:
+def expect_sensors(members: Iterable[Member], window: Window) -> NDArray[np.float64]:
     """Give the sensor-seconds expected per bucket."""
     return _sum_up([(member, 1.0) for member in members], window)
 
@@ -64,9 +64,10 @@ def _find_runs(
     pending_from_us: int | None,
 ) -> Iterable[Gap]:
     expected = expect(members, window, family=family)
-    expected_sensors = expect_sensors(members, window)
-    missing = [max(0.0, e - w) for e, w in zip(expected, seen.address_seconds(family), strict=True)]
-    is_gap = [lost > _LEAST_SHARE * want for lost, want in zip(missing, expected, strict=True)]
+    lost = expect_sensors(members, window) - seen.sensor_seconds
+    lost_sensors = lost / (np.array(window.lengths_us) / 1_000_000)
+    missing = np.maximum(0.0, expected - seen.address_seconds(family))
+    is_gap = missing > _LEAST_SHARE * expected
     start = 0
     while start < window.count:
         if not is_gap[start]:
@@ -75,23 +76,19 @@ def _find_runs(
         end = start
         while end < window.count and is_gap[end]:
             end += 1
-        lost_sensors = max(
-            (expected_sensors[i] - seen.sensor_seconds[i]) / (window.lengths_us[i] / 1_000_000)
-            for i in range(start, end)
-        )
         is_pending = pending_from_us is not None and window.edges_us[end] > pending_from_us
         yield Gap(
             start_at=from_us(window.edges_us[start]),
             end_at=from_us(window.edges_us[end]),
             region=region,
-            sensors=max(1, ceil(lost_sensors - _LEAST_SHARE)),
-            missing_address_days=sum(missing[start:end]) / DAY,
+            sensors=max(1, ceil(float(lost_sensors[start:end].max()) - _LEAST_SHARE)),
+            missing_address_days=float(missing[start:end].sum()) / DAY,
             kind="pending" if is_pending else "missing",
         )
         start = end
 
 
-def _sum_up(weights: Sequence[tuple[Member, float]], window: Window) -> list[float]:
+def _sum_up(weights: Sequence[tuple[Member, float]], window: Window) -> NDArray[np.float64]:
     """Add up each member's expected seconds per bucket, times its weight.
 
     With F(t) the weighted time expected before t, a bucket expects F(its end) - F(its
@@ -103,7 +100,7 @@ def _sum_up(weights: Sequence[tuple[Member, float]], window: Window) -> list[flo
     ends = np.array([max(member.until_us, origin) - origin for member, _ in weights], dtype=np.int64)
     edges = np.array(window.edges_us, dtype=np.int64) - origin
     before = _accumulate(starts, weight, edges) - _accumulate(np.maximum(starts, ends), weight, edges)
-    return [float(value) for value in np.diff(before) / 1_000_000]
+    return np.asarray(np.diff(before) / 1_000_000)
 
 
 def _accumulate(

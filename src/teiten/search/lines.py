@@ -84,6 +84,7 @@ def count_lines(
     previous: bool = True,
     buckets: bool = True,
     hosts: bool | None = None,
+    total_by_bucket: bool = True,
 ) -> dict[int, Counts]:
     """Count packets, and hosts where the metric (or ``hosts``) asks for them, of each line.
 
@@ -95,7 +96,8 @@ def count_lines(
     line, grouping, sets = "toUInt32(0)", "1", _sets("current", buckets=buckets)
     if dimension is not None:
         line, grouping = write_line_number(dimension, keys, draft.binding), "grouping(line)"
-        sets = f"{_sets('line, current', buckets=buckets)}, {sets}"
+        whole = _sets("current", buckets=buckets and total_by_bucket)
+        sets = f"{_sets('line, current', buckets=buckets)}, {whole}"
     all_buckets, bucket = ("grouping(bucket)", draft.bucket()) if buckets else ("1", "toUInt32(0)")
     host_count = made.table.count_hosts() if with_hosts else "toUInt64(0)"
     statement = (

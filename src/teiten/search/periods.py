@@ -85,7 +85,7 @@ class Window:
 
 
 def pick_step(length: timedelta, *, coarsest_grain: int = 0) -> int:
-    """Choose the bucket length: 60 to 370 buckets where the grain allows it."""
+    """Choose the bucket length: 60 to 385 buckets where the grain allows it."""
     seconds = length.total_seconds()
     if seconds < 20 * 3_600:
         step = next((s for s in _FINE_STEPS if seconds / s <= _MOST_FINE_BUCKETS), 3_600)

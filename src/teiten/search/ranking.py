@@ -109,7 +109,15 @@ def answer_top(
     ranking = rank(desk, visibility, query, made, dimension=split, limit=limit, previous=previous)
     keys = [item.key for item in ranking.ranked]
     counts = lines.count_lines(
-        desk, visibility, query, made, dimension=split, keys=keys, previous=previous, buckets=sparks
+        desk,
+        visibility,
+        query,
+        made,
+        dimension=split,
+        keys=keys,
+        previous=previous,
+        buckets=sparks,
+        total_by_bucket=False,
     )
     observation = observe(desk, visibility, query, made.window)
     own = {}

@@ -13,6 +13,7 @@ tombstone explains; older holes are counted as late instead.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,7 @@ def project(expression: Expression | None) -> Expression | None:
     return None if None in kept else any_of([part for part in kept if part is not None])
 
 
-_MEMBERS = """
+_SPAN = """
 SELECT
     sensor,
     argMax(region, hour) AS last_region,
@@ -91,13 +92,27 @@ SELECT
     sumIf(address_seconds, ip_version = 4) AS v4_seconds,
     sumIf(address_seconds, ip_version = 6) AS v6_seconds,
     sumIf(sensor_seconds, hour >= {middle}) AS seconds_now,
-    sumIf(sensor_seconds, hour >= {start} AND hour < {middle}) AS seconds_before,
+    sumIf(sensor_seconds, hour < {middle}) AS seconds_before,
     sumIf(captured, hour >= {middle}) AS captured_now,
     sumIf(kernel_drops, hour >= {middle}) AS drops_now,
     sumIf(excluded, hour >= {middle}) AS excluded_now,
     groupUniqArrayIf(mode, hour >= {middle}) AS modes_now
 FROM coverage_1h
-WHERE dataset = {dataset} AND hour >= {since} AND hour < {end} AND {filter}
+WHERE dataset = {dataset} AND hour >= {start} AND hour < {end} AND {filter}
+GROUP BY sensor
+ORDER BY sensor
+"""
+_EARLIER = """
+SELECT
+    sensor,
+    argMax(region, hour) AS last_region,
+    toUnixTimestamp(min(hour)) AS first_hour,
+    toUnixTimestamp64Micro(max(last_window_end_at)) AS last_us,
+    sum(sensor_seconds) AS seconds_all,
+    sumIf(address_seconds, ip_version = 4) AS v4_seconds,
+    sumIf(address_seconds, ip_version = 6) AS v6_seconds
+FROM coverage_1h
+WHERE dataset = {dataset} AND hour >= {since} AND hour < {start} AND {filter}
 GROUP BY sensor
 ORDER BY sensor
 """
@@ -107,25 +122,81 @@ FROM coverage
 WHERE dataset = {dataset} AND sensor IN {sensors} AND window_start_at >= {since} AND window_start_at < {until}
 GROUP BY sensor
 """
+#: What a sensor that watched in no hour of the span has there.
+_NOTHING: Mapping[str, Any] = {
+    "seconds_now": 0.0,
+    "seconds_before": 0.0,
+    "captured_now": 0,
+    "drops_now": 0,
+    "excluded_now": 0,
+    "modes_now": (),
+}
+#: The past hardly changes: late data of earlier days show after this, seconds.
+_EARLIER_KEPT_SECONDS = 300.0
 
 
 def list_members(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[Member, ...]:
     """List the sensors that were expected at any time of the window or the one before."""
+    return desk.memory.recall(
+        ("members", query.dataset, project(query.filters), window),
+        now=desk.clock.monotonic(),
+        keep_seconds=desk.config.freshness_cache_seconds,
+        make=lambda: _list_members(desk, visibility, query, window),
+    )
+
+
+def _list_members(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[Member, ...]:
+    start_us = _full_hour(window.before().start_us)
+    earlier = desk.memory.recall(
+        ("earlier", query.dataset, project(query.filters), start_us),
+        now=desk.clock.monotonic(),
+        keep_seconds=_EARLIER_KEPT_SECONDS,
+        make=lambda: _read_earlier(desk, visibility, query, start_us),
+    )
+    rows = _read_span(desk, visibility, query, window, start_us=start_us)
+    newcomers = [row for row in rows.values() if row["sensor"] not in earlier]
+    first = _read_first_windows(desk, visibility, query, newcomers)
+    merged = (_merge(earlier.get(sensor), rows.get(sensor)) for sensor in sorted({*earlier, *rows}))
+    members = (_make_member(desk, query, row, first.get(row["sensor"])) for row in merged)
+    return tuple(m for m in members if m.until_us > max(m.from_us, window.before().start_us))
+
+
+def _read_span(
+    desk: Desk, visibility: Visibility, query: Query, window: Window, *, start_us: int
+) -> dict[int, dict[str, Any]]:
     binding = Binding()
-    start_us, forget_us = window.before().start_us, desk.config.forget_after_days * DAY_US
-    statement = _MEMBERS.format(
+    statement = _SPAN.format(
         dataset=binding.bind("String", query.dataset),
-        since=_hour(start_us - forget_us, binding),
-        start=_hour(_full_hour(start_us), binding),
+        start=_hour(start_us, binding),
         middle=_hour(_full_hour(window.start_us), binding),
         end=_hour(window.end_us, binding),
         filter=write_filter(project(query.filters), binding),
     )
-    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
-    newcomers = [row for row in rows if row["first_hour"] * 1_000_000 + HOUR_US > start_us]
-    first = _read_first_windows(desk, visibility, query, newcomers)
-    members = (_make_member(desk, query, row, first.get(row["sensor"])) for row in rows)
-    return tuple(member for member in members if member.until_us > max(member.from_us, start_us))
+    return {row["sensor"]: row for row in desk.select(visibility, statement, binding.parameters).to_pylist()}
+
+
+def _read_earlier(
+    desk: Desk, visibility: Visibility, query: Query, start_us: int
+) -> dict[int, dict[str, Any]]:
+    """Find the sensors that watched before the span and are not forgotten."""
+    binding = Binding()
+    statement = _EARLIER.format(
+        dataset=binding.bind("String", query.dataset),
+        since=_hour(start_us - desk.config.forget_after_days * DAY_US, binding),
+        start=_hour(start_us, binding),
+        filter=write_filter(project(query.filters), binding),
+    )
+    return {row["sensor"]: row for row in desk.select(visibility, statement, binding.parameters).to_pylist()}
+
+
+def _merge(earlier: dict[str, Any] | None, row: dict[str, Any] | None) -> dict[str, Any]:
+    """Put what a sensor did before the span and in it together."""
+    if row is None:
+        return {**(earlier or {}), **_NOTHING}
+    if earlier is None:
+        return row
+    sums = {name: row[name] + earlier[name] for name in ("seconds_all", "v4_seconds", "v6_seconds")}
+    return {**row, **sums, "first_hour": earlier["first_hour"]}
 
 
 def _read_first_windows(

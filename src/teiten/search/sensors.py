@@ -66,9 +66,9 @@ def answer_sensors(
     members = roster.list_members(desk, visibility, query, window)
     members = tuple(member for member in members if member.until_us > window.start_us)
     seen = watched.read_watched(desk, visibility, query, window, by="sensor")
-    seconds = np.array(
-        [seen[m.sensor].sensor_seconds if m.sensor in seen else [0.0] * window.count for m in members]
-    ).reshape(len(members), window.count)
+    nothing = Watched.nothing(window.count)
+    each = [seen.get(member.sensor, nothing) for member in members]
+    seconds = np.array([part.sensor_seconds for part in each]).reshape(len(members), window.count)
     expected = expect_matrix(members, window)
     shown: tuple[SensorCoverage, ...] = ()
     if visibility.may_see_sensor:
@@ -80,7 +80,7 @@ def answer_sensors(
         step_seconds=window.step_seconds,
         starts=window.starts,
         sensors=shown,
-        regions=_sum_up_regions(members, seen, seconds, expected=expected, family=observation.family),
+        regions=_sum_up_regions(members, each, expected, family=observation.family),
         masked=() if visibility.may_see_sensor else ("sensors",),
         basis=observation.basis,
         cost=desk.cost_of(PACKETS, window, started, call="sensors"),
@@ -102,9 +102,11 @@ def expect_matrix(members: Sequence[Member], window: Window) -> NDArray[np.float
 
 def share_points(seconds: NDArray[np.float64], expected: NDArray[np.float64]) -> Points:
     """Give watched / expected per bucket; None where nothing was expected."""
+    shares = np.minimum(1.0, seconds / np.where(expected > 0, expected, np.inf))
+    if (expected > 0).all():
+        return tuple(shares.tolist())
     return tuple(
-        None if want <= 0 else min(1.0, have / want)
-        for have, want in zip(seconds.tolist(), expected.tolist(), strict=True)
+        share if want else None for share, want in zip(shares.tolist(), (expected > 0).tolist(), strict=True)
     )
 
 
@@ -197,22 +199,13 @@ def _read_lost(desk: Desk, visibility: Visibility, query: Query, window: Window)
 
 
 def _sum_up_regions(
-    members: Sequence[Member],
-    seen: Mapping[Any, Watched],
-    seconds: NDArray[np.float64],
-    *,
-    expected: NDArray[np.float64],
-    family: int,
+    members: Sequence[Member], seen: Sequence[Watched], expected: NDArray[np.float64], *, family: int
 ) -> tuple[RegionCoverage, ...]:
     regions: list[RegionCoverage] = []
     for region in sorted({member.region for member in members}):
         places = [place for place, member in enumerate(members) if member.region == region]
-        have, want = seconds[places].sum(axis=0), expected[places].sum(axis=0)
-        address_seconds = [
-            sum(seen[members[place].sensor].address_seconds(family))
-            for place in places
-            if members[place].sensor in seen
-        ]
+        have = np.sum([seen[place].sensor_seconds for place in places], axis=0)
+        want = expected[places].sum(axis=0)
         whole = float(want.sum())
         regions.append(
             RegionCoverage(
@@ -221,7 +214,7 @@ def _sum_up_regions(
                 sensors_watching=sum(members[place].is_reporting for place in places),
                 share=min(1.0, float(have.sum()) / whole) if whole else None,
                 cells=share_points(have, want),
-                covered_address_days=sum(address_seconds) / DAY,
+                covered_address_days=float(sum(seen[p].address_seconds(family).sum() for p in places)) / DAY,
             )
         )
     return tuple(regions)

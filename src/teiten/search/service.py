@@ -105,7 +105,7 @@ class Search:
             limit: lines besides others, 1 to 20.
             rank_by: order lines by their mean, their highest or their newest bucket.
             previous: overlay the period before.
-            step_seconds: bucket length; None picks one that gives 60 to 370 buckets.
+            step_seconds: bucket length; None picks one that gives 60 to 385 buckets.
         """
         return series.answer_series(
             self._desk,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from teiten.search.desk import Desk
 from teiten.search.periods import DAY, Window
@@ -60,31 +62,52 @@ ORDER BY key, bucket
 _LONGEST_WINDOW_US = 86_400_000_000
 
 
-@dataclass
+@dataclass(frozen=True)
 class Watched:
-    """What was watched in each bucket of a span."""
+    """What was watched in each bucket of a span; arrays of one length."""
 
-    v4_seconds: list[float]
-    v6_seconds: list[float]
-    sensor_seconds: list[float]
-    sensors: list[int]
+    v4_seconds: NDArray[np.float64]
+    v6_seconds: NDArray[np.float64]
+    sensor_seconds: NDArray[np.float64]
+    sensors: NDArray[np.int64]
 
-    def address_seconds(self, family: int) -> list[float]:
+    def address_seconds(self, family: int) -> NDArray[np.float64]:
         return self.v6_seconds if family == 6 else self.v4_seconds
+
+    def cut(self, start: int) -> Watched:
+        """Give the buckets from ``start`` on."""
+        return Watched(
+            self.v4_seconds[start:],
+            self.v6_seconds[start:],
+            self.sensor_seconds[start:],
+            self.sensors[start:],
+        )
 
     @classmethod
     def nothing(cls, count: int) -> Watched:
-        return cls([0.0] * count, [0.0] * count, [0.0] * count, [0] * count)
+        zeros = np.zeros(count)
+        return cls(zeros, zeros, zeros, np.zeros(count, np.int64))
+
+    @classmethod
+    def together(cls, parts: Iterable[Watched], count: int) -> Watched:
+        """Add up what different sensors watched."""
+        known = [*parts, cls.nothing(count)]
+        return cls(
+            np.sum([part.v4_seconds for part in known], axis=0),
+            np.sum([part.v6_seconds for part in known], axis=0),
+            np.sum([part.sensor_seconds for part in known], axis=0),
+            np.sum([part.sensors for part in known], axis=0),
+        )
 
 
-#: Column by which coverage may be split; ``all`` gives one entry with the key 0.
-KEYS = {"all": "toUInt8(0)", "region": "region", "sensor": "sensor"}
+#: Column by which coverage is split.
+KEYS = {"region": "region", "sensor": "sensor"}
 
 
 def read_watched(
-    desk: Desk, visibility: Visibility, query: Query, span: Window, *, by: str = "all"
+    desk: Desk, visibility: Visibility, query: Query, span: Window, *, by: str = "region"
 ) -> dict[Hashable, Watched]:
-    """Give what was watched per bucket of ``span``, for each region or sensor, or in all."""
+    """Give what was watched per bucket of ``span``, for each region or sensor."""
     binding = Binding()
     if span.step_seconds >= HOUR:
         statement = _HOURLY.format(
@@ -114,20 +137,23 @@ def _by_window(query: Query, span: Window, key: str, binding: Binding) -> str:
 
 
 def _gather(table: pa.Table, count: int) -> dict[Hashable, Watched]:
-    found: dict[Hashable, Watched] = {}
-    names = ("key", "bucket", "v4_seconds", "v6_seconds", "seconds", "sensors")
-    for key, bucket, v4, v6, seconds, sensors in zip(
-        *(table.column(name).to_pylist() for name in names), strict=True
-    ):
-        watched = found.setdefault(key, Watched.nothing(count))
-        if bucket < count:
-            watched.v4_seconds[bucket] = v4
-            watched.v6_seconds[bucket] = v6
-            watched.sensor_seconds[bucket] = seconds
-            watched.sensors[bucket] = sensors
-    return found
+    keys = table.column("key").to_numpy()
+    names, lines = np.unique(keys.astype(str) if keys.dtype == object else keys, return_inverse=True)
+    buckets = table.column("bucket").to_numpy().astype(np.int64)
+    inside = buckets < count
+    sheets = [np.zeros((len(names), count)) for _ in _MEASURES]
+    for sheet, name in zip(sheets, _MEASURES, strict=True):
+        sheet[lines[inside], buckets[inside]] = table.column(name).to_numpy()[inside]
+    v4, v6, seconds, sensors = sheets
+    return {
+        name: Watched(v4[line], v6[line], seconds[line], sensors[line].astype(np.int64))
+        for line, name in enumerate(names.tolist())
+    }
 
 
-def to_days(seconds: list[float]) -> list[float]:
+_MEASURES = ("v4_seconds", "v6_seconds", "seconds", "sensors")
+
+
+def to_days(seconds: NDArray[np.float64]) -> list[float]:
     """Turn address-seconds into address-days."""
-    return [value / DAY for value in seconds]
+    return [float(value) for value in (seconds / DAY).tolist()]
