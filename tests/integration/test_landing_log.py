@@ -546,3 +546,23 @@ def test_every_query_is_used_and_known() -> None:
 
     sources = "".join(path.read_text() for path in Path(migrations.__file__).parent.glob("*.py"))
     assert [name for name in queries.list_names() if f'"{name}"' not in sources] == []
+
+
+def test_a_batch_that_was_not_entered_is_never_called_received(
+    tmp_path: Path, url: str, clock: FixedClock
+) -> None:
+    """Somebody empties the ledger's intervals while a group is between its sync and its transaction."""
+
+    def spoil(point: str) -> None:
+        if point == "synced":
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("CREATE RULE lose AS ON INSERT TO landing.received DO INSTEAD NOTHING")
+
+    async def land() -> None:
+        async with open_log(make_config(tmp_path), url, clock, at=spoil) as log:
+            with pytest.raises(LandingUnavailable, match="not in the ledger"):
+                await log.append(make_arrival(1))
+
+    asyncio.run(land())
+
+    assert count_rows(url) == 0

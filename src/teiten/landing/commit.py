@@ -33,16 +33,12 @@ class Ledger:
 
     async def find_received(self, names: Sequence[Name]) -> dict[Name, tuple[bytes, bytes] | None]:
         """Find which numbers were received: digest and receipt, or None when these have expired."""
-        arguments = _names(names)
-        async with self._database.use() as connection, connection.pipeline():
-            known = await connection.execute(queries.get("find_known_numbers"), arguments)
-            rows = await connection.execute(queries.get("find_received"), arguments, binary=True)
-            found: dict[Name, tuple[bytes, bytes] | None] = {
-                (row[0], row[1], row[2]): None for row in await known.fetchall()
+        async with self._database.use() as connection:
+            rows = await connection.execute(queries.get("find_received"), _names(names), binary=True)
+            return {
+                (sensor, epoch, seq): None if digest is None else (digest, receipt)
+                async for sensor, epoch, seq, digest, receipt in rows
             }
-            for sensor, epoch, seq, digest, receipt in await rows.fetchall():
-                found[sensor, epoch, seq] = (digest, receipt)
-        return found
 
     async def enter(
         self, arrivals: Sequence[Arrival], written: Written, *, receipts: Sequence[bytes], landed_at: datetime

@@ -146,7 +146,11 @@ class GroupCommit:
 
     def _answer_known(self, waiter: Waiter, known: Known) -> None:
         sensor, epoch, seq = waiter.arrival.name
-        stored = known.get(waiter.arrival.name)
+        if waiter.arrival.name not in known:
+            # Neither entered nor found: somebody changed the ledger under us. Never call that received.
+            waiter.fail(LandingUnavailable(f"batch {seq} of sensor {sensor} is not in the ledger; try again"))
+            return
+        stored = known[waiter.arrival.name]
         if stored is None:
             waiter.fail(
                 ReceiptExpired(

@@ -1,14 +1,13 @@
 -- find_received --
--- Which of these numbers are in the ledger, with digest and receipt.
-SELECT b.sensor, b.epoch, b.seq, b.digest, b.receipt
-FROM unnest(%(sensors)b::int8[], %(epochs)b::int8[], %(seqs)b::int8[]) AS g (sensor, epoch, seq)
-JOIN landing.batches b USING (sensor, epoch, seq)
-
--- find_known_numbers --
--- Which of these numbers were ever received, in the ledger or only in the intervals.
-SELECT g.sensor, g.epoch, g.seq
+-- Which of these numbers were ever received; digest and receipt are null when the ledger has forgotten them.
+SELECT g.sensor, g.epoch, g.seq, b.digest, b.receipt
 FROM unnest(%(sensors)b::int8[], %(epochs)b::int8[], %(seqs)b::int8[]) AS g (sensor, epoch, seq)
 JOIN landing.received r USING (sensor, epoch)
+LEFT JOIN LATERAL (
+    SELECT digest, receipt FROM landing.batches
+    WHERE sensor = g.sensor AND epoch = g.epoch AND seq = g.seq
+    LIMIT 1
+) b ON true
 WHERE r.seqs @> g.seq
 
 -- add_sensors --
