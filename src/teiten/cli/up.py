@@ -60,7 +60,7 @@ def make_parts(
         components.LoaderComponent(wiring.make_loader(installation, store, at)),
         components.WorkerComponent(installation, context),
         components.GatewayComponent(installation, at),
-        components.PortalComponent(portal.host, portal.port),
+        components.PortalComponent(portal),
     ]
 
 

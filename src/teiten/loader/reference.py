@@ -94,6 +94,10 @@ class ReferenceBook:
         Raises:
             ReferenceFileError: when a file cannot be used; nothing was changed.
         """
+        for path in place_files:
+            read_table(path)
+        if survey_list is not None:
+            read_survey_list(survey_list)
         sources = self._sources(place_files, survey_list)
         version = _version_of(sources)
         target = self._folder / version
