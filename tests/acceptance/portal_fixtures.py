@@ -163,6 +163,8 @@ def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[s
     country, asn = _PLACES[place]
     host = rng.randint(1, 200)
     source = SOURCE if rng.random() < 0.03 else f"240.0.{place}.{host}"
+    if source == SOURCE:
+        protocol, port = 6, 23
     is_mirai = (port == 23 and source == SOURCE) or (port == 23 and rng.random() < 0.4)
     return {
         "dataset": "simulated", "sensor": window["sensor"], "region": window["region"], "batch_seq": window["batch_seq"],

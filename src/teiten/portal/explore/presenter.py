@@ -65,7 +65,7 @@ def _basis_of(*panels: Panel[Any]) -> dict[str, Any]:
         "basis": answered[0].basis,
         "elapsed_seconds": max(answer.cost.elapsed_seconds for answer in answered),
         "tables": sorted({answer.cost.table for answer in answered}),
-        "grain_seconds": max(answer.cost.grain_seconds for answer in answered),
+        "grain": describe_grain(max(answer.cost.grain_seconds for answer in answered)),
     }
 
 
@@ -126,3 +126,12 @@ def _describe_value(value: FacetValue, most: int, screen: Screen, options: Optio
 def _take_back(query: Query, part: Expression | None) -> Query:
     """Remove a part that is in force; pressing a pressed pivot again does this."""
     return query.widen(query.conditions.index(part)) if part in query.conditions else query
+
+
+def describe_grain(seconds: int) -> str:
+    """Say to what the answer's times are rounded; empty when they are exact."""
+    if not seconds:
+        return ""
+    if seconds % 86_400 == 0:
+        return _("%(count)s d") % {"count": seconds // 86_400}
+    return _("%(count)s h") % {"count": seconds // 3600} if seconds % 3600 == 0 else f"{seconds} s"

@@ -18,7 +18,8 @@ from teiten.portal.presenting.comparing import compare_fairly, is_comparable
 from teiten.portal.presenting.pivots import narrow_by
 from teiten.portal.problems import Panel
 from teiten.portal.screen import Screen
-from teiten.search.answers import Basis, Figure, Points, Top, Totals
+from teiten.search.answers import Figure, Points, Top, Totals
+from teiten.search.basis import Basis
 from teiten.search.query import Metric
 from teiten.search.service import Search
 
@@ -139,7 +140,8 @@ def _missing(basis: Basis | None) -> dict[str, float | None]:
 
 
 def _percent_spark(basis: Basis) -> Points:
-    return tuple(0.0 if share is None else share for share in basis.strip.share)
+    """A share per bucket; where nothing was expected there is nothing to draw."""
+    return basis.strip.share
 
 
 def rank(top: Top, dimension: str, screen: Screen, *, comparable: bool) -> Ranking:

@@ -18,7 +18,7 @@ from teiten.portal.presenting.pivots import narrow_by
 from teiten.portal.screen import Screen
 from teiten.portal.sensors.grid import draw_region
 from teiten.portal.sensors.states import ORDER, RARE, StateMark, mark_of
-from teiten.search.answers import SensorCoverage, Sensors
+from teiten.search.watching import SensorCoverage, Sensors
 
 _MOST_ROWS = 200
 _CALENDAR_DAYS = 28

@@ -1,4 +1,5 @@
 // The filter's text field: colours its words behind the caret and completes fields, operators and values.
+// Attributes are read by name: the form has a control called "dataset", which hides its own property.
 
 const form = document.getElementById("query");
 const field = document.getElementById("q");
@@ -35,7 +36,7 @@ function paint() {
 
 async function complete() {
   const turn = ++asked;
-  const address = new URL(form.dataset.complete, location.href);
+  const address = new URL(form.getAttribute("data-complete"), location.href);
   address.searchParams.set("text", field.value);
   address.searchParams.set("cursor", field.selectionStart);
   address.searchParams.set("dataset", form.elements.dataset.value);

@@ -12,6 +12,7 @@ function wallText(ms) {
 
 function addressOf(element, from, to) {
   const address = new URL(element.dataset.zoom, location.href);
+  address.searchParams.set("period", "custom");
   address.searchParams.set("start", wallText(from));
   address.searchParams.set("end", wallText(to));
   return address;

@@ -1,0 +1,292 @@
+"""What people do with the portal, done in a real browser: mouse, keyboard, and no script of ours in between."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import Page, expect
+
+sys.path.insert(0, str(Path(__file__).parent))
+from portal_fixtures import CHROMIUM, SOURCE, Site, running_site
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.requirement("R2.3", "R3.1"),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium"),
+    pytest.mark.timeout(300),
+]
+
+ASKED = "dataset=simulated&period=7d&metric=packets"
+
+
+@pytest.fixture(scope="module")
+def site(postgres_server_url: str) -> Iterator[Site]:
+    with running_site(postgres_server_url) as running:
+        yield running
+
+
+def test_a_stranger_is_asked_to_sign_in_and_comes_back_to_the_page(site: Site) -> None:
+    with site.visit("") as (page, findings):
+        page.goto(f"{site.url}/sensors/?{ASKED}")
+        page.fill("#id_user_id", "ann")
+        page.fill("#id_password", "wrong password")
+        page.press("#id_password", "Enter")
+        expect(page.get_by_role("alert")).to_be_visible()
+
+        page.fill("#id_user_id", "ann")
+        page.fill("#id_password", site.password)
+        page.press("#id_password", "Enter")
+
+        page.wait_for_url(f"{site.url}/sensors/?{ASKED}")
+        assert findings.problems == []
+
+
+def test_the_metric_is_switched_and_stays_in_the_address(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/?{ASKED}")
+        page.get_by_role("link", name="Hosts", exact=True).click()
+
+        page.wait_for_url("**metric=hosts**")
+        expect(page.locator(".kpi.on dt")).to_have_text("Source hosts")
+        page.get_by_role("navigation", name="Main screens").get_by_role("link", name="Explore").click()
+        page.wait_for_url("**/explore/**metric=hosts**")
+        assert "dataset=simulated" in page.url
+        assert findings.problems == []
+
+
+def test_a_value_of_the_overview_leads_to_its_packets(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/?{ASKED}")
+        page.locator("table[data-file='teiten-dst_port'] a", has_text="23/TCP").click()
+
+        expect(page.locator(".chip .mono")).to_have_text("dst_port = 23/tcp")
+        ports = page.locator("#rows tr td:nth-child(6)").all_inner_texts()
+        assert set(ports) == {"23"}
+        assert findings.problems == []
+
+
+def test_facets_keep_and_leave_out_values_and_a_second_press_takes_it_back(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/explore/?{ASKED}")
+        page.get_by_role("link", name="Keep China CN only").click()
+        expect(page.locator(".chip .mono")).to_have_text("country = CN")
+        assert set(page.locator("#rows tr td:nth-child(4)").all_inner_texts()) == {"CN"}
+
+        page.get_by_role("link", name="Keep China CN only").click()
+        expect(page.locator(".chip")).to_have_count(0)
+        page.get_by_role("link", name="Leave out China CN").click()
+        expect(page.locator(".chip.not .mono")).to_have_text("country = CN")
+        assert "CN" not in page.locator("#rows tr td:nth-child(4)").all_inner_texts()
+        assert findings.problems == []
+
+
+def test_a_query_is_typed_with_completion_and_no_mouse(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/explore/?{ASKED}")
+        page.focus("#q")
+        page.keyboard.type("dst_po")
+        expect(page.locator("#q-list li").first).to_contain_text("dst_port")
+        page.keyboard.press("Tab")
+        page.keyboard.type("= 22")
+        page.keyboard.press("Escape")
+        page.keyboard.press("Enter")
+
+        page.wait_for_url("**q=dst_port**")
+        expect(page.locator(".chip .mono")).to_have_text("dst_port = 22")
+        assert findings.problems == []
+
+
+def test_a_senseless_filter_is_refused_with_its_rule_and_can_be_mended(site: Site) -> None:
+    with site.visit() as (page, _):
+        page.goto(f"{site.url}/explore/?{ASKED}&q=dst_port+%3D+99999")
+
+        expect(page.get_by_role("alert")).to_contain_text("dst_port")
+        expect(page.get_by_role("alert")).to_contain_text("65535")
+        page.fill("#q", "dst_port = 23")
+        page.keyboard.press("Enter")
+        expect(page.locator(".chip .mono")).to_have_text("dst_port = 23")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("period=4711d", "period"),
+        ("dataset=nowhere", "dataset"),
+        ("surprise=1", "surprise"),
+        ("metric=speed", "metric"),
+    ],
+)
+def test_a_senseless_address_names_the_parameter(site: Site, query: str, field: str) -> None:
+    with site.visit() as (page, _):
+        answer = page.goto(f"{site.url}/?{query}")
+
+        assert answer is not None
+        assert answer.status == 400
+        expect(page.get_by_role("alert")).to_contain_text(field)
+
+
+def test_a_packet_opens_in_the_drawer_and_escape_closes_it(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/explore/?{ASKED}&q=dst_port+%3D+53%2Fudp")
+        first = page.locator("#rows tr a").first
+        first.focus()
+        page.keyboard.press("Enter")
+
+        expect(page.locator("#drawer")).to_contain_text("Headers")
+        # A payload is text, never markup.
+        expect(page.locator("#drawer")).to_contain_text("<script>alert(1)</script>")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Escape")
+        expect(page.locator("#drawer")).to_be_hidden()
+        assert findings.problems == []
+
+
+def test_older_packets_are_added_below(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/explore/?{ASKED}")
+        expect(page.locator("#rows tr")).to_have_count(50)
+        page.get_by_role("link", name="Older packets").click()
+        expect(page.locator("#rows tr")).to_have_count(100)
+        page.get_by_role("link", name="Older packets").click()
+        expect(page.locator("#rows tr")).to_have_count(150)
+
+        references = page.locator("#rows tr td:first-child a").evaluate_all(
+            "links => links.map(link => link.href)"
+        )
+        assert len(set(references)) == 150
+        assert findings.problems == []
+
+
+def test_packets_are_taken_away_as_csv_and_parquet(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/explore/?{ASKED}&q=dst_port+%3D+8728")
+        counted = page.locator("#h-packets + .sub").inner_text().split(" ")[0].replace(",", "")
+
+        rows = list(csv.DictReader(io.StringIO(take(page, "CSV").decode("utf-8-sig"))))
+        table = pq.read_table(io.BytesIO(take(page, "Parquet")))
+
+        assert len(rows) == table.num_rows == int(counted)
+        assert {row["dst_port"] for row in rows} == {"8728"}
+        assert findings.problems == []
+
+
+def take(page: Page, kind: str) -> bytes:
+    page.locator(".export summary").click()
+    with page.expect_download() as waiting:
+        page.locator(".export .menu a", has_text=kind).click()
+    page.keyboard.press("Escape")
+    return Path(waiting.value.path()).read_bytes()
+
+
+def test_the_search_box_leads_to_a_source_and_to_a_port(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/?{ASKED}")
+        page.locator("h1").click()
+        page.keyboard.press("/")
+        page.keyboard.type(SOURCE.replace(".", "[.]"))
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text(SOURCE)
+        expect(page.locator(".verdict").first).to_contain_text("Mirai-like")
+
+        page.fill("#find", "53/udp")
+        page.press("#find", "Enter")
+        expect(page.locator(".chip .mono")).to_have_text("dst_port = 53/udp")
+        page.fill("#find", "what is this")
+        page.press("#find", "Enter")
+        expect(page.get_by_role("alert")).to_contain_text("an address")
+        assert findings.problems == []
+
+
+def test_every_chart_has_a_table(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/?{ASKED}")
+        panel = page.locator("section", has=page.locator("#h-trend"))
+        panel.get_by_role("button", name="Table").click()
+
+        expect(panel.locator("table")).to_be_visible()
+        expect(panel.locator("canvas")).to_be_hidden()
+        with page.expect_download() as waiting:
+            panel.get_by_role("button", name="CSV").click()
+        rows = list(csv.reader(io.StringIO(Path(waiting.value.path()).read_text(encoding="utf-8-sig"))))
+        assert rows[0][:3] == ["Time", "Watched", "Total"]
+        assert len(rows) > 100
+        assert findings.problems == []
+
+
+def test_language_and_colours_are_switched_and_kept(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/?{ASKED}")
+        page.get_by_role("button", name="JA").click()
+        expect(page.locator("h1")).to_have_text("状況")
+        page.get_by_role("button", name="EN").click()
+        expect(page.locator("h1")).to_have_text("Overview")
+
+        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.get_by_role("button", name="Switch between light and dark").click()
+        page.reload()
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+        assert findings.problems == []
+
+
+def test_a_member_sees_no_sensor_and_no_live_packets(site: Site) -> None:
+    with site.visit("alice") as (page, findings):
+        page.goto(f"{site.url}/explore/?{ASKED}")
+        assert set(page.locator("#rows tr td:nth-child(10)").all_inner_texts()) == {"masked"}
+        page.locator("#rows tr a").first.click()
+        expect(page.locator("#drawer .masked").first).to_be_visible()
+        expect(page.locator("#drawer")).not_to_contain_text("192.0.2.")
+        expect(page.get_by_role("link", name="Live")).to_have_count(0)
+        page.goto(f"{site.url}/sensors/?{ASKED}")
+        expect(page.locator("main")).not_to_contain_text("SIM-0")
+        assert findings.problems == []
+
+        answer = page.goto(f"{site.url}/live/?{ASKED}")
+        assert answer is not None
+        assert answer.status == 403
+
+
+def test_a_sensor_opens_from_its_cell(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/sensors/?{ASKED}")
+        page.locator("a.cell", has=page.locator("path.st-s")).click()
+
+        expect(page.locator("#drawer")).to_contain_text("SIM-008")
+        expect(page.locator("#drawer")).to_contain_text("Silent")
+        expect(page.locator("#drawer .calendar")).to_be_visible()
+        page.locator(".states a", has_text="Silent").click()
+        expect(page.locator("table[data-file='teiten-sensors'] tbody tr")).to_have_count(1)
+        assert findings.problems == []
+
+
+def test_live_asks_again_and_can_be_held(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/live/?{ASKED}")
+        with page.expect_response("**/live/feed/**") as waiting:
+            pass
+        assert waiting.value.status == 200
+        page.get_by_role("button", name="Hold").click()
+        expect(page.locator("#feed")).to_have_class("held")
+        assert findings.problems == []
+
+
+def test_a_dragged_stretch_becomes_the_period(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/explore/?{ASKED}")
+        expect(page.locator(".trend canvas")).to_be_visible()
+        box = page.locator(".trend .plot").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 300, box["y"] + 80)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 400, box["y"] + 90, steps=4)
+        page.mouse.up()
+
+        page.wait_for_url("**period=custom**")
+        expect(page.locator(".trend canvas")).to_be_visible()
+        assert findings.problems == []
