@@ -120,7 +120,10 @@ def test_another_batch_under_the_same_number_is_a_conflict(uplink: Uplink, ident
     [
         (403, "suspended", StandingError),
         (413, "too_large", RefusedError),
-        (400, "batch_number", RefusedError),
+        (400, "seal.invalid", RefusedError),
+        (410, "receipt_expired", RefusedError),
+        (400, "body_truncated", UplinkError),
+        (404, "unknown_path", UplinkError),
         (500, "bug", UplinkError),
         (401, "signature.invalid", UplinkError),
     ],
@@ -139,6 +142,19 @@ def test_each_refusal_says_what_to_do(
         uplink.send(make_sealed(identity))
 
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(410, "receipt_expired"), (409, "conflict"), (413, "too_large")]
+)
+def test_a_refusal_that_the_gateway_did_not_sign_gives_up_no_batch(
+    gateway: FakeGateway, uplink: Uplink, identity: SealingIdentity, status: int, code: str
+) -> None:
+    gateway.signing_key = keys.generate_key()
+    gateway.plan.append((status, code, {}))
+
+    with pytest.raises(UntrustedError, match="not proven"):
+        uplink.send(make_sealed(identity))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("17", 17.0), ("never", 30.0), ("999999", 3600.0)])

@@ -97,7 +97,9 @@ class SpoolReporter:
 
     def _count_up(self) -> int:
         """Give a number above every one used before, also after a restart; durable before it is used."""
-        counter = int((self._counter.record or {}).get("beats", 0)) + 1
+        # Seconds since 1970 as the floor: a folder that lost this file is not refused as a replay.
+        last = int((self._counter.record or {}).get("beats", 0))
+        counter = max(last + 1, self._clock.now_us() // 1_000_000)
         with contextlib.suppress(StateError):
             self._counter.write({"beats": counter})
         return counter

@@ -35,6 +35,7 @@ from teiten.sensor.sealed import SealedBatch
 _log = logging.getLogger(__name__)
 #: Rounds after the stop in which what has just been sealed is still sent.
 _LAST_SECONDS = 5.0
+_RECEIPT_EXPIRED = 410
 
 
 class Gateway(Protocol):
@@ -211,6 +212,13 @@ class Sender:
             _log.critical(
                 "The gateway holds another batch under this number; is this sensor's folder in use twice?",
                 extra={"batch": name, "error": str(error)},
+            )
+        elif isinstance(error, RefusedError) and error.status == _RECEIPT_EXPIRED:
+            # The gateway took this number long ago and forgot the receipt: not lost, but not proven.
+            self._outbox.mark_conflict(name)
+            self.counts.conflicts += 1
+            _log.error(
+                "The gateway has taken this number long ago", extra={"batch": name, "error": str(error)}
             )
         elif isinstance(error, RefusedError):
             self._outbox.mark_refused(name)

@@ -188,21 +188,26 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, code: str, fields: dict[str, str]) -> None:
         code = "clock_skew" if code == "signature.clock_skew" else code
         told = {"error": code, "message": "as planned", "server_time_us": self.server.gateway.now_us()}
-        echo = signature.echo_signature(self._fields()) if self._fields().signature else None
-        self._answer(status, json.dumps(told).encode(), fields=fields, echo=echo)
+        self._answer(status, json.dumps(told).encode(), fields=fields, echo=self._find_echo())
 
-    def _answer(self, status: int, body: bytes, *, fields: dict[str, str], echo: Echo | None) -> None:
+    def _find_echo(self) -> Echo:
+        fields = self._fields()
+        return (
+            signature.echo_signature(fields)
+            if fields.signature
+            else signature.echo_digest(fields.content_digest)
+        )
+
+    def _answer(self, status: int, body: bytes, *, fields: dict[str, str], echo: Echo) -> None:
         gateway = self.server.gateway
-        signed: dict[str, str] = {}
-        if echo is not None:
-            signed = signature.sign_response(
-                gateway.signing_key,
-                key_id=KEY_ID,
-                status=status,
-                body=body,
-                echo=echo,
-                created_s=gateway.now_us() // 1_000_000,
-            ).as_headers()
+        signed = signature.sign_response(
+            gateway.signing_key,
+            key_id=KEY_ID,
+            status=status,
+            body=body,
+            echo=echo,
+            created_s=gateway.now_us() // 1_000_000,
+        ).as_headers()
         self.send_response(status)
         for name, value in {**signed, **fields, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)

@@ -181,11 +181,14 @@ class Uplink:
             raise BusyError(text, retry_after_seconds=_read_wait(answer.fields.get("retry-after", "")))
         if answer.status == 403:
             raise StandingError(text, code=code)
+        if not _is_final(answer.status, code):
+            raise UplinkError(text)
+        if self._gateway_keys:
+            # A batch is given up only on the gateway's own word: a proxy in between may say 413 too.
+            self._verify(answer, echo)
         if answer.status == 409:
             raise ConflictError(text)
-        if answer.status in _NEVER:
-            raise RefusedError(text, code=code, status=answer.status)
-        raise UplinkError(text)
+        raise RefusedError(text, code=code, status=answer.status)
 
     def _skewed(self, answer: Answer, echo: Echo, told: dict[str, Any], text: str) -> UplinkError:
         """Believe the server's time only in an answer that is signed and covers this very request."""
@@ -197,8 +200,14 @@ class Uplink:
 
 
 _JSON = {"Content-Type": "application/json"}
-#: Statuses that no retry of the same bytes can change.
-_NEVER = frozenset({400, 404, 405, 410, 411, 413, 415, 422})
+#: Statuses that no retry of the same bytes can change: the number is taken, or receipted and
+#: long forgotten, or the batch is too large.
+_FINAL = frozenset({409, 410, 413})
+
+
+def _is_final(status: int, code: str) -> bool:
+    """Tell whether the refusal is about the batch itself; anything else may mend."""
+    return status in _FINAL or (status == 400 and code.startswith("seal."))
 
 
 def _read_error(body: bytes) -> dict[str, Any]:
