@@ -8,101 +8,15 @@ value that the viewer may not see is None and its column is named in ``masked``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, TypeAlias
 
+from teiten.search.basis import Basis, Cost
 from teiten.search.query import Metric
 
+#: One value per bucket; None where nothing was watched.
 Points: TypeAlias = tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Share watched per bucket, for the strip under a time axis."""
-
-    step_seconds: int
-    #: Start of each bucket; the last may end after the period.
-    starts: tuple[datetime, ...]
-    #: 0.0 to 1.0 of what was expected; None where no sensor was expected.
-    share: Points
-    #: Covered address-days per bucket: the denominator of a rate.
-    covered_address_days: tuple[float, ...]
-    #: Sensors with any coverage in the bucket.
-    sensors: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A time in which sensors of one region did not watch."""
-
-    start_at: datetime
-    end_at: datetime
-    #: Empty when the region is unknown.
-    region: str
-    #: Most sensors missing at once.
-    sensors: int
-    missing_address_days: float
-    #: ``pending``: the newest hours, data may still arrive; ``missing``: otherwise.
-    kind: Literal["missing", "pending"]
-
-
-@dataclass(frozen=True)
-class Basis:
-    """On how much observation an answer rests, and how sure its newest part is."""
-
-    dataset: str
-    start_at: datetime
-    end_at: datetime
-    covered_address_days: float
-    expected_address_days: float
-    #: covered / expected; None when nothing was expected.
-    share: float | None
-    #: Before this, every window of every reporting sensor has arrived; None without any sensor.
-    #: A sensor is reporting while its newest window ends at most `silent_after_seconds` before now.
-    complete_until: datetime | None
-    #: Sensors from which data for times before now may still come: silent ones and ones with missing batches.
-    late_expected: int
-    #: Sensors whose newest window is recent.
-    sensors_watching: int
-    #: Sensors that are expected: seen before the end, not forgotten.
-    sensors_known: int
-    #: Sensors with coverage in this and in the previous period.
-    sensors_in_both: int
-    #: Sensors with coverage in this period.
-    sensors_seen: int
-    #: Sensors with coverage in the previous period.
-    sensors_seen_before: int
-    captured_packets: int
-    kernel_drops: int
-    #: kernel_drops / (captured + kernel_drops); None without packets.
-    kernel_drop_share: float | None
-    #: Packets left out because the sensor's own host solicited them.
-    excluded_packets: int
-    #: Largest first, at most 10.
-    gaps: tuple[Gap, ...]
-    strip: Strip
-    #: Address family that rates are per: 4, 6, or 0 for both.
-    family: int
-    #: ``silent``, ``answering``: ways of watching in the period.
-    modes: tuple[str, ...]
-    rule_versions: tuple[int, ...]
-    #: Version of the country/AS file of the newest rows; None when unknown.
-    place_version: str | None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What the answer took."""
-
-    elapsed_seconds: float
-    #: Table that answered: ``packets`` or a roll-up.
-    table: str
-    #: Times were widened to multiples of this, because the roll-up is no finer; 0 for raw rows.
-    grain_seconds: int
-    #: The period really used, after widening.
-    start_at: datetime
-    end_at: datetime
 
 
 @dataclass(frozen=True)
@@ -417,60 +331,6 @@ class SourcePage:
 
 
 @dataclass(frozen=True)
-class SensorCoverage:
-    """What one sensor watched."""
-
-    sensor: int
-    region: str
-    #: Addresses watched in the newest window.
-    addresses: float
-    #: The newest window's end; None when it never reported.
-    last_window_at: datetime | None
-    last_landed_at: datetime | None
-    last_epoch: int
-    last_seq: int
-    #: Server minus sensor, seconds; None when unknown.
-    clock_offset_seconds: float | None
-    #: Share watched of the period; None when nothing was expected.
-    share: float | None
-    #: Share per bucket of the answer's ``starts``.
-    cells: Points
-    captured_packets: int
-    kernel_drops: int
-    missing_batches: int
-    lost_batches: int
-    software: str
-    #: watching, silent, gapped (missing or lost batches), dropping (kernel drops above 0.1 %), skewed (clock off by more than 1 s).
-    state: Literal["watching", "silent", "gapped", "dropping", "skewed"]
-
-
-@dataclass(frozen=True)
-class RegionCoverage:
-    """What the sensors of one region watched together."""
-
-    region: str
-    sensors_known: int
-    sensors_watching: int
-    share: float | None
-    cells: Points
-    covered_address_days: float
-
-
-@dataclass(frozen=True)
-class Sensors:
-    """Who was watching."""
-
-    step_seconds: int
-    starts: tuple[datetime, ...]
-    #: Empty for a viewer who may not see sensors.
-    sensors: tuple[SensorCoverage, ...]
-    regions: tuple[RegionCoverage, ...]
-    masked: tuple[str, ...]
-    basis: Basis
-    cost: Cost
-
-
-@dataclass(frozen=True)
 class Live:
     """The last seconds."""
 
@@ -494,43 +354,3 @@ class DatasetExtent:
     last_at: datetime
     packets: int
     sensors: int
-
-
-@dataclass(frozen=True)
-class FieldView:
-    """A field of the query language as a viewer may use it."""
-
-    name: str
-    kind: str
-    meaning: str
-    rule: str
-    operators: tuple[str, ...]
-    #: Words that stand for values.
-    words: tuple[str, ...]
-    is_dimension: bool
-    #: The viewer may not filter by it or see it.
-    is_masked: bool
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What may stand at the cursor."""
-
-    text: str
-    #: ``field``, ``operator``, ``value`` or ``word``.
-    kind: str
-    meaning: str = ""
-
-
-@dataclass(frozen=True)
-class ExportStart:
-    """An export that is ready to flow."""
-
-    file_name: str
-    media_type: str
-    columns: tuple[str, ...]
-    #: Columns that hold nothing because this viewer may not see them.
-    masked: tuple[str, ...]
-    rows: int
-    #: What the file rests on: query, data set, coverage, time, disclosure level.
-    metadata: Mapping[str, str] = field(default_factory=dict)

@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 
 from teiten.search import dimensions, language, lines, ranking
-from teiten.search.answers import Completion, FieldView
 from teiten.search.desk import Desk
 from teiten.search.dimensions import DIMENSIONS
 from teiten.search.errors import QueryError
@@ -14,6 +13,7 @@ from teiten.search.fields import FIELDS, Field
 from teiten.search.language import Token
 from teiten.search.query import for_period
 from teiten.search.visibility import Visibility
+from teiten.search.vocabulary import Completion, FieldView
 
 _PARTIAL = re.compile(r'("[^"]*|[^\s"()<>=!,]*)$')
 _MOST = 20

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
 from teiten.search import gaps, lines, roster, watched
-from teiten.search.answers import Basis, Figure, Points, Strip
+from teiten.search.answers import Figure, Points
+from teiten.search.basis import Basis, Strip
 from teiten.search.desk import Desk
 from teiten.search.dimensions import Dimension, Key
 from teiten.search.figures import make_figure, measure, points_of, share_of
@@ -145,9 +150,7 @@ def _make_basis(
     known = [member for member in members if member.until_us > window.start_us]
     covered = seen.address_seconds(family)
     expected = covered if is_import else gaps.expect(known, window, family=family)
-    captured, drops = sum(m.captured for m in known), sum(m.kernel_drops for m in known)
     until = freshness.complete_until_us
-    late = {m.sensor for m in known if not m.is_reporting} | freshness.holed
     found = (
         () if is_import else gaps.find_gaps(known, by_region, window, family=family, pending_from_us=until)
     )
@@ -159,28 +162,42 @@ def _make_basis(
         expected_address_days=float(expected.sum()) / DAY,
         share=_share(float(covered.sum()), float(expected.sum())),
         complete_until=None if until is None else from_us(until),
-        late_expected=len(late),
-        sensors_watching=sum(member.is_reporting for member in known),
-        sensors_known=len(known),
-        sensors_in_both=sum(bool(m.seconds and m.seconds_before) for m in known),
-        sensors_seen=sum(bool(m.seconds) for m in known),
+        late_expected=len({m.sensor for m in known if not m.is_reporting} | freshness.holed),
         sensors_seen_before=sum(bool(m.seconds_before) for m in members),
-        captured_packets=captured,
-        kernel_drops=drops,
-        kernel_drop_share=share_of(drops, captured + drops),
-        excluded_packets=sum(member.excluded for member in known),
         gaps=found,
-        strip=Strip(
-            step_seconds=window.step_seconds,
-            starts=window.starts,
-            share=tuple(map(_share, covered.tolist(), expected.tolist())),
-            covered_address_days=tuple(watched.to_days(covered)),
-            sensors=tuple(seen.sensors.tolist()),
-        ),
+        strip=_make_strip(window, covered, expected, seen),
         family=family,
-        modes=tuple(sorted({mode for member in known for mode in member.modes})),
         rule_versions=rule_versions,
         place_version=None,
+        **_count_members(known),
+    )
+
+
+def _count_members(known: Sequence[Member]) -> dict[str, Any]:
+    """Give the parts of a basis that are sums over its sensors."""
+    captured, drops = sum(m.captured for m in known), sum(m.kernel_drops for m in known)
+    return {
+        "sensors_watching": sum(member.is_reporting for member in known),
+        "sensors_known": len(known),
+        "sensors_in_both": sum(bool(m.seconds and m.seconds_before) for m in known),
+        "sensors_seen": sum(bool(m.seconds) for m in known),
+        "captured_packets": captured,
+        "kernel_drops": drops,
+        "kernel_drop_share": share_of(drops, captured + drops),
+        "excluded_packets": sum(member.excluded for member in known),
+        "modes": tuple(sorted({mode for member in known for mode in member.modes})),
+    }
+
+
+def _make_strip(
+    window: Window, covered: NDArray[np.float64], expected: NDArray[np.float64], seen: Watched
+) -> Strip:
+    return Strip(
+        step_seconds=window.step_seconds,
+        starts=window.starts,
+        share=tuple(map(_share, covered.tolist(), expected.tolist())),
+        covered_address_days=tuple(watched.to_days(covered)),
+        sensors=tuple(seen.sensors.tolist()),
     )
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from teiten.foundation.clock import Clock, from_us
 from teiten.search import metrics
-from teiten.search.answers import Cost
+from teiten.search.basis import Cost
 from teiten.search.config import SearchConfig
 from teiten.search.dimensions import Dimension, Key
 from teiten.search.doors import ObservationStore, SystemNames

@@ -13,8 +13,8 @@ and NDJSON stay pure, since comment lines break readers; there the same pairs ar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from teiten.foundation.clock import from_us, to_us
 from teiten.search import cells, formats, lines, metrics, url
-from teiten.search.answers import Basis, ExportStart
+from teiten.search.basis import Basis
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
 from teiten.search.errors import QueryError, TooExpensive
@@ -42,6 +42,20 @@ __all__ = ["Export", "ExportFormat", "start_export"]
 CHUNK_ROWS = 200_000
 _HOUR_US = 3_600_000_000
 _ALL = tuple(column.name for column in COLUMNS)
+
+
+@dataclass(frozen=True)
+class ExportStart:
+    """An export that is ready to flow."""
+
+    file_name: str
+    media_type: str
+    columns: tuple[str, ...]
+    #: Columns that hold nothing because this viewer may not see them.
+    masked: tuple[str, ...]
+    rows: int
+    #: What the file rests on: query, data set, coverage, time, disclosure level.
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class Export:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
-from teiten.search.answers import Gap
+from teiten.search.basis import Gap
 from teiten.search.periods import DAY, Window
 from teiten.search.roster import Member
 from teiten.search.watched import Watched

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
 from teiten.search import holes, lines, roster, watched
-from teiten.search.answers import Points, RegionCoverage, SensorCoverage, Sensors
+from teiten.search.answers import Points
 from teiten.search.conditions import where
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
@@ -24,6 +24,7 @@ from teiten.search.roster import DAY_US, Member
 from teiten.search.tables import HOUR, PACKETS
 from teiten.search.visibility import Visibility
 from teiten.search.watched import Watched
+from teiten.search.watching import RegionCoverage, SensorCoverage, Sensors
 
 State = Literal["watching", "silent", "gapped", "dropping", "skewed"]
 _MOST_DROP_SHARE = 0.001

@@ -28,21 +28,8 @@ from teiten.search import (
     single,
     sources,
 )
-from teiten.search.answers import (
-    Basis,
-    Completion,
-    DatasetExtent,
-    Facets,
-    FieldView,
-    Live,
-    Packet,
-    Rows,
-    Sensors,
-    Series,
-    SourcePage,
-    Top,
-    Totals,
-)
+from teiten.search.answers import DatasetExtent, Facets, Live, Packet, Rows, Series, SourcePage, Top, Totals
+from teiten.search.basis import Basis
 from teiten.search.config import SearchConfig
 from teiten.search.desk import Desk
 from teiten.search.doors import ObservationStore, SystemNames
@@ -52,6 +39,8 @@ from teiten.search.query import Query
 from teiten.search.references import ReferenceDesk
 from teiten.search.series import RankBy
 from teiten.search.visibility import Visibility
+from teiten.search.vocabulary import Completion, FieldView
+from teiten.search.watching import Sensors
 
 
 class Search:
