@@ -17,6 +17,13 @@ from teiten.foundation.clock import FixedClock
 _numbers = itertools.count()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Write the requirements that a test proves into the JUnit report (``--junitxml``)."""
+    for item in items:
+        for mark in item.iter_markers("requirement"):
+            item.user_properties.extend(("requirement", identifier) for identifier in mark.args)
+
+
 @pytest.fixture
 def clock() -> FixedClock:
     return FixedClock(datetime(2026, 11, 21, 3, 0, tzinfo=timezone.utc))

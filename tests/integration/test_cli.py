@@ -102,6 +102,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_new_installation(operator: Operat
         ('[gateway]\nport = "many"\n', "gateway.port must be int"),
         ('[site]\nzone = "Asia/Edo"\n', "Asia/Edo"),
         ('[portal]\nhost = "0.0.0.0"\n', "portal.host"),
+        ('[store]\ndataset_days = ["simulated"]\n', "NAME=DAYS"),
     ],
 )
 def test_wrong_settings_stop_the_start_and_name_themselves(tmp_path: Path, text: str, message: str) -> None:

@@ -29,7 +29,8 @@ class StoreMaintenance:
 
     def apply_retention(self) -> Mapping[str, Any]:
         """Delete what is past its term."""
-        removed = retention.apply(self._store, retention.terms_from(self._store.config))
+        config = self._store.config
+        removed = retention.apply(self._store, retention.terms_from(config, config.read_dataset_days()))
         return {
             "removed": [f"{one.day.dataset} {one.day.day} {one.table}: {one.rows} rows" for one in removed]
         }

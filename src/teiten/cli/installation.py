@@ -41,6 +41,8 @@ class Installation:
             self.section(name)
         # Rules between settings (zone, who may reach the portal), before anything is started.
         portal_config.read(source)
+        store: StoreConfig = self.section("store")
+        store.read_dataset_days()
         self.site: SiteConfig = self.section("site")
         self._postgres: EmbeddedPostgres | None = None
 

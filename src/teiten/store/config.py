@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from teiten.foundation.errors import SettingsError
+
 #: Who asks: a loading block, a person at a screen, a long export, an operator's command.
 Role: TypeAlias = Literal["loader", "screen", "export", "maintenance"]
 
@@ -45,6 +47,22 @@ class StoreConfig:
     daily_days: int = 3_650
     #: Days of raw packets kept when a data set has no term of its own, counted from arrival.
     raw_days: int = 90
+    #: Terms of single data sets, ``NAME=DAYS``, for example ``simulated=30`` or ``import:old-capture=3650``.
+    dataset_days: tuple[str, ...] = ()
+
+    def read_dataset_days(self) -> dict[str, int]:
+        """Give data set → days for those that have a term of their own.
+
+        Raises:
+            SettingsError: naming the entry that is not ``NAME=DAYS``.
+        """
+        terms = {}
+        for entry in self.dataset_days:
+            name, _, days = entry.rpartition("=")
+            if not name or not days.isdecimal() or int(days) < 1:
+                raise SettingsError(f"store.dataset_days: {entry!r} must be NAME=DAYS, such as simulated=30")
+            terms[name] = int(days)
+        return terms
 
     def limits_of(self, role: Role) -> dict[str, int]:
         """Give ClickHouse's limits for one statement of ``role``."""
