@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from teiten.foundation.clock import Clock
@@ -123,7 +123,7 @@ class Uplink:
         fields = {**_JSON, signature.DIGEST_FIELD: digest}
         answer = self._connection.exchange("POST", "/v1/enrol", fields=fields, body=body)
         echo = signature.echo_digest(digest)
-        self._check_status(answer, echo)
+        self._check_status(answer, echo, is_final=_is_final_for_enrolment)
         try:
             told = enrolment.read_answer(answer.body)
         except ProtocolError as error:
@@ -168,7 +168,9 @@ class Uplink:
         except ProtocolError as error:
             raise UntrustedError(f"the gateway's answer ({answer.status}) is not proven: {error}") from error
 
-    def _check_status(self, answer: Answer, echo: Echo) -> None:
+    def _check_status(
+        self, answer: Answer, echo: Echo, *, is_final: Callable[[int, str], bool] | None = None
+    ) -> None:
         """Turn anything but success into the error that says what to do."""
         if answer.status in (200, 201):
             return
@@ -181,7 +183,7 @@ class Uplink:
             raise BusyError(text, retry_after_seconds=_read_wait(answer.fields.get("retry-after", "")))
         if answer.status == 403:
             raise StandingError(text, code=code)
-        if not _is_final(answer.status, code):
+        if not (is_final or _is_final_for_batch)(answer.status, code):
             raise UplinkError(text)
         if self._gateway_keys:
             # A batch is given up only on the gateway's own word: a proxy in between may say 413 too.
@@ -205,9 +207,14 @@ _JSON = {"Content-Type": "application/json"}
 _FINAL = frozenset({409, 410, 413})
 
 
-def _is_final(status: int, code: str) -> bool:
+def _is_final_for_batch(status: int, code: str) -> bool:
     """Tell whether the refusal is about the batch itself; anything else may mend."""
     return status in _FINAL or (status == 400 and code.startswith("seal."))
+
+
+def _is_final_for_enrolment(status: int, code: str) -> bool:
+    """Tell whether the same request will be refused again; too slow a body would not."""
+    return 400 <= status < 500 and code not in ("body_truncated", "body_slow")
 
 
 def _read_error(body: bytes) -> dict[str, Any]:
