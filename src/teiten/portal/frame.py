@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from teiten.accounts.models import User
 from teiten.portal import access
-from teiten.portal.presenting.instants import Instants
+from teiten.portal.naming.instants import Instants
 from teiten.search import visibility
 from teiten.search.visibility import Visibility
 

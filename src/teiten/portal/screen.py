@@ -20,7 +20,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from teiten.portal import frame, middleware, services
-from teiten.portal.presenting.instants import Instants
+from teiten.portal.naming.instants import Instants
 from teiten.search import url as search_url
 from teiten.search.answers import DatasetExtent
 from teiten.search.query import Query

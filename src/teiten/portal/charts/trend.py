@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from teiten.portal.naming.groups import name_group
-from teiten.portal.presenting.instants import Instants
+from teiten.portal.naming.instants import Instants
 from teiten.search.answers import Line, Points, Series
 
 #: Below this share watched, the plot itself is hatched as well as the strip.

@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from teiten.portal.charts.bubbles import describe_bubbles
 from teiten.portal.charts.calendar import CLASSES, draw_weeks
 from teiten.portal.naming.groups import name_group
+from teiten.portal.naming.instants import month_names, weekday_names
 from teiten.portal.naming.regions import name_region
-from teiten.portal.presenting.instants import month_names, weekday_names
 from teiten.portal.presenting.pivots import keep, narrow_by
 from teiten.portal.screen import Screen
 from teiten.portal.sources.verdicts import list_verdicts
