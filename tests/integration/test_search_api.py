@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -197,3 +199,33 @@ def test_the_description_is_served_locally(cast: Cast) -> None:
     assert {f"/api/v1/{name}" for name in CALLS} <= set(document["paths"])
     assert "script-src 'self'" in page["Content-Security-Policy"]
     assert client_of().get("/api/v1/docs").status_code == 302
+    for address in re.findall(rb'(?:src|href)="([^"]+)"', page.content):
+        assert address.startswith(b"/static/")
+        assert client.get(address.decode()).status_code == 200
+
+
+def test_under_asgi_a_file_flows_piece_by_piece(cast: Cast) -> None:
+    from django.core.handlers.asgi import ASGIRequest
+
+    from teiten.portal.api.streaming import respond_with_file
+    from teiten.search.exports import Export, ExportStart
+
+    asked: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(3):
+            asked.append(number)
+            yield b"x"
+
+    start = ExportStart("a.csv", "text/csv", (), (), 3, {"teiten.coverage_share": "1.0000"})
+    request = ASGIRequest({"type": "http", "method": "GET", "path": "/", "headers": []}, io.BytesIO())
+    response = respond_with_file(request, Export(start, pieces()))
+
+    async def read_two() -> None:
+        content = aiter(response)
+        assert [await anext(content), await anext(content)] == [b"x", b"x"]
+
+    asyncio.run(read_two())
+    assert response.is_async
+    assert asked == [0, 1]
+    assert response["Teiten-Coverage-Share"] == "1.0000"

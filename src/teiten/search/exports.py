@@ -39,7 +39,7 @@ from teiten.traffic.columns import COLUMNS
 __all__ = ["Export", "ExportFormat", "start_export"]
 
 #: Rows that one statement fetches at most, about: what bounds the memory.
-CHUNK_ROWS = 200_000
+CHUNK_ROWS = 100_000
 _HOUR_US = 3_600_000_000
 _ALL = tuple(column.name for column in COLUMNS)
 

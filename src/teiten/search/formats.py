@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 
 ExportFormat: TypeAlias = Literal["csv", "ndjson", "parquet", "arrow"]
 
+#: Rows that are turned into JSON at once.
+_ROWS_AS_TEXT = 20_000
 #: pyarrow's stubs know fewer argument types than its functions take.
 _compute: Any = pc
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -75,7 +77,7 @@ def write(
     if file_format == "csv":
         return _write_csv(batches, byte_order_mark=byte_order_mark)
     if file_format == "ndjson":
-        return (_write_lines(batch) for batch in batches)
+        return (_write_lines(part) for batch in batches for part in _slice(batch))
     return _write_columnar(file_format, batches, metadata)
 
 
@@ -126,6 +128,12 @@ def _write_columnar(
 def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield first
     yield from rest
+
+
+def _slice(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cut a batch: as text a row takes some twenty times its columns' memory."""
+    for start in range(0, max(1, batch.num_rows), _ROWS_AS_TEXT):
+        yield batch.slice(start, _ROWS_AS_TEXT)
 
 
 def _write_lines(batch: pa.RecordBatch) -> bytes:
