@@ -120,6 +120,7 @@ class Round:
     loader_seconds: float
     loader_cpu_seconds: float
     peer_seconds: float
+    peer_cpu_seconds: float
 
 
 class Bench:
@@ -149,9 +150,8 @@ class Bench:
         batches = asyncio.run(land(log, traffic, rows_per_batch, self._seq))
         self._seq += batches // SENSORS + 1
         blocks, wall, cpu = self._load()
-        return Round(
-            sum(b.packets.num_rows for b in blocks), batches, wall, cpu, self._insert_plainly(blocks)
-        )
+        rows_loaded = sum(block.packets.num_rows for block in blocks)
+        return Round(rows_loaded, batches, wall, cpu, *self._insert_plainly(blocks))
 
     def _load(self) -> tuple[list[BlockRows], float, float]:
         """Run the loader until nothing waits, and keep the blocks that it wrote."""
@@ -182,12 +182,12 @@ class Bench:
             loader.close()
         return blocks, wall, cpu
 
-    def _insert_plainly(self, blocks: Sequence[BlockRows]) -> float:
-        started = time.perf_counter()
+    def _insert_plainly(self, blocks: Sequence[BlockRows]) -> tuple[float, float]:
+        started, cpu = time.perf_counter(), time.process_time()
         for number, block in enumerate(blocks):
             for table, rows in (("packets", block.packets), ("coverage", block.coverage)):
                 self._peer.connections.insert(table, rows, token=f"{block.block}:{number}:{table}")
-        return time.perf_counter() - started
+        return time.perf_counter() - started, time.process_time() - cpu
 
     def close(self) -> None:
         self.store.close()
@@ -196,7 +196,7 @@ class Bench:
 
 def measure_storage(folder: Path, reference: ReferenceData) -> dict[str, object]:
     """Store an hour (or a day) of a whole fleet's batches, merge, and count bytes."""
-    hours, per_hour = (24 if DAY else 1), (285_000 if SMALL else 2_854_000)
+    hours, per_hour = (24 if DAY else 1), (100_000 if SMALL else 2_854_000)
     store = Store.open(
         StoreConfig(path=str(folder / "store"), database="size"), FixedClock(from_us(START_US))
     )
@@ -266,6 +266,9 @@ def report(large: list[Round], small: list[Round], storage: dict[str, object]) -
         "cpu_us_per_row": round(
             statistics.median(1e6 * one.loader_cpu_seconds / one.rows for one in large), 2
         ),
+        "insert_arrow_cpu_us_per_row": round(
+            statistics.median(1e6 * one.peer_cpu_seconds / one.rows for one in large), 2
+        ),
         "cpu_us_per_small_batch": round(
             statistics.median(1e6 * one.loader_cpu_seconds / one.batches for one in small), 1
         ),
@@ -279,6 +282,7 @@ def report(large: list[Round], small: list[Round], storage: dict[str, object]) -
         "load": round(os.getloadavg()[0], 2),
     }
     for name in ("rows_per_s", "insert_arrow_rows_per_s", "ratio", "small_batches_per_s", "small_ratio", "cpu_us_per_row",
+        "insert_arrow_cpu_us_per_row",
                  "cpu_us_per_small_batch", "bytes_per_row_raw", "bytes_per_row_rollups"):  # fmt: skip
         print(f"{name:26} {answer[name]:>12}")
     for kind in ("bytes_by_rollup", "bytes_by_column"):
