@@ -67,7 +67,7 @@ class _Sorted:
     refused: list[BatchSpan]
 
 
-def _nothing(point: str) -> None:
+def _nothing(_: str) -> None:
     """Stand where tests kill the process."""
 
 

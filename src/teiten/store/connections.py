@@ -69,8 +69,8 @@ class Connections:
         Raises:
             StoreUnavailable: when the store cannot be opened.
         """
-        self._take_ownership()
         with translate_errors(f"opening the store at {self.place}"):
+            self._take_ownership()
             client = self._connect(None, self._config.limits_of("maintenance"))
             try:
                 client.command(f"CREATE DATABASE IF NOT EXISTS {quote_identifier(self._config.database)}")
