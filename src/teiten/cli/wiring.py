@@ -71,8 +71,11 @@ def make_context(installation: Installation, store: Store | None) -> Context:
 
 
 def give_portal_its_search(installation: Installation, store: Store) -> None:
-    """Let the portal and the API ask the store."""
+    """Let the portal and the API ask the store, and know the names of autonomous systems."""
     from teiten.portal import services
+    from teiten.portal.naming import systems
     from teiten.search.service import Search
 
+    book = ReferenceBook(installation.place_dir)
+    systems.set_as_names(lambda: book.open(book.current_version()).as_names)
     services.set_search(Search(store, installation.clock, installation.section("search")))

@@ -7,6 +7,8 @@ from django.utils.translation import pgettext
 
 from teiten.portal.naming.countries import name_country
 from teiten.portal.naming.regions import name_region
+from teiten.portal.naming.sensors import name_sensor
+from teiten.portal.naming.systems import name_system
 from teiten.search.answers import Group
 
 
@@ -44,6 +46,8 @@ def name_group(group: Group | None, language: str) -> tuple[str, str]:
         return _("Unknown"), ""
     if group.dimension == "country":
         return name_country(group.key, language), group.key
+    if group.dimension == "asn":
+        return group.label, name_system(group.key)
     return _name_word(group, language) or group.label, group.name or ""
 
 
@@ -53,6 +57,8 @@ def _name_word(group: Group, language: str) -> str:
         return name_region(group.key, language)
     if group.dimension == "nature":
         return name_nature(group.key)
+    if group.dimension == "sensor" and group.key.isdecimal():
+        return name_sensor(int(group.key))
     if group.dimension == "tcp_fp" and group.key == "none":
         return _("No fingerprint")
     if group.dimension == "survey":
