@@ -46,14 +46,21 @@ def list_addresses(interface: str) -> tuple[Network, ...]:
     return tuple(sorted(found, key=lambda network: (network.version, network.network_address.packed)))
 
 
-def find_default_interface(routes: Path = Path("/proc/net/route")) -> str | None:
-    """Give the interface of the IPv4 default route, None when there is no such route."""
-    with contextlib.suppress(OSError):
-        for line in routes.read_text(encoding="ascii").splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 7 and fields[1] == "00000000" and fields[7] == "00000000":
-                return fields[0]
+def find_default_interface(routes: Path = Path("/proc/net")) -> str | None:
+    """Give the interface of the default route, of IPv4 rather than of IPv6; None when there is none."""
+    for fields in _read_table(routes / "route"):
+        if len(fields) > 7 and fields[1] == fields[7] == "00000000":
+            return fields[0]
+    for fields in _read_table(routes / "ipv6_route"):
+        if len(fields) > 9 and fields[0] == "0" * 32 and fields[1] == "00" and fields[9] != "lo":
+            return fields[9]
     return None
+
+
+def _read_table(path: Path) -> list[list[str]]:
+    with contextlib.suppress(OSError):
+        return [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+    return []
 
 
 def is_up(interface: str) -> bool:

@@ -41,6 +41,7 @@ def _run(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]
 
     stop = _stop_on_signals()
     recording = Recording(config, StateFolder(config.state_dir), SystemClock())
+    recording.open()
     supervisor = Supervisor(words[1:])
     supervisor.start()
     try:

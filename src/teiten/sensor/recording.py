@@ -67,6 +67,14 @@ class Recording:
         self._status_stop = threading.Event()
         self._status_thread = threading.Thread(target=self._report, name="status")
 
+    def open(self) -> None:
+        """Open the interfaces, so that what forbids it is known before anything else starts.
+
+        Raises:
+            CaptureDeniedError: when the process may not capture.
+        """
+        self.capture.check_interfaces()
+
     def run(self, stop: threading.Event) -> None:
         """Record until ``stop``; the last window is sealed and spooled.
 
@@ -151,6 +159,9 @@ class Recording:
 
     def _find_error(self) -> str:
         errors = [interface.error for interface in self.capture.interfaces if interface.error]
+        if not errors and not self.capture.watched:
+            names = ", ".join(self._config.interfaces)
+            errors.append(f"nothing is watched: {names} holds no address; set sensor.observed")
         if self._keeper.held_windows:
             errors.append(self._keeper.last_error)
         return "; ".join(errors)
