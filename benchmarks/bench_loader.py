@@ -196,7 +196,7 @@ class Bench:
 
 def measure_storage(folder: Path, reference: ReferenceData) -> dict[str, object]:
     """Store an hour (or a day) of a whole fleet's batches, merge, and count bytes."""
-    hours, per_hour = (24 if DAY else 1), (100_000 if SMALL else 2_854_000)
+    hours, per_hour = (24 if DAY else 1), (40_000 if SMALL else 2_854_000)
     store = Store.open(
         StoreConfig(path=str(folder / "store"), database="size"), FixedClock(from_us(START_US))
     )
@@ -299,7 +299,7 @@ def main() -> None:
         dsn = create_database(server.start(), "bench")
         migrations.migrate(dsn)
         bench = Bench(folder, dsn)
-        large_rows, small_rows = (100_000, 24_000) if SMALL else (1_000_000, 240_000)
+        large_rows, small_rows = (40_000, 7_200) if SMALL else (1_000_000, 240_000)
         bench.run_round(20_000, 2_000, seed=99)
         large, small = [], []
         for number in range(ROUNDS):
