@@ -15,7 +15,7 @@ from teiten.foundation import settings
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--api-user", action="store_true", help="also an analyst with an API token")
+    parser.add_argument("--analysts", type=int, default=0, help="so many people with an API token")
     parser.add_argument("sensors", nargs="*", metavar="NAME:DATASET[:import]")
     options = parser.parse_args()
     installation = Installation(settings.load(options.config))
@@ -28,7 +28,7 @@ def main() -> int:
             "pins": [demo.gateway_pin(installation)],
             "gateway_keys": [demo.gateway_key_text(installation)],
             "sensors": made,
-            "api_token": make_api_token(installation) if options.api_user else "",
+            "api_tokens": [make_api_token(installation, f"analyst{n}") for n in range(options.analysts)],
         }
     finally:
         installation.close()
@@ -49,11 +49,11 @@ def make_sensor(installation: Installation, text: str) -> dict[str, object]:
     return {"name": name, "dataset": dataset, "sensor": token.sensor, "token": token.token}
 
 
-def make_api_token(installation: Installation) -> str:
+def make_api_token(installation: Installation, user_id: str) -> str:
     user_verbs.create_user(
-        user_id="analyst", role="analyst", organisation="observatory", clock=installation.clock
+        user_id=user_id, role="analyst", organisation="observatory", clock=installation.clock
     )
-    return user_verbs.issue_token("analyst", days=30, label="test", clock=installation.clock).token
+    return user_verbs.issue_token(user_id, days=30, label="test", clock=installation.clock).token
 
 
 if __name__ == "__main__":

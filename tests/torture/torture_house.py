@@ -11,6 +11,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +38,8 @@ class Torture:
     folder: Path
     sensors: tuple[str, ...]
     settings: str = ""
+    #: Settings in which time is short, so that storms are too.
+    is_hurried: bool = True
     order: dict[str, Any] = field(default_factory=dict)
     up: subprocess.Popen[bytes] | None = None
     senders: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -62,12 +67,16 @@ class Torture:
         self.portal_port, self.metrics_port = portal, metrics
         self.folder.chmod(0o755)
         self.config.write_text(
-            SETTINGS.format(data=self.data, portal=portal, gateway=gateway, metrics=metrics) + self.settings
+            SETTINGS.format(data=self.data, portal=portal, gateway=gateway, metrics=metrics)
+            + (HURRY if self.is_hurried else "")
+            + self.settings
         )
 
     def make_sensors(self) -> None:
         """Enter the sensors, and write the order for their senders."""
-        told = json.loads(self.run_script("prepare.py", "--config", self.config, "--api-user", *self.sensors))
+        told = json.loads(
+            self.run_script("prepare.py", "--config", self.config, "--analysts", 4, *self.sensors)
+        )
         # The windows run over a midnight of the installation's zone.
         midnight_us = (time.time_ns() // 1000 + _JST_OFFSET_US) // _DAY_US * _DAY_US - _JST_OFFSET_US
         self.order = {
@@ -192,6 +201,21 @@ class Torture:
     def count_landed(self) -> int:
         return int(self.ask_ledger("SELECT count(*) FROM landing.batches")[0][0])
 
+    def ask_api(self, call: str, *, person: int = 0, **parameters: object) -> Any:
+        """Ask the API over HTTP and give its JSON."""
+        words = urllib.parse.urlencode(parameters)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.portal_port}/api/v1/{call}?{words}",
+            headers={"Authorization": f"Bearer {self.order['api_tokens'][person]}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(
+                f"{call} {parameters}: {error.code} {error.read().decode()[:500]}"
+            ) from error
+
     # ── the end of a storm ───────────────────────────────────────────────────
     def drain(self, timeout_seconds: float = 120.0) -> None:
         """Let every sender reach one number beyond what was reached, and the loader everything."""
@@ -310,13 +334,17 @@ def compare_rows(torture: Torture, names: set[tuple[int, int, int]], stored: dic
 
 @contextlib.contextmanager
 def tortured(
-    folder: Path, *sensors: str, settings: str = "", is_first_start: bool = False
+    folder: Path,
+    *sensors: str,
+    settings: str = "",
+    is_first_start: bool = False,
+    is_hurried: bool = True,
 ) -> Iterator[Torture]:
     """Give an installation with these sensors (``NAME:DATASET``); names say how they send: direct…, spool….
 
     With ``is_first_start`` nothing has been started over the folder yet, and there are no sensors.
     """
-    house = Torture(folder, sensors, settings)
+    house = Torture(folder, sensors, settings, is_hurried)
     try:
         house.build()
         if not is_first_start:
@@ -359,7 +387,9 @@ port = {portal}
 [gateway]
 port = {gateway}
 metrics_port = {metrics}
-retry_seconds = 1
+"""
+
+HURRY = """retry_seconds = 1
 
 [landing]
 min_free_bytes = 0

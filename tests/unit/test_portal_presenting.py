@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from teiten.portal.charts import calendar, marks
 from teiten.portal.naming.countries import name_country
+from teiten.portal.naming.instants import Instants
 from teiten.portal.presenting import comparing, figures
-from teiten.portal.presenting.instants import Instants
 from teiten.search.answers import CalendarDay, Figure
 
 pytestmark = pytest.mark.requirement("R0.2")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from teiten.search.answers import SourcePage
+from teiten.search.answers import PortDay, SourcePage
 
 MOST_PORTS = 10
 MOST_DAYS = 30
+#: Days before that decide whether a port is new.
+_NEW_DAYS = 14
 
 
 def describe_bubbles(page: SourcePage) -> dict[str, Any]:
@@ -41,10 +43,18 @@ def describe_bubbles(page: SourcePage) -> dict[str, Any]:
             "words": {"packets": _("packets"), "isNew": _("new in the last 14 days")},
         },
         "days": len(days),
-        "table": [(cell.day, cell.group.label, cell.packets, cell.is_new) for cell in page.ports_by_day],
+        "table": [
+            (cell.day, cell.group.label, cell.packets, is_known_new(page, cell)) for cell in page.ports_by_day
+        ],
         "description": _("Bubble chart of packets by port and day. Most to: %(ports)s.")
         % {"ports": ", ".join(ports[:5])},
     }
+
+
+def is_known_new(page: SourcePage, cell: PortDay) -> bool:
+    """Tell whether a port is new: only days that were watched can say that it was not there before."""
+    before = [day for day in page.calendar if timedelta(0) < cell.day - day.day <= timedelta(days=_NEW_DAYS)]
+    return cell.is_new and sum(1 for day in before if day.packets is not None) >= _NEW_DAYS / 2
 
 
 def _midnight_ms(day: date) -> int:

@@ -12,6 +12,7 @@ from teiten.portal.naming import codes
 from teiten.portal.naming.countries import name_country
 from teiten.portal.naming.groups import name_hint, name_nature
 from teiten.portal.naming.regions import name_region
+from teiten.portal.naming.sensors import name_sensor
 from teiten.portal.presenting.pivots import narrow_by
 from teiten.portal.screen import Screen
 from teiten.search.answers import Cell, HeaderPart, Packet
@@ -69,7 +70,7 @@ def _describe_place(packet: Packet) -> str:
     if fields.get("sensor") is None:
         return ""
     words = {
-        "sensor": fields["sensor"],
+        "sensor": name_sensor(int(str(fields["sensor"]))),
         "epoch": fields.get("epoch"),
         "batch": fields.get("batch_seq"),
         "row": fields.get("row"),

@@ -10,6 +10,7 @@ from teiten.portal.naming import codes
 from teiten.portal.naming.countries import name_country
 from teiten.portal.naming.groups import name_hint, name_nature
 from teiten.portal.naming.regions import name_region
+from teiten.portal.naming.sensors import name_sensor
 from teiten.portal.screen import Screen
 from teiten.search.answers import Cell, Rows
 
@@ -74,7 +75,7 @@ def describe_row(cells: dict[str, Cell], reference: str, screen: Screen) -> Pack
         nature=name_nature(codes.word_of("nature", cells.get("nature"))),
         tools=", ".join(name_hint(word) for word in codes.words_of("hint", cells.get("hints"))),
         region=name_region(str(cells.get("region") or ""), screen.language),
-        sensor=None if sensor is None else str(sensor),
+        sensor=name_sensor(sensor) if isinstance(sensor, int) else None,
     )
 
 

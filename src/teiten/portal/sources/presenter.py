@@ -11,6 +11,7 @@ from teiten.portal.charts.calendar import CLASSES, draw_weeks
 from teiten.portal.naming.groups import name_group
 from teiten.portal.naming.instants import month_names, weekday_names
 from teiten.portal.naming.regions import name_region
+from teiten.portal.naming.sensors import name_sensor
 from teiten.portal.presenting.pivots import keep, narrow_by
 from teiten.portal.screen import Screen
 from teiten.portal.sources.verdicts import list_verdicts
@@ -75,6 +76,10 @@ def _list_members(page: SourcePage, screen: Screen) -> list[dict[str, Any]]:
 
 def _list_seen_by(page: SourcePage, screen: Screen) -> list[dict[str, Any]]:
     return [
-        {"seen": seen, "region": name_region(seen.region, screen.language)}
+        {
+            "seen": seen,
+            "name": "" if seen.sensor is None else name_sensor(seen.sensor),
+            "region": name_region(seen.region, screen.language),
+        }
         for seen in page.seen_by[:_MOST_SENSORS]
     ]

@@ -121,4 +121,11 @@ function withLoadedCharts(use) {
   if (document.querySelector("[data-drawn]")) withCharts((charts) => requestAnimationFrame(() => use(charts)));
 }
 
+/** On a narrow screen the result comes first: what narrows it down waits folded. */
+function foldRail() {
+  const rail = document.querySelector(".rail details");
+  if (rail && matchMedia("(max-width: 1180px)").matches) rail.open = false;
+}
+
+foldRail();
 drawCharts(document);
