@@ -100,6 +100,7 @@ class Importer:
         record: of the imports of this folder.
         max_bytes: of the spool.
         wait_for_room: called while the spool is too full; None when nobody empties it.
+        start_sending: called before the first batch, when name and files have proven good.
     """
 
     def __init__(
@@ -110,12 +111,14 @@ class Importer:
         record: ImportRecord,
         max_bytes: int,
         wait_for_room: Callable[[], None] | None,
+        start_sending: Callable[[], None] = lambda: None,
     ) -> None:
         self._identity = identity
         self._spool = spool
         self._record = record
         self._max_bytes = max_bytes
         self._wait_for_room = wait_for_room
+        self._start_sending = start_sending
         self._boot_id = uuid.uuid4().hex
         self._index = 0
         self._skip = 0
@@ -141,6 +144,8 @@ class Importer:
         return report
 
     def _make_batch(self, window: WindowDraft, columns: WireColumns) -> None:
+        if self._index == 0:
+            self._start_sending()
         if self._index >= self._skip:
             self._make_room()
             self._record.note(self._index, trying_seq=self._spool.next_seq)

@@ -57,6 +57,7 @@ def run_replay(options: argparse.Namespace, config: SensorConfig, clock: Clock) 
         record=ImportRecord(state, request),
         max_bytes=config.spool_bytes,
         wait_for_room=None if courier is None else wait_for_room(courier.find_failure),
+        start_sending=(lambda: None) if courier is None else courier.start,
     )
     line = ProgressLine(clock)
     try:
@@ -84,6 +85,8 @@ class Courier:
         self._sending = Sending(config, state, clock, beats=False)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sending.run, args=(self._stop,), name="courier")
+
+    def start(self) -> None:
         self._thread.start()
 
     @property
@@ -105,6 +108,9 @@ class Courier:
         Raises:
             ReplayError: when sending does not get on; the batches stay in the spool.
         """
+        if self._thread.ident is None:
+            # A capture without packets, or an import whose batches were sealed before.
+            self.start()
         pause = threading.Event()
         total = max(1, len(self._sending.outbox.list_waiting()))
         while left := len(self._sending.outbox.list_waiting()):
@@ -119,7 +125,8 @@ class Courier:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
 
 def _describe(report: ReplayReport, courier: Courier | None) -> ReplayOutcome:

@@ -124,6 +124,8 @@ class Ring:
 
     def _attach(self) -> None:
         sock = self._socket
+        # First, because the ring's memory is not worth taking for a name that does not exist.
+        self._index = socket.if_nametoindex(self.interface)
         sock.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V2)
         sock.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
         _attach_filter(sock)
@@ -135,7 +137,6 @@ class Ring:
         self._halves = slots.view(np.uint16)
         self._status = self._words[:, _STATUS]
         self._packets = slots[:, _NETWORK_OFFSET:]
-        self._index = socket.if_nametoindex(self.interface)
         sock.bind((self.interface, _ETH_P_ALL))
 
     def _count_ready(self, limit: int) -> int:
@@ -221,7 +222,8 @@ def _open_socket(interface: str) -> socket.socket:
 def _explained(error: OSError, interface: str) -> CaptureError:
     if error.errno in (errno.EPERM, errno.EACCES):
         return CaptureDeniedError(_DENIED)
-    if error.errno in (errno.ENODEV, errno.ENXIO):
+    # if_nametoindex(3) raises without a number.
+    if error.errno in (None, errno.ENODEV, errno.ENXIO):
         return CaptureError(f"interface {interface} does not exist; name one that `ip link` shows")
     if error.errno in (errno.ENOMEM, errno.ENOBUFS):
         return CaptureError(f"the kernel has no memory for the ring of {interface}; lower sensor.ring_slots")

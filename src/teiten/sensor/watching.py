@@ -99,9 +99,7 @@ class WatchedInterface:
             if str(error) != self.error:
                 self.error = str(error)
                 self.losses += 1
-                _log.error(
-                    "An interface cannot be watched; trying again every second", extra={"error": self.error}
-                )
+                _log.error("An interface cannot be watched; trying again", extra={"error": self.error})
             return
         self._ring = ring
         self._waiter.add(ring)
