@@ -83,11 +83,12 @@ class Recording:
             StateError: when sealing has stopped.
         """
         self._log_start()
-        self._keeper.start()
-        self._status_thread.start()
-        # Only this thread, which empties the rings; without the right for it, it stays as it is.
+        # Before the other threads start, which inherit it: one that waits for a processor while it
+        # holds the interpreter's lock would stall the emptying of the rings.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, self._config.nice)
+        self._keeper.start()
+        self._status_thread.start()
         try:
             self.capture.run(stop)
         finally:
