@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -122,7 +122,10 @@ class Backlog:
 
 
 class BlockLedger:
-    """The loader's side of the ledger. Calls may come from several threads; they take turns."""
+    """The loader's side of the ledger. Calls may come from several threads; they take turns.
+
+    Every call but :meth:`read` raises LandingUnavailable when the database does not answer.
+    """
 
     def __init__(self, config: LandingConfig, dsn: str, clock: Clock) -> None:
         self._config = config
@@ -142,11 +145,7 @@ class BlockLedger:
         self._reader.close()
 
     def compose(self, limits: BlockLimits, *, rule_version: int, place_version: str) -> Block | None:
-        """Claim the oldest unfinished block, or compose one from what waits; None when nothing does.
-
-        Raises:
-            LandingUnavailable: when the database does not answer.
-        """
+        """Claim the oldest unfinished block, or compose one from what waits; None when nothing does."""
         with self._database.use() as connection:
             if self._session != self._database.sessions:
                 # The session locks went with the old connection; its blocks are free for anybody.
@@ -171,7 +170,6 @@ class BlockLedger:
 
         Raises:
             LeaseLost: when another loader has claimed the block.
-            LandingUnavailable: when the database does not answer.
         """
         with self._database.use() as connection:
             changed = connection.execute(
@@ -215,21 +213,13 @@ class BlockLedger:
         metrics.BLOCKS.labels("released").inc()
 
     def backlog(self) -> Backlog:
-        """Measure what waits.
-
-        Raises:
-            LandingUnavailable: when the database does not answer.
-        """
+        """Measure what waits."""
         with self._database.use() as connection:
             row = connection.execute(queries.get("measure_backlog")).fetchone()
         return Backlog(*row) if row else Backlog(0, 0, None)
 
     def quarantined(self, limit: int = 1000) -> list[Quarantined]:
-        """List batches that were set aside, newest first.
-
-        Raises:
-            LandingUnavailable: when the database does not answer.
-        """
+        """List batches that were set aside, newest first."""
         with self._database.use() as connection:
             return [
                 Quarantined(*row)
@@ -237,28 +227,14 @@ class BlockLedger:
             ]
 
     def requeue(self, selector: Selector) -> int:
-        """Give quarantined batches to the loader again, and tell how many.
-
-        Raises:
-            LandingUnavailable: when the database does not answer.
-        """
-        arguments = {
-            "sensor": selector.sensor,
-            "epoch": selector.epoch,
-            "seq": selector.seq,
-            "code": selector.code,
-        }
+        """Give quarantined batches to the loader again, and tell how many."""
         with self._database.use() as connection, connection.transaction():
-            changed = connection.execute(queries.get("requeue"), arguments)
+            changed = connection.execute(queries.get("requeue"), asdict(selector))
             connection.execute(queries.get("notify"))
         return changed.rowcount
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Sleep until something lands or the time is over; tell whether something did.
-
-        Raises:
-            LandingUnavailable: when the database does not answer.
-        """
+        """Sleep until something lands or the time is over; tell whether something did."""
         with self._listener.use() as connection:
             if self._listening != self._listener.sessions:
                 connection.execute("LISTEN teiten_landed")
