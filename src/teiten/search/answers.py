@@ -323,6 +323,7 @@ class SourcePage:
     df_packets: int
     sensors_seen: int
     seen_by: tuple[SeenBy, ...]
+    #: Of the 15 most frequent ports, over 30 days.
     ports_by_day: tuple[PortDay, ...]
     calendar: tuple[CalendarDay, ...]
     masked: tuple[str, ...]

@@ -146,7 +146,8 @@ def list_members(desk: Desk, visibility: Visibility, query: Query, window: Windo
 
 
 def _list_members(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[Member, ...]:
-    start_us = _full_hour(window.before().start_us)
+    span_us = window.before().start_us
+    start_us = _full_hour(span_us)
     earlier = desk.memory.recall(
         ("earlier", query.dataset, project(query.filters), start_us),
         now=desk.clock.monotonic(),
@@ -158,7 +159,7 @@ def _list_members(desk: Desk, visibility: Visibility, query: Query, window: Wind
     first = _read_first_windows(desk, visibility, query, newcomers)
     merged = (_merge(earlier.get(sensor), rows.get(sensor)) for sensor in sorted({*earlier, *rows}))
     members = (_make_member(desk, query, row, first.get(row["sensor"])) for row in merged)
-    return tuple(m for m in members if m.until_us > max(m.from_us, window.before().start_us))
+    return tuple(m for m in members if m.until_us > max(m.from_us, span_us))
 
 
 def _read_span(

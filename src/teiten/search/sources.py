@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -31,6 +32,7 @@ _WIDEST = {4: 8, 6: 32}
 _AROUND = {4: 24, 6: 48}
 _MOST_PER_LIST = 20
 _PORT_DAYS = 30
+_MOST_PORTS = 15
 _NEW_AFTER_DAYS = 14
 _SYN = 2
 
@@ -136,9 +138,12 @@ class _Pass:
             f" FROM {PACKETS.name} WHERE {write_where(query, binding)}"
             f" GROUP BY GROUPING SETS ({sets}, ()) ORDER BY packet_count DESC LIMIT 20000"
         )
-        self._rows = desk.select(visibility, statement, binding.parameters).to_pylist()
-        self._columns = columns
-        whole = next((row for row in self._rows if all(row[f"without_{c}"] for c in columns)), None)
+        rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+        self._by_set: dict[frozenset[str], list[dict[str, Any]]] = {}
+        for row in rows:
+            kept = frozenset(column for column in columns if not row[f"without_{column}"])
+            self._by_set.setdefault(kept, []).append(row)
+        whole = next(iter(self._by_set.get(frozenset(), [])), None)
         self.packets = int(whole["packet_count"]) if whole else 0
         self.hosts = int(whole["hosts"]) if whole else 0
         self.syns = int(whole["syns"]) if whole else 0
@@ -147,10 +152,7 @@ class _Pass:
         self.sensors = len({row["sensor"] for row in self._of("sensor")})
 
     def _of(self, name: str) -> list[dict[str, Any]]:
-        kept = set(_SETS[name])
-        return [
-            row for row in self._rows if all((not row[f"without_{c}"]) == (c in kept) for c in self._columns)
-        ]
+        return self._by_set.get(frozenset(_SETS[name]), [])
 
     def count(self, name: str) -> tuple[Count, ...]:
         """Give the most frequent values of a dimension."""
@@ -264,6 +266,11 @@ def _read_ports_by_day(desk: Desk, visibility: Visibility, query: Query) -> tupl
         " GROUP BY day, dst_port, protocol ORDER BY day, packet_count DESC, dst_port, protocol LIMIT 20000"
     )
     rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    totals: Counter[Key] = Counter()
+    for row in rows:
+        totals[(row["dst_port"], row["protocol"])] += row["packet_count"]
+    shown = {key for key, _ in totals.most_common(_MOST_PORTS)}
+    rows = [row for row in rows if (row["dst_port"], row["protocol"]) in shown]
     return _mark_new_ports(rows, since=(query.end - timedelta(days=_PORT_DAYS)).date())
 
 
