@@ -103,7 +103,7 @@ class TestPlaces:
                         "autonomous_system_number": network.number,
                         "autonomous_system_organization": network.organization,
                     }
-            for stranger in ("192.0.2.1", "8.8.8.8", "239.255.255.255", "2001:db8::1", "3fff:1000::1"):
+            for stranger in ("192.0.2.1", "198.18.0.1", "239.255.255.255", "2001:db8::1", "3fff:1000::1"):
                 assert reader.get(stranger) is None
 
     def test_database_is_the_same_bytes_every_time(self, tmp_path):
