@@ -18,6 +18,8 @@ from teiten.portal.screen import Screen
 from teiten.search.answers import Cell, HeaderPart, Packet
 
 _BYTES_PER_LINE = 16
+#: Says that the ports are real, which nearly all are.
+_ORDINARY_MARK = "has_ports"
 _LAYER_CLASS = {"ip": "h1", "transport": "h2", "options": "h3", "payload": "hp"}
 _INITIAL_TTLS = (32, 64, 128, 255)
 
@@ -122,8 +124,9 @@ def _list_facts(packet: Packet, screen: Screen) -> list[Fact]:
         ),
         Fact(_("Sensor region"), name_region(str(fields.get("region") or ""), screen.language)),
     ]
-    if packet.marks:
-        facts.append(Fact(_("Header marks"), ", ".join(packet.marks)))
+    unusual = [mark for mark in packet.marks if mark != _ORDINARY_MARK]
+    if unusual:
+        facts.append(Fact(_("Header marks"), ", ".join(unusual)))
     return facts
 
 

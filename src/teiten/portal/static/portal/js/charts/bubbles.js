@@ -30,7 +30,7 @@ function build(figures, tokens) {
     ],
     tooltip: {
       trigger: "item",
-      formatter: ({ data }) => (data.cell ? `{b|${figures.ports[data.cell.port]}}  ${dayText(figures.days[data.cell.day])}\n${figures.words.packets} {v|${shortNumber(data.cell.packets)}}${data.cell.isNew ? `\n${figures.words.isNew}` : ""}` : ""),
+      formatter: ({ data }) => (data.cell ? `${figures.ports[data.cell.port]}  ${dayText(figures.days[data.cell.day])}\n${figures.words.packets} ${shortNumber(data.cell.packets)}${data.cell.isNew ? `\n${figures.words.isNew}` : ""}` : ""),
     },
     series: [
       {

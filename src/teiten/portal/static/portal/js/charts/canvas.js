@@ -36,17 +36,9 @@ function tooltipStyle(tokens) {
   return {
     renderMode: "richText", confine: true, transitionDuration: 0,
     backgroundColor: tokens["surface-1"], borderColor: tokens["line-2"], borderWidth: 1, padding: [8, 12],
-    textStyle: { color: tokens["ink-2"], fontSize: 12, lineHeight: 18, fontFamily: FONT, rich: richStyles(tokens) },
+    textStyle: { color: tokens["ink-2"], fontSize: 12, lineHeight: 18, fontFamily: FONT },
     extraCssText: "",
   };
-}
-
-function richStyles(tokens) {
-  const styles = { b: { color: tokens["ink-1"], fontWeight: 700 }, dim: { color: tokens["ink-3"] }, v: { color: tokens["ink-1"], fontWeight: 700 } };
-  for (let n = 1; n <= 8; n++) styles[`s${n}`] = { color: tokens[`series-${n}`], fontWeight: 700 };
-  styles.line = { color: tokens["ink-1"], fontWeight: 700 };
-  styles.prev = { color: tokens["ink-4"], fontWeight: 700 };
-  return styles;
 }
 
 /**

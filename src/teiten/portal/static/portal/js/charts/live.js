@@ -17,7 +17,7 @@ function build(figures, tokens, size) {
       trigger: "axis", axisPointer: { type: "line", lineStyle: { color: tokens["ink-3"] } },
       formatter: ([first]) => {
         const i = Math.max(0, Math.floor((first.axisValue - figures.starts[0]) / figures.step));
-        return `{b|${clockText(figures.starts[i], true)}}\n{s1|■} ${figures.words.packets}  {v|${shortNumber(figures.packets[i])}}\n{s2|■} ${figures.words.hosts}  {v|${shortNumber(figures.hosts[i])}}${isPending(i) ? `\n${figures.words.pending}` : ""}`;
+        return `${clockText(figures.starts[i], true)}\n${figures.words.packets}  ${shortNumber(figures.packets[i])}\n${figures.words.hosts}  ${shortNumber(figures.hosts[i])}${isPending(i) ? `\n${figures.words.pending}` : ""}`;
       },
     },
     series: [

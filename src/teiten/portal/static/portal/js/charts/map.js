@@ -34,7 +34,7 @@ function build(figures, tokens, size) {
   return {
     tooltip: {
       trigger: "item",
-      formatter: ({ name }) => (nameOf.has(name) ? `{b|${nameOf.get(name)}} {dim|${name}}\n${figures.words.metric} {v|${known.has(name) ? shortNumber(known.get(name)) : figures.words.none}}` : ""),
+      formatter: ({ name }) => (nameOf.has(name) ? `${nameOf.get(name)} ${name}\n${figures.words.metric} ${known.has(name) ? shortNumber(known.get(name)) : figures.words.none}` : ""),
     },
     geo: {
       map: "world", nameProperty: "code", roam: false, left: 0, right: 0, top: 0, bottom: 0, boundingCoords: [[0, 0], [world.width, world.height]],

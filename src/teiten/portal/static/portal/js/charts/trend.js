@@ -73,19 +73,21 @@ function stripSeries(figures, tokens) {
   };
 }
 
-function mark(kind, text, value) {
-  return `{${kind}|■} ${text}  {v|${shortNumber(value)}}`;
+/** ECharts gives each series' mark in its colour; a tooltip in rich text takes no other styles. */
+function lineOf(params, name, value) {
+  const marker = params.find((param) => param.seriesName === name)?.marker ?? "";
+  return `${marker}${name}  ${shortNumber(value)}`;
 }
 
 function describePoint(figures, hidden, params) {
   const at = params[0]?.axisValue;
   const i = Math.min(figures.starts.length - 1, Math.max(0, Math.floor((at - figures.starts[0]) / figures.step)));
   const share = figures.strip[i];
-  const lines = [`{b|${momentText(figures.starts[i], figures.step)}}  {dim|${figures.words.zone}}`];
-  lines.push(share === null ? figures.words.notWatched : `${figures.words.coverage} {v|${(share * 100).toFixed(1)} %}`);
-  if (figures.total) lines.push(mark("line", figures.words.total, figures.total[i]));
-  if (figures.previous) lines.push(mark("prev", figures.words.previous, figures.previous[i]));
-  for (const line of figures.lines) if (!hidden.has(line.name)) lines.push(mark(`s${line.series}`, line.name, line.values[i]));
+  const lines = [`${momentText(figures.starts[i], figures.step)} ${figures.words.zone}`];
+  lines.push(share === null ? figures.words.notWatched : `${figures.words.coverage} ${(share * 100).toFixed(1)} %`);
+  if (figures.total) lines.push(lineOf(params, figures.words.total, figures.total[i]));
+  if (figures.previous) lines.push(lineOf(params, figures.words.previous, figures.previous[i]));
+  for (const line of figures.lines) if (!hidden.has(line.name)) lines.push(lineOf(params, line.name, line.values[i]));
   return lines.join("\n");
 }
 
