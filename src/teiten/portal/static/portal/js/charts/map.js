@@ -27,21 +27,21 @@ export function classOf(value, low, high) {
 function build(figures, tokens, size) {
   const colourOf = (value) => tokens[`seq-${classOf(value, figures.low, figures.high)}`];
   const border = { borderColor: tokens["surface-1"], borderWidth: 0.6 };
-  const regions = figures.values.map(([code, value]) => ({ name: code, itemStyle: { areaColor: colourOf(value), ...border } }));
+  const regions = figures.values.map(([code, value]) => ({
+    name: code, itemStyle: { areaColor: colourOf(value), ...border }, emphasis: { itemStyle: { areaColor: colourOf(value) } },
+  }));
   const known = new Map(figures.values);
   const nameOf = new Map([...world.features.map((f) => f.properties), ...world.markers].map((p) => [p.code, p[language()] ?? p.code]));
   const scale = size.width / world.width;
+  const describe = ({ name }) => (nameOf.has(name) ? `${nameOf.get(name)} ${name}\n${figures.words.metric} ${known.has(name) ? shortNumber(known.get(name)) : figures.words.none}` : "");
   return {
-    tooltip: {
-      trigger: "item",
-      formatter: ({ name }) => (nameOf.has(name) ? `${nameOf.get(name)} ${name}\n${figures.words.metric} ${known.has(name) ? shortNumber(known.get(name)) : figures.words.none}` : ""),
-    },
+    tooltip: { trigger: "item", formatter: describe },
     geo: {
       map: "world", nameProperty: "code", roam: false, left: 0, right: 0, top: 0, bottom: 0, boundingCoords: [[0, 0], [world.width, world.height]],
       projection: { project: (point) => point, unproject: (point) => point },
       itemStyle: { areaColor: tokens["seq-0"], borderColor: tokens["line-2"], borderWidth: 0.5 },
-      emphasis: { label: { show: false }, itemStyle: { areaColor: undefined, borderColor: tokens["ink-1"], borderWidth: 1.2 } },
-      select: { disabled: true }, label: { show: false }, regions, tooltip: { show: true },
+      emphasis: { label: { show: false }, itemStyle: { areaColor: tokens["seq-0"], borderColor: tokens["ink-1"], borderWidth: 1.2 } },
+      select: { disabled: true }, label: { show: false }, regions, tooltip: { show: true, formatter: describe },
     },
     series: [
       {
