@@ -158,3 +158,16 @@ def test_a_wrong_line_of_a_survey_list_is_named(tmp_path: Path, line: str, said:
 
     with pytest.raises(ReferenceFileError, match=said):
         ReferenceBook(tmp_path / "reference").use(survey_list=path)
+
+
+def test_systems_are_named_by_the_file_in_use(tmp_path: Path) -> None:
+    from teiten.simulators import places
+
+    database = tmp_path / "simulated.mmdb"
+    places.write_database(database)
+    book = ReferenceBook(tmp_path / "reference")
+    assert book.list_names([64512]) == {}
+
+    book.use([database])
+
+    assert list(book.list_names([64512, 1])) == [64512]

@@ -44,7 +44,7 @@ def opened(installation: Installation, at: Callable[[str], None] = lambda _: Non
         wiring.migrate(installation)
         store = wiring.open_store(installation)
         stack.callback(store.close)
-        wiring.give_portal_its_search(installation, store)
+        stack.callback(wiring.give_portal_its_search(installation, store).close)
         yield House(installation, store, make_parts(installation, store, at))
 
 

@@ -11,6 +11,7 @@ from teiten.landing import migrations as landing_migrations
 from teiten.landing.blocks import BlockLedger
 from teiten.loader.reference import ReferenceBook
 from teiten.loader.service import Loader
+from teiten.search.service import Search
 from teiten.store.service import Store
 
 if TYPE_CHECKING:
@@ -70,12 +71,11 @@ def make_context(installation: Installation, store: Store | None) -> Context:
     )
 
 
-def give_portal_its_search(installation: Installation, store: Store) -> None:
-    """Let the portal and the API ask the store, and know the names of autonomous systems."""
+def give_portal_its_search(installation: Installation, store: Store) -> Search:
+    """Let the portal and the API ask the store; close what is given before the store."""
     from teiten.portal import services
-    from teiten.portal.naming import systems
-    from teiten.search.service import Search
 
     book = ReferenceBook(installation.place_dir)
-    systems.set_as_names(lambda: book.open(book.current_version()).as_names)
-    services.set_search(Search(store, installation.clock, installation.section("search")))
+    search = Search(store, installation.clock, installation.section("search"), system_names=book)
+    services.set_search(search)
+    return search

@@ -79,6 +79,11 @@ class ReferenceBook:
         except FileNotFoundError:
             return NONE
 
+    def list_names(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Give AS number → name, for those that the files in use name."""
+        known = self.open(self.current_version()).as_names
+        return {number: known[number] for number in numbers if number in known}
+
     def open(self, version: str) -> ReferenceData:
         """Give a version; the last two are kept in memory.
 

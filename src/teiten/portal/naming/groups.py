@@ -8,7 +8,6 @@ from django.utils.translation import pgettext
 from teiten.portal.naming.countries import name_country
 from teiten.portal.naming.regions import name_region
 from teiten.portal.naming.sensors import name_sensor
-from teiten.portal.naming.systems import name_system
 from teiten.search.answers import Group
 
 
@@ -46,8 +45,6 @@ def name_group(group: Group | None, language: str) -> tuple[str, str]:
         return _("Unknown"), ""
     if group.dimension == "country":
         return name_country(group.key, language), group.key
-    if group.dimension == "asn":
-        return group.label, name_system(group.key)
     return _name_word(group, language) or group.label, group.name or ""
 
 
