@@ -25,10 +25,10 @@ from teiten.protocol.signature import RequestSignature
 
 @dataclass(frozen=True)
 class Authenticated:
-    """A request whose sender is proven, with its body."""
+    """A request whose sender is proven, before a byte of its body is read."""
 
     identity: SensorIdentity
-    body: bytes
+    #: SHA-256 that the body must have.
     digest: bytes
 
 
@@ -51,11 +51,12 @@ class Endpoints:
         name = requests.batch_name(request.raw_path)
         sealed = _read_seal(request)
         length = requests.length_of(request, at_most=self._config.max_batch_bytes)
+        sender = await self._authenticate(request)
+        _check_may_send(sender.identity, name.epoch)
+        _check_seal(sender, name, sealed)
         with _Inflight(self, length):
-            sender = await self._authenticate(request, length)
-            _check_may_send(sender.identity, name.epoch)
-            _check_seal(sender, name, sealed)
-            landed = await self._land(sender, name, sealed)
+            body = await self._read(request, length, sender)
+            landed = await self._land(sender, name, sealed=sealed, body=body)
         if not landed.is_new:
             return 200, landed.receipt
         metrics.BATCH_BYTES.inc(length)
@@ -64,11 +65,12 @@ class Endpoints:
     async def heartbeat(self, request: web.BaseRequest) -> tuple[int, bytes]:
         """Record how a sensor is, and tell it what it should know."""
         length = requests.length_of(request, at_most=self._config.max_message_bytes)
-        sender = await self._authenticate(request, length)
+        sender = await self._authenticate(request)
         if sender.identity.state == "revoked":
             raise Refusal(403, "sensor_revoked", f"sensor {sender.identity.sensor} has been revoked")
+        body = await self._read(request, length, sender)
         try:
-            beat = heartbeat.read_heartbeat(sender.body)
+            beat = heartbeat.read_heartbeat(body)
         except MessageError as error:
             raise Refusal(400, error.code, str(error)) from error
         answer = await self._doors.heartbeat.heartbeat(sender.identity, beat, peer=request.remote or "")
@@ -105,8 +107,8 @@ class Endpoints:
         """Say what keeps the gateway from working, or None."""
         return await self._landing.find_trouble()
 
-    async def _authenticate(self, request: web.BaseRequest, length: int) -> Authenticated:
-        """Find the sender before its body is read, then prove it."""
+    async def _authenticate(self, request: web.BaseRequest) -> Authenticated:
+        """Prove the sender before its body is read: whoever holds no key costs no memory."""
         fields = requests.signed_fields(request)
         try:
             asked = signature.read_request(fields)
@@ -115,21 +117,26 @@ class Endpoints:
         identity = await self._doors.identify.identify(asked.key_id.sensor, asked.key_id.key_no)
         if identity is None:
             raise Refusal(401, "unknown_key", f"key {asked.key_id} is not known; enrol the sensor first")
-        body = await requests.read_body(request, length, seconds=self._config.receive_seconds)
-        self._verify(request, asked, identity, body)
-        return Authenticated(identity, body, asked.digest)
+        self._verify(request, asked, identity)
+        return Authenticated(identity, asked.digest)
 
-    def _verify(
-        self, request: web.BaseRequest, asked: RequestSignature, identity: SensorIdentity, body: bytes
-    ) -> None:
+    def _verify(self, request: web.BaseRequest, asked: RequestSignature, identity: SensorIdentity) -> None:
         now_us = self._clock.now_us()
         target = requests.target_of(request, self.authority)
         try:
-            signature.verify_request(asked, target, public_key=identity.public_key, body=body, now_us=now_us)
+            signature.verify_fields(asked, target, public_key=identity.public_key, now_us=now_us)
         except ClockSkewError as error:
             raise Refusal(401, "clock_skew", str(error), facts={"server_time_us": now_us}) from error
         except SignatureError as error:
             raise Refusal(401, error.code, f"{error} (this gateway is {self.authority})") from error
+
+    async def _read(self, request: web.BaseRequest, length: int, sender: Authenticated) -> bytes:
+        body = await requests.read_body(request, length, seconds=self._config.receive_seconds)
+        try:
+            signature.check_digest(sender.digest, body)
+        except SignatureError as error:
+            raise Refusal(401, error.code, str(error)) from error
+        return body
 
     def _check_time(self, created_s: int) -> None:
         now_us = self._clock.now_us()
@@ -141,7 +148,9 @@ class Endpoints:
                 facts={"server_time_us": now_us},
             )
 
-    async def _land(self, sender: Authenticated, name: requests.BatchName, sealed: bytes) -> Landed:
+    async def _land(
+        self, sender: Authenticated, name: requests.BatchName, *, sealed: bytes, body: bytes
+    ) -> Landed:
         arrival = Arrival(
             sensor=sender.identity.sensor,
             key_no=sender.identity.key_no,
@@ -149,7 +158,7 @@ class Endpoints:
             seq=name.seq,
             digest=sender.digest,
             seal=sealed,
-            body=sender.body,
+            body=body,
             held=sender.identity.state == "quarantined",
         )
         try:

@@ -1,8 +1,8 @@
 """The gateway: authenticate, land, receipt. It never decompresses or parses a batch.
 
-Order of checks, cheapest first, and nothing is read before its length is known:
-path and fields, length, who (key id), body, digest and request signature, state
-and epoch, seal, landing. Every answer is signed and covers the request.
+Order of checks, cheapest first, and nothing is read before its length and its sender
+are known: path and fields, length, who (key id), request signature and time, state
+and epoch, seal, body and its digest, landing. Every answer is signed and covers the request.
 """
 
 from __future__ import annotations

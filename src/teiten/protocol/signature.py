@@ -164,13 +164,29 @@ def read_request(fields: SignedFields) -> RequestSignature:
 def verify_request(
     request: RequestSignature, target: RequestTarget, *, public_key: bytes, body: bytes, now_us: int
 ) -> VerifiedRequest:
-    """Check digest, signature and time of a request, in this order.
+    """Check signature, time and digest of a request, in this order.
 
     Raises:
-        SignatureError: when the digest or the signature does not hold.
+        SignatureError: when the signature or the digest does not hold.
+        ClockSkewError: when the signature holds but is more than 300 s from ``now_us``.
+    """
+    verified = verify_fields(request, target, public_key=public_key, now_us=now_us)
+    check_digest(request.digest, body)
+    return verified
+
+
+def verify_fields(
+    request: RequestSignature, target: RequestTarget, *, public_key: bytes, now_us: int
+) -> VerifiedRequest:
+    """Check signature and time of a request whose body has not been read yet.
+
+    The signature covers the body's digest, so nobody needs to keep a stranger's body to find
+    out that it is one; :func:`check_digest` then says whether the body is the one that was signed.
+
+    Raises:
+        SignatureError: when the signature does not hold.
         ClockSkewError: when it holds but is more than 300 s from ``now_us``.
     """
-    check_digest(request.digest, body)
     parameters = request.fields.signature_input.removeprefix("sig=")
     base = _request_base(target, request.fields.content_digest, parameters)
     _verify(public_key, _read_signature(request.fields.signature), base)
