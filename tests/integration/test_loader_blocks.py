@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,6 +91,14 @@ def kill_at(name: str) -> Callable[[str], None]:
             raise Killed
 
     return at
+
+
+def step_soon(loader: Loader) -> Loaded | None:
+    """Load a block of a loader that has just ended: PostgreSQL notices its closed socket within moments."""
+    deadline = time.monotonic() + 10
+    while (loaded := loader.step()) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return loaded
 
 
 def test_it_works(land: Callable[..., None], open_loader: Callable[..., Loader], store: Store) -> None:
@@ -195,7 +204,7 @@ def test_a_loader_cut_off_anywhere_is_followed_exactly(
         first.step()
     first.close()
 
-    open_loader().run_until_empty()
+    step_soon(open_loader())
 
     assert house.count_all(store) == house.expect(48, 2)
     assert check.check_all(store) == []
@@ -211,9 +220,7 @@ def test_what_is_allowed_between_two_attempts_is_neither_lost_nor_doubled(
         first.step()
     first.close()
     fleet.unknown.clear()
-    store.command("TRUNCATE TABLE blocks")  # as if killed just before the block's own record
-
-    loaded = open_loader().step()
+    loaded = step_soon(open_loader())
 
     assert loaded is not None
     assert loaded.batches == 3
@@ -231,7 +238,7 @@ def test_what_is_refused_at_the_second_attempt_leaves_nothing(
     first.close()
 
     loader = open_loader(max_age_days=0)
-    loaded = loader.step()
+    loaded = step_soon(loader)
 
     assert loaded is not None
     assert (loaded.rows, loaded.batches, loaded.quarantined) == (0, 0, 2)
@@ -239,6 +246,54 @@ def test_what_is_refused_at_the_second_attempt_leaves_nothing(
     loader._ledger.requeue(Selector())
     open_loader().run_until_empty()
     assert house.count_all(store) == house.expect(48, 2)
+
+
+def test_a_sensor_taken_away_between_two_attempts_leaves_nothing(
+    land: Callable[..., None], open_loader: Callable[..., Loader], store: Store, fleet: object
+) -> None:
+    land(house.make_arrival(1, sensor=7), house.make_arrival(1, sensor=8))
+    first = open_loader(kill_at("inserted"))
+    with pytest.raises(Killed):
+        first.step()
+    first.close()
+    fleet.unknown.add(8)
+    loader = open_loader()
+
+    loaded = step_soon(loader)
+
+    assert loaded is not None
+    assert (loaded.batches, loaded.quarantined) == (1, 1)
+    assert house.count_all(store) == house.expect(24, 1)
+    fleet.unknown.clear()
+    loader._ledger.requeue(Selector())
+    loader.run_until_empty()
+    assert house.count_all(store) == house.expect(48, 2)
+    assert check.check_all(store) == []
+
+
+@pytest.mark.parametrize("point", ["composed", "after packets", "after record", "inserted"])
+def test_a_block_that_unpacks_to_much_goes_in_parts(
+    land: Callable[..., None], open_loader: Callable[..., Loader], store: Store, point: str
+) -> None:
+    land(*(house.make_arrival(seq, rows=100) for seq in range(1, 6)))
+    seen: list[str] = []
+
+    def at(now: str) -> None:
+        seen.append(now)
+        if now == point and seen.count(point) == (2 if point.startswith("after") else 1):
+            raise Killed
+
+    first = open_loader(at, part_bytes=40_000)
+    with pytest.raises(Killed):
+        first.step()
+    first.close()
+
+    told = step_soon(open_loader(part_bytes=40_000))
+
+    assert told is not None
+    assert (told.rows, told.batches) == (500, 5)
+    assert house.count_all(store) == house.expect(500, 5)
+    assert check.check_all(store) == []
 
 
 def test_a_bug_over_one_batch_sets_that_batch_aside(
@@ -338,7 +393,7 @@ def test_reference_data_that_are_gone_do_not_stop_the_rest(
     (tmp_path / "reference" / "current").unlink()
     ReferenceBook(tmp_path / "reference").use(survey_list=survey)
 
-    loaded = open_loader().step()
+    loaded = step_soon(open_loader())
 
     assert loaded is not None
     assert house.count_all(store) == house.expect(24, 1)

@@ -14,6 +14,7 @@ SAMPLES = {
     "String": "live",
     "Date": date(2026, 11, 20),
     "Identifier": "ports_1h",
+    "UUID": "00000000-0000-4000-8000-000000000000",
     "Array(String)": ["live"],
     "Array(Tuple(UInt32, UInt32, UInt64))": [(1, 1, 1)],
     "DateTime64(6, 'UTC')": datetime(2026, 11, 20, tzinfo=timezone.utc),

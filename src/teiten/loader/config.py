@@ -23,6 +23,8 @@ class LoaderConfig:
     future_seconds: int = 300
     #: Days that a live or simulated window may be older than its landing; imports have no such limit.
     max_age_days: int = 400
+    #: Unpacked bytes of a block that are in memory at a time; more goes into the store in parts.
+    part_bytes: int = 96 * 1024 * 1024
     #: Unpacked bytes of one batch at most.
     batch_bytes: int = 32 * 1024 * 1024
     #: Rows of one batch at most.

@@ -15,31 +15,26 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from teiten.foundation.clock import Clock, to_us
 from teiten.foundation.errors import TeitenError
 from teiten.foundation.logs import OncePer
-from teiten.landing.blocks import Block, BlockLedger, BlockLimits, Member, Quarantine
-from teiten.landing.errors import LandingError, LandingUnavailable, LeaseLost, SegmentDamaged
-from teiten.loader import metrics, tables, verifying
+from teiten.landing.blocks import Block, BlockLedger, BlockLimits, Quarantine
+from teiten.landing.errors import LandingError, LandingUnavailable, LeaseLost
+from teiten.loader import members, metrics, tables
 from teiten.loader.config import LoaderConfig
-from teiten.loader.doors import Placement, SensorRegister
-from teiten.loader.errors import BlockFailed, ReferenceMissing, Unbelievable
+from teiten.loader.doors import SensorRegister
+from teiten.loader.errors import BlockFailed, ReferenceMissing
+from teiten.loader.members import MemberSorter, SortedMembers
 from teiten.loader.reference import ReferenceBook, ReferenceData
 from teiten.loader.verifying import Verified
-from teiten.protocol.header import BatchHeader
 from teiten.store import writer
 from teiten.store.service import Store
-from teiten.store.writer import BatchSpan, BlockRows
+from teiten.store.writer import BlockRows
 from teiten.traffic.rules import RULE_VERSION
 
 _log = logging.getLogger(__name__)
-
-#: A batch set aside, with what it says about itself where that could be read.
-_Refused: TypeAlias = tuple[Quarantine, BatchHeader | None]
 
 #: While little arrives, the loader rests so many times as long as a block took.
 _REST = 2.0
@@ -55,16 +50,6 @@ class Loaded:
     quarantined: int
     #: Data sets of which something new can be seen.
     datasets: frozenset[str] = frozenset()
-
-
-@dataclass
-class _Sorted:
-    """The members of a block, by what becomes of them."""
-
-    verified: list[Verified]
-    aside: list[Quarantine]
-    #: Batches among those set aside that an earlier attempt may have taken.
-    refused: list[BatchSpan]
 
 
 def _nothing(_: str) -> None:
@@ -92,14 +77,13 @@ class Loader:
         self._config = config
         self._ledger = ledger
         self._store = store
-        self._register = register
         self._reference = reference
         self._clock = clock
         self._at = at
         self._limits = BlockLimits(max_batches=config.max_batches, max_bytes=config.max_bytes)
         self._once = OncePer(10.0)
         self._stopping = threading.Event()
-        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="verify")
+        self._sorter = MemberSorter(config, ledger=ledger, register=register, clock=clock)
         self._listeners: list[Callable[[Loaded], None]] = []
 
     def tell(self, listener: Callable[[Loaded], None]) -> None:
@@ -139,7 +123,7 @@ class Loader:
 
     def close(self) -> None:
         """End the threads and the ledger's connections."""
-        self._pool.shutdown()
+        self._sorter.close()
         self._ledger.close()
 
     def step(self) -> Loaded | None:
@@ -165,21 +149,31 @@ class Loader:
 
     def _load(self, block: Block) -> tuple[Loaded, list[Quarantine]]:
         self._at("composed")
-        members = self._verify_all(block)
-        is_retry = block.attempts > 1
-        rows = 0
-        if members.verified or is_retry:
-            reference, is_changed = self._open_reference(block)
-            content = self._build(block, members, reference)
-            rows = content.packets.num_rows
-            self._ledger.renew(block)
-            self._at("inserting")
-            writer.insert_block(self._store, content, is_retry=is_retry, is_changed=is_changed, step=self._at)
-            self._at("inserted")
-        self._ledger.mark_loaded(block, rows=rows, quarantined=members.aside)
+        landed, aside = self._sorter.read(block.members)
+        rows = batches = 0
+        datasets: set[str] = set()
+        for number, part in enumerate(members.split_parts(landed, self._config.part_bytes)):
+            found = self._sorter.sort(part)
+            rows += self._write(block, number, found)
+            aside += found.aside
+            batches += len(found.verified)
+            datasets.update(one.batch.header.dataset for one in found.verified)
+        self._at("inserted")
+        self._ledger.mark_loaded(block, rows=rows, quarantined=aside)
         self._at("marked")
-        datasets = frozenset(one.batch.header.dataset for one in members.verified)
-        return Loaded(block.id, rows, len(members.verified), len(members.aside), datasets), members.aside
+        return Loaded(block.id, rows, batches, len(aside), frozenset(datasets)), aside
+
+    def _write(self, block: Block, number: int, found: SortedMembers) -> int:
+        """Put a part of a block into the store and give its rows."""
+        is_retry = block.attempts > 1
+        if not found.verified and not is_retry:
+            return 0
+        reference, is_changed = self._open_reference(block)
+        content = self._build(block, number, found, reference=reference)
+        self._ledger.renew(block)
+        self._at("inserting")
+        writer.insert_block(self._store, content, is_retry=is_retry, is_changed=is_changed, step=self._at)
+        return content.packets.num_rows
 
     def _open_reference(self, block: Block) -> tuple[ReferenceData, bool]:
         """Give the places that the block names, and whether rules or places are others than at first."""
@@ -192,32 +186,35 @@ class Loader:
             )
             return self._reference.open(self._reference.current_version()), True
 
-    def _build(self, block: Block, members: _Sorted, reference: ReferenceData) -> BlockRows:
-        """Build the rows of a block; batches that cannot be built are set aside."""
+    def _build(
+        self, block: Block, number: int, found: SortedMembers, *, reference: ReferenceData
+    ) -> BlockRows:
+        """Build the rows of a part; batches that cannot be built are set aside."""
         try:
-            packets = tables.build_packets(members.verified, reference)
+            packets = tables.build_packets(found.verified, reference)
         except Exception as error:
-            good = [one for one in members.verified if self._can_build(one, reference, members)]
-            if len(good) == len(members.verified):
+            good = [one for one in found.verified if self._can_build(one, reference, found)]
+            if len(good) == len(found.verified):
                 raise BlockFailed(f"block {block.id} cannot be built: {error!r}") from error
-            members.verified = good
+            found.verified = good
             packets = tables.build_packets(good, reference)
         return BlockRows(
             block=block.id,
             composed_at_us=to_us(block.composed_at),
             packets=packets,
-            coverage=tables.build_coverage(members.verified, block=block.id),
-            lost=tables.build_lost(members.verified, block=block.id),
-            refused=tuple(members.refused),
+            coverage=tables.build_coverage(found.verified, block=block.id),
+            lost=tables.build_lost(found.verified, block=block.id),
+            refused=tuple(found.refused),
+            part=number,
         )
 
-    def _can_build(self, one: Verified, reference: ReferenceData, members: _Sorted) -> bool:
+    def _can_build(self, one: Verified, reference: ReferenceData, found: SortedMembers) -> bool:
         try:
             tables.build_packets([one], reference)
         except Exception:  # noqa: BLE001 - a bug over one batch must not stop the others
             _log.exception("a batch cannot be judged or placed", extra={"sensor": one.member.sensor})
-            members.aside.append(self._set_aside(one.member, "internal", traceback.format_exc(limit=-4)))
-            members.refused.append(_span_of(one.batch.header))
+            reason = self._sorter.refuse(one.member, "internal", traceback.format_exc(limit=-4))
+            found.set_aside(reason, one.batch.header)
             return False
         return True
 
@@ -227,51 +224,6 @@ class Loader:
         except LandingError as another:
             # The claim died with the connection; the block is free for the next attempt.
             _log.warning("block not released", extra={"block": block.id, "reason": str(another)})
-
-    def _verify_all(self, block: Block) -> _Sorted:
-        """Verify every member, in order; what fails is set aside with its reason."""
-        placed = [(one, self._register.find_placement(one.sensor, one.key_no)) for one in block.members]
-        share = max(64, -(-len(placed) // self._config.threads))
-        parts = [placed[first : first + share] for first in range(0, len(placed), share)]
-        members = _Sorted([], [], [])
-        for outcome in (outcome for part in self._pool.map(self._verify_part, parts) for outcome in part):
-            if isinstance(outcome, Verified):
-                members.verified.append(outcome)
-            else:
-                quarantine, header = outcome
-                members.aside.append(quarantine)
-                members.refused.extend([_span_of(header)] if header is not None else [])
-        return members
-
-    def _verify_part(self, placed: Sequence[tuple[Member, Placement | None]]) -> list[Verified | _Refused]:
-        return [self._verify_one(member, placement) for member, placement in placed]
-
-    def _verify_one(self, member: Member, placement: Placement | None) -> Verified | _Refused:
-        try:
-            return verifying.verify(member, self._ledger.read(member), placement, config=self._config)
-        except Unbelievable as error:
-            return self._set_aside(member, error.code, str(error)), error.header
-        except SegmentDamaged as error:
-            return self._set_aside(member, "segment.damaged", str(error)), None
-        except LandingError:
-            raise
-        except Exception:  # noqa: BLE001 - a bug over one batch must not stop the others
-            _log.exception("a batch cannot be verified", extra={"sensor": member.sensor, "seq": member.seq})
-            return self._set_aside(member, "internal", traceback.format_exc(limit=-4)), None
-
-    def _set_aside(self, member: Member, code: str, message: str) -> Quarantine:
-        if self._once.is_due(code, self._clock.monotonic()):
-            _log.error(
-                "batch quarantined",
-                extra={
-                    "sensor": member.sensor,
-                    "epoch": member.epoch,
-                    "seq": member.seq,
-                    "code": code,
-                    "reason": message,
-                },
-            )
-        return Quarantine(member, code, message)
 
     def _count(self, block: Block, loaded: Loaded, aside: Sequence[Quarantine]) -> None:
         metrics.ROWS.inc(loaded.rows)
@@ -298,9 +250,3 @@ class Loader:
             _log.log(
                 level, "block not loaded, will be tried again", extra={"cause": cause, "reason": str(error)}
             )
-
-
-def _span_of(header: BatchHeader) -> BatchSpan:
-    return BatchSpan(
-        header.dataset, header.sensor, header.epoch, header.seq, header.window_start_us, header.window_end_us
-    )

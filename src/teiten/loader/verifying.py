@@ -44,7 +44,7 @@ def verify(member: Member, body: bytes, placement: Placement | None, *, config: 
     known = _check_sensor(member, placement)
     _check_seal(member, known)
     try:
-        unpacked = batch.decode(body, DecodeLimits(max_bytes=config.batch_bytes, max_rows=config.batch_rows))
+        unpacked = batch.decode(body, limits_of(config))
     except BatchError as error:
         raise Unbelievable(error.code, str(error)) from error
     try:
@@ -53,6 +53,11 @@ def verify(member: Member, body: bytes, placement: Placement | None, *, config: 
         error.header = unpacked.header
         raise
     return Verified(member, unpacked, known.region)
+
+
+def limits_of(config: LoaderConfig) -> DecodeLimits:
+    """Give how much one batch may make us unpack."""
+    return DecodeLimits(max_bytes=config.batch_bytes, max_rows=config.batch_rows)
 
 
 def _check_statement(

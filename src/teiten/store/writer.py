@@ -73,6 +73,24 @@ class BlockRows:
     lost: pa.Table | None = None
     #: Batches that are refused now; an earlier attempt may have taken them.
     refused: tuple[BatchSpan, ...] = ()
+    #: A block with very many rows comes in parts; their members are always the same.
+    part: int = 0
+
+    @property
+    def token(self) -> str:
+        """Root of the tokens of everything in this part."""
+        return f"{self.block}:{self.part}"
+
+    @property
+    def record(self) -> uuid.UUID:
+        """Name of the finished part: another one when other batches were accepted."""
+        names = sorted(self.rows_by_batch())
+        return uuid.uuid5(uuid.UUID(self.block), f"{self.part}:{names}")
+
+    def rows_by_batch(self) -> dict[tuple[int, int, int], int]:
+        """Give (sensor, epoch, sequence) → rows of the accepted batches."""
+        columns = [self.coverage[name].to_pylist() for name in ("sensor", "epoch", "batch_seq", "rows")]
+        return {(sensor, epoch, seq): rows for sensor, epoch, seq, rows in zip(*columns, strict=True)}
 
     def list_spans(self) -> list[BatchSpan]:
         """Name every batch that any attempt may have written."""
@@ -105,22 +123,20 @@ def insert_block(
     note = step or _ignore
     with store.writing:
         is_late = _is_late(store, rows)
-        if (is_retry or is_late) and has_block(store, rows.block):
+        if (is_retry or is_late) and has_block(store, rows):
             metrics.BLOCKS.labels("known").inc()
             return "known"
         if is_late or (is_retry and _has_other_rows(store, rows, is_changed=is_changed)):
             return _repair(store, rows, note)
-        _insert_all(store, rows, token=rows.block, note=note)
+        _insert_all(store, rows, token=rows.token, note=note)
         metrics.BLOCKS.labels("written").inc()
         return "written"
 
 
-def has_block(store: Store, block: str) -> bool:
-    """Tell whether the block is wholly in the store."""
-    found = store.select(
-        "SELECT count() AS n FROM blocks WHERE block = {block:UUID}", {"block": block}, role="loader"
-    )
-    return bool(found["n"][0].as_py())
+def has_block(store: Store, rows: BlockRows) -> bool:
+    """Tell whether exactly these batches of the block are wholly in the store."""
+    found = store.query("find_block", {"block": rows.record}, role="loader")
+    return bool(found["blocks"][0].as_py())
 
 
 def _insert_all(store: Store, rows: BlockRows, *, token: str, note: Step) -> None:
@@ -152,7 +168,7 @@ def split_chunks(rows: pa.Table, time_column: str) -> Iterator[pa.Table]:
 
 def _record_of(store: Store, rows: BlockRows) -> pa.Table:
     columns = {
-        "block": pa.array([uuid.UUID(rows.block).bytes], pa.binary(16)),
+        "block": pa.array([rows.record.bytes], pa.binary(16)),
         "loaded_at": pa.array([from_us(store.clock.now_us())], pa.timestamp("us", "UTC")),
         "rows": pa.array([rows.packets.num_rows], pa.uint64()),
         "batches": pa.array([rows.coverage.num_rows], pa.uint64()),
@@ -175,9 +191,14 @@ def _count_blocks_since(store: Store, instant_us: int) -> int:
 
 def _has_other_rows(store: Store, rows: BlockRows, *, is_changed: bool) -> bool:
     """Tell whether an earlier attempt wrote something that the same tokens would not complete."""
-    for table, content in (("coverage", rows.coverage), ("packets", rows.packets)):
-        present = sum(one["rows"] for one in _find_present(store, rows, table))
-        if present and (is_changed or present != content.num_rows):
+    accepted = rows.rows_by_batch()
+    written = {"coverage": dict.fromkeys(accepted, 1), "packets": {k: n for k, n in accepted.items() if n}}
+    for table, expected in written.items():
+        present: dict[tuple[int, int, int], int] = {}
+        for one in _find_present(store, rows, table):
+            name = (one["sensor"], one["epoch"], one["batch_seq"])
+            present[name] = present.get(name, 0) + one["rows"]
+        if present and (is_changed or present != expected):
             return True
     return False
 
@@ -199,7 +220,7 @@ def _repair(store: Store, rows: BlockRows, note: Step) -> Outcome:
 
 
 def _find_present(store: Store, rows: BlockRows, table: str) -> list[dict[str, Any]]:
-    """Give data set, day and number of the rows of a table that belong to the block's batches."""
+    """Give batch, data set, day and number of the rows of a table that belong to the block's batches."""
     found: list[dict[str, Any]] = []
     for batches in _slice_spans(rows):
         values = {**batches, "table": table, "time": _TIME_COLUMNS[table], "zone": store.config.zone}

@@ -4,14 +4,26 @@ SELECT count() AS blocks
 FROM blocks
 WHERE loaded_at >= {since:DateTime64(6, 'UTC')}
 
+-- find_block --
+-- Whether a load block, or a part of one, is wholly in the store.
+SELECT count() AS blocks
+FROM blocks
+WHERE block = {block:UUID}
+
 -- rows_of_batches --
--- How many rows of packets or coverage belong to some batches, by data set and day.
-SELECT toString(dataset) AS dataset, toDate32(toDate({time:Identifier}, {zone:String})) AS day, count() AS rows
+-- How many rows of packets or coverage each of some batches has, by data set and day.
+SELECT
+    sensor,
+    epoch,
+    batch_seq,
+    toString(dataset) AS dataset,
+    toDate32(toDate({time:Identifier}, {zone:String})) AS day,
+    count() AS rows
 FROM {table:Identifier}
 WHERE dataset IN {datasets:Array(String)}
     AND {time:Identifier} >= {start:DateTime64(6, 'UTC')}
     AND {time:Identifier} < {end:DateTime64(6, 'UTC')}
     AND (sensor, epoch, batch_seq) IN {batches:Array(Tuple(UInt32, UInt32, UInt64))}
-GROUP BY dataset, day
-ORDER BY dataset, day
+GROUP BY sensor, epoch, batch_seq, dataset, day
+ORDER BY sensor, epoch, batch_seq, dataset, day
 LIMIT 100000
