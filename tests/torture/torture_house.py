@@ -40,6 +40,8 @@ class Torture:
     settings: str = ""
     #: Settings in which time is short, so that storms are too.
     is_hurried: bool = True
+    #: Put before the command of `up`, for example ``("ip", "netns", "exec", "x")``.
+    prefix: tuple[str, ...] = ()
     order: dict[str, Any] = field(default_factory=dict)
     up: subprocess.Popen[bytes] | None = None
     senders: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -102,6 +104,20 @@ class Torture:
         assert done.returncode == 0, f"{script} failed: {done.stderr[-3000:]}"
         return done.stdout
 
+    def command(self, *words: object, program: str = "teiten.cli.main", given: str = "") -> tuple[int, str]:
+        """Run a verb of `teiten` (or another program) to its end; give exit code and what it said."""
+        options = ["--config", str(self.config)] if program == "teiten.cli.main" else []
+        done = subprocess.run(
+            [sys.executable, "-m", program, *options, *map(str, words)],
+            capture_output=True,
+            text=True,
+            input=given,
+            env=_OURS,
+            timeout=600,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
     # ── running ──────────────────────────────────────────────────────────────
     def begin_up(self, *, point: str = "", passes: int = 1) -> None:
         """Start ``teiten up``, or the one that dies at a point."""
@@ -109,8 +125,11 @@ class Torture:
         if point:
             script = str(HERE / "up_that_dies.py")
             words = [script, "--config", str(self.config), "--point", point, "--passes", str(passes)]
+        self._log_from = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self.up = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log, env=_OURS)
+            self.up = subprocess.Popen(
+                [*self.prefix, sys.executable, *words], stdout=log, stderr=log, env=_OURS
+            )
 
     def start_up(self, *, point: str = "", passes: int = 1) -> None:
         """Start it and wait until it serves."""
@@ -126,6 +145,9 @@ class Torture:
         return self.up is None or self.up.poll() is not None
 
     def is_ready(self) -> bool:
+        if self.prefix:
+            # Its ports cannot be reached from here.
+            return b"\nready\n" in self.log.read_bytes()[self._log_from :]
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.portal_port), 0.5):
             return True
         return False
