@@ -73,8 +73,10 @@ class Desk:
             ) from error
         except StoreError as error:
             metrics.REFUSALS.labels("store_unavailable").inc()
+            # The store's own words name statements, columns and folders: not for members.
+            why = "" if is_member else f" ({str(error)[:300]})"
             raise SearchUnavailable(
-                f"the store did not answer ({str(error)[:300]}); try again, or run teiten doctor"
+                f"the store did not answer{why}; try again, or run teiten doctor"
             ) from error
         finally:
             metrics.STATEMENT_SECONDS.observe(self.clock.monotonic() - started)

@@ -16,6 +16,8 @@ from teiten.search.answers import Points
 from teiten.search.conditions import where
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
+from teiten.search.errors import QueryError
+from teiten.search.fields import FIELDS
 from teiten.search.masking import check_column, check_filters
 from teiten.search.periods import DAY, Window
 from teiten.search.predicates import Binding, write_filter
@@ -52,6 +54,18 @@ GROUP BY sensor
 """
 
 
+def check_sensor(sensor: int) -> int:
+    """Refuse a number that no sensor can have.
+
+    Raises:
+        QueryError: naming the bounds.
+    """
+    if not 0 <= sensor <= FIELDS["sensor"].highest:
+        rule = f"0 to {FIELDS['sensor'].highest}"
+        raise QueryError(f"sensor must be {rule}, not {sensor}", field="sensor", value=str(sensor), rule=rule)
+    return sensor
+
+
 def answer_sensors(
     desk: Desk, visibility: Visibility, query: Query, *, step_seconds: int | None, sensor: int | None
 ) -> Sensors:
@@ -60,7 +74,7 @@ def answer_sensors(
     check_filters(visibility, query.filters)
     if sensor is not None:
         check_column(visibility, "sensor", "sensor")
-        query = lines.narrow(query, where("sensor", "=", sensor))
+        query = lines.narrow(query, where("sensor", "=", check_sensor(sensor)))
     step = step_seconds if step_seconds is not None else _pick_step(query)
     window = lines.plan_for(desk, query, step_seconds=step, needs_hosts=False).window
     observation = observe(desk, visibility, query, window)

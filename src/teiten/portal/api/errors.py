@@ -66,7 +66,7 @@ def refuse_search(_: HttpRequest, error: SearchError) -> HttpResponse:
     response = _write(_STATUS.get(type(error), 500), body)
     if isinstance(error, SearchUnavailable):
         response["Retry-After"] = str(_RETRY_SECONDS)
-        _log.warning("The store did not answer an API call.", extra={"reason": str(error)})
+        _log.warning("The store did not answer an API call.", extra={"reason": str(error.__cause__ or error)})
     return response
 
 
