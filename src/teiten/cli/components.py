@@ -18,6 +18,7 @@ import uvicorn
 
 from teiten.cli.errors import CliError, EmbeddedDatabaseError
 from teiten.cli.installation import Installation
+from teiten.cli.portal_connections import PatientForAWhile
 from teiten.gateway.service import Gateway
 from teiten.landing.log import LandingLog
 from teiten.loader.service import Loader
@@ -129,6 +130,7 @@ class PortalComponent:
             application,
             host=config.host,
             port=config.port,
+            http=PatientForAWhile,
             # Lock-out and token networks count by address: believe only our own proxies about it.
             proxy_headers=bool(config.trusted_proxies),
             forwarded_allow_ips=list(config.trusted_proxies),

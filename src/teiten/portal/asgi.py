@@ -2,4 +2,6 @@
 
 from django.core.asgi import get_asgi_application
 
-application = get_asgi_application()
+from teiten.portal.bodies import bounded
+
+application = bounded(get_asgi_application())
