@@ -162,24 +162,27 @@ class PortalComponent:
 
 
 class LoaderComponent:
-    """The loader in a thread of its own."""
+    """The loaders, each in a thread of its own."""
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self, loaders: Sequence[Loader]) -> None:
+        self._loaders = loaders
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(asyncio.to_thread(self._loader.run), name="loader")
+        self._tasks = [
+            asyncio.create_task(asyncio.to_thread(loader.run), name=f"loader {number}")
+            for number, loader in enumerate(self._loaders, start=1)
+        ]
 
     async def stop(self) -> None:
-        self._loader.stop()
-        if self._task is not None:
-            await self._task
-        self._loader.close()
+        for loader in self._loaders:
+            loader.stop()
+        await asyncio.gather(*self._tasks)
+        for loader in self._loaders:
+            loader.close()
 
     async def wait(self) -> None:
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
 class WorkerComponent:

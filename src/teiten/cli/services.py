@@ -22,7 +22,7 @@ def run_loader(source: Source, _options: argparse.Namespace) -> int:
     """Load what has landed."""
 
     def make(house: Installation) -> Component:
-        return components.LoaderComponent(wiring.make_loader(house, wiring.open_store(house)))
+        return components.LoaderComponent(wiring.make_loaders(house, wiring.open_store(house)))
 
     return _serve(source, make)
 

@@ -57,7 +57,7 @@ def make_parts(
     database = [components.DatabaseComponent(installation)] if installation.is_database_embedded else []
     return [
         *database,
-        components.LoaderComponent(wiring.make_loader(installation, store, at)),
+        components.LoaderComponent(wiring.make_loaders(installation, store, at)),
         components.WorkerComponent(installation, context),
         components.GatewayComponent(installation, at),
         components.PortalComponent(portal),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from teiten.cli.installation import Installation
 from teiten.landing import migrations as landing_migrations
 from teiten.landing.blocks import BlockLedger
+from teiten.loader.config import LoaderConfig
 from teiten.loader.reference import ReferenceBook
 from teiten.loader.service import Loader
 from teiten.search.service import Search
@@ -39,21 +40,30 @@ def open_store(installation: Installation) -> Store:
     )
 
 
-def make_loader(
+def make_loaders(
     installation: Installation, store: Store, at: Callable[[str], None] = lambda _: None
-) -> Loader:
-    """Make the loader over the landing ledger and the fleet's register; Django must be set up."""
+) -> list[Loader]:
+    """Make the loaders over the landing ledger and the fleet's register; Django must be set up.
+
+    While one inserts, another prepares the next block: claims keep their blocks apart.
+    """
     from teiten.fleet.register import FleetRegister
 
-    return Loader(
-        installation.section("loader"),
-        ledger=BlockLedger(installation.landing_config, installation.database_url, installation.clock),
-        store=store,
-        register=FleetRegister(installation.clock),
-        reference=ReferenceBook(installation.place_dir),
-        clock=installation.clock,
-        at=at,
-    )
+    config: LoaderConfig = installation.section("loader")
+    register, reference = FleetRegister(installation.clock), ReferenceBook(installation.place_dir)
+    return [
+        Loader(
+            config,
+            ledger=BlockLedger(installation.landing_config, installation.database_url, installation.clock),
+            store=store,
+            register=register,
+            reference=reference,
+            clock=installation.clock,
+            is_helper=number > 0,
+            at=at,
+        )
+        for number in range(max(1, config.parallel))
+    ]
 
 
 def make_context(installation: Installation, store: Store | None) -> Context:

@@ -17,7 +17,9 @@ class LoaderConfig:
     pace_seconds: float = 0.5
     #: Longest such pause, seconds, when inserts are slow.
     longest_pace_seconds: float = 1.5
-    #: Threads that verify and unpack batches.
+    #: Loaders in one process; all but the first work only while more than a block waits.
+    parallel: int = 2
+    #: Threads of a loader that verify and unpack batches.
     threads: int = 2
     #: Seconds that a window may end after its batch landed (the sensor's clock is ahead).
     future_seconds: int = 300

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -24,6 +25,8 @@ from teiten.loader.errors import ReferenceFileError, ReferenceMissing
 from teiten.loader.places import PlaceTable, read_table
 from teiten.loader.survey_list import read_survey_list
 from teiten.traffic.survey import SurveyTable
+
+_log = logging.getLogger(__name__)
 
 #: The version of an installation that has no reference data.
 NONE = ""
@@ -80,8 +83,12 @@ class ReferenceBook:
             return NONE
 
     def list_names(self, numbers: Sequence[int]) -> dict[int, str]:
-        """Give AS number → name, for those that the files in use name."""
-        known = self.open(self.current_version()).as_names
+        """Give AS number → name, for those that the files in use name; none when they cannot be read."""
+        try:
+            known = self.open(self.current_version()).as_names
+        except (ReferenceMissing, ReferenceFileError) as error:
+            _log.warning("AS numbers cannot be named", extra={"reason": str(error)})
+            return {}
         return {number: known[number] for number in numbers if number in known}
 
     def open(self, version: str) -> ReferenceData:
@@ -112,12 +119,25 @@ class ReferenceBook:
             for name, path in sources.items():
                 shutil.copyfile(path, draft / name)
             data = _read_folder(draft, version)
-            if not target.exists():
+            if not self._is_whole(target):
+                shutil.rmtree(target, ignore_errors=True)
                 draft.rename(target)
+                self._open.cache_clear()
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         self._point_to(version)
         return data
+
+    def _is_whole(self, folder: Path) -> bool:
+        """Tell whether a version is there and can be read: what rotted is replaced by the same again."""
+        if not folder.exists():
+            return False
+        try:
+            _read_folder(folder, folder.name)
+        except ReferenceFileError as error:
+            _log.warning("reference data had been damaged and are replaced", extra={"reason": str(error)})
+            return False
+        return True
 
     def _sources(self, place_files: Sequence[Path], survey_list: Path | None) -> dict[str, Path]:
         """Name the files of the next version, the present ones where none is given."""

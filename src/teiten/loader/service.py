@@ -25,9 +25,9 @@ from teiten.landing.errors import LandingError, LandingUnavailable, LeaseLost
 from teiten.loader import members, metrics, tables
 from teiten.loader.config import LoaderConfig
 from teiten.loader.doors import SensorRegister
-from teiten.loader.errors import BlockFailed, ReferenceMissing
+from teiten.loader.errors import BlockFailed, ReferenceFileError, ReferenceMissing
 from teiten.loader.members import MemberSorter, SortedMembers
-from teiten.loader.reference import ReferenceBook, ReferenceData
+from teiten.loader.reference import NONE, ReferenceBook, ReferenceData
 from teiten.loader.verifying import Verified
 from teiten.store import writer
 from teiten.store.service import Store
@@ -35,6 +35,9 @@ from teiten.store.writer import BlockRows
 from teiten.traffic.rules import RULE_VERSION
 
 _log = logging.getLogger(__name__)
+
+#: While little arrives, the loader rests so many times as long as a block took.
+_REST = 2.0
 
 #: While little arrives, the loader rests so many times as long as a block took.
 _REST = 2.0
@@ -68,17 +71,21 @@ class Loader:
         register: SensorRegister,
         reference: ReferenceBook,
         clock: Clock,
+        is_helper: bool = False,
         at: Callable[[str], None] = _nothing,
     ) -> None:
         """Build inert; :meth:`run` does the work.
 
-        ``at`` is called at the points ``composed``, ``inserting``, ``inserted``, ``marked``.
+        A helper works only while more than a block waits: it prepares rows while another
+        loader of the process inserts. ``at`` is called at the points ``composed``,
+        ``inserting``, ``inserted``, ``marked``.
         """
         self._config = config
         self._ledger = ledger
         self._store = store
         self._reference = reference
         self._clock = clock
+        self._is_helper = is_helper
         self._at = at
         self._limits = BlockLimits(max_batches=config.max_batches, max_bytes=config.max_bytes)
         self._once = OncePer(10.0)
@@ -96,6 +103,9 @@ class Loader:
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
+                if self._is_helper and not self._is_behind():
+                    self._stopping.wait(1.0)
+                    continue
                 loaded = self.step()
                 failures = 0
                 self._measure_backlog()
@@ -108,7 +118,16 @@ class Loader:
                 loaded = None
             metrics.ATTEMPTS.set(failures)
             if loaded is not None and loaded.batches < self._config.max_batches // 2:
-                self._stopping.wait(max(0.0, self._config.pace_seconds - (time.monotonic() - started)))
+                self._stopping.wait(self._pause_after(time.monotonic() - started))
+
+    def _pause_after(self, seconds: float) -> float:
+        """Let batches gather: an insert costs about the same for few rows as for many."""
+        shortest, longest = self._config.pace_seconds, self._config.longest_pace_seconds
+        return min(max(shortest - seconds, _REST * seconds), longest)
+
+    def _is_behind(self) -> bool:
+        backlog = self._ledger.backlog()
+        return backlog.batches > self._config.max_batches or backlog.bytes > self._config.max_bytes
 
     def run_until_empty(self) -> int:
         """Load what waits now and give the number of blocks; errors as :meth:`step` raises them."""
@@ -172,19 +191,40 @@ class Loader:
         content = self._build(block, number, found, reference=reference)
         self._ledger.renew(block)
         self._at("inserting")
-        writer.insert_block(self._store, content, is_retry=is_retry, is_changed=is_changed, step=self._at)
+        step = self._guard(block)
+        writer.insert_block(self._store, content, is_retry=is_retry, is_changed=is_changed, step=step)
         return content.packets.num_rows
 
+    def _guard(self, block: Block) -> Callable[[str], None]:
+        """Give the writer's hook; before each table it asks whether the block is still ours.
+
+        A loader that was stopped for long may find its block written by another, under
+        tokens that the store no longer compares with its own.
+        """
+
+        def pass_step(point: str) -> None:
+            self._at(point)
+            if point.startswith("before "):
+                self._ledger.renew(block)
+
+        return pass_step
+
     def _open_reference(self, block: Block) -> tuple[ReferenceData, bool]:
-        """Give the places that the block names, and whether rules or places are others than at first."""
+        """Give the places that the block names, and whether rules or places are others than at first.
+
+        Files that are gone or damaged cost their columns, never the packets: then those in use
+        are taken, then none.
+        """
         is_changed = block.rule_version != RULE_VERSION
-        try:
-            return self._reference.open(block.place_version), is_changed
-        except ReferenceMissing as error:
-            _log.warning(
-                "reference data of a block are gone", extra={"block": block.id, "reason": str(error)}
-            )
-            return self._reference.open(self._reference.current_version()), True
+        for version in (block.place_version, self._reference.current_version()):
+            try:
+                return self._reference.open(version), is_changed or version != block.place_version
+            except (ReferenceMissing, ReferenceFileError) as error:
+                _log.error(
+                    "reference data cannot be read; use them again with `teiten geo use`",
+                    extra={"block": block.id, "version": version, "reason": str(error)},
+                )
+        return self._reference.open(NONE), True
 
     def _build(
         self, block: Block, number: int, found: SortedMembers, *, reference: ReferenceData
