@@ -83,6 +83,10 @@ async def read_body(request: web.BaseRequest, length: int, *, seconds: float) ->
         raise Refusal(
             400, "body_truncated", f"the body ended after {len(error.partial)} of {length} bytes"
         ) from error
+    except ConnectionError as error:
+        raise Refusal(
+            400, "body_truncated", f"the connection ended before {length} bytes had come"
+        ) from error
     except TimeoutError as error:
         raise Refusal(408, "body_slow", f"the body did not come within {seconds:g} s") from error
 
