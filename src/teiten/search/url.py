@@ -29,6 +29,8 @@ from teiten.search.query import PERIODS, Query, for_period
 VERSION = "1"
 PARAMETERS: tuple[str, ...] = ("v", "dataset", "period", "start", "end", "q", "survey", "metric")
 DEFAULT_PERIOD = "24h"
+#: Years in which instants of a URL may lie.
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 
 
 def decode(
@@ -114,10 +116,11 @@ def read_instant(name: str, text: str) -> datetime:
         raise _refuse(name, text, f"is no instant; write {rule}", rule=rule) from None
     if instant.tzinfo is None:
         raise _refuse(name, text, f"states no zone; write {rule}", rule=rule)
-    try:
-        return instant.astimezone(timezone.utc)
-    except OverflowError:
-        raise _refuse(name, text, "is beyond the calendar; use a year from 1970 on", rule=rule) from None
+    # The period before and after must be in the calendar too, with any zone.
+    if not FIRST_YEAR <= instant.year <= LAST_YEAR:
+        years = f"a year from {FIRST_YEAR} to {LAST_YEAR}"
+        raise _refuse(name, text, f"is beyond the calendar; use {years}", rule=years)
+    return instant.astimezone(timezone.utc)
 
 
 def _collect(parameters: str | Mapping[str, str | Sequence[str]]) -> dict[str, list[str]]:
