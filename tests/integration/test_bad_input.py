@@ -212,8 +212,8 @@ BAD_BATCHES: dict[str, tuple[Callable[[int], bytes], str, str]] = {
     "fewer captured": (lambda seq: lie(seq, captured=0), "header.captured", "captured"),
     "another data set": (lambda seq: lie(seq, dataset="live"), "dataset.other", "simulated"),
     "an import": (lambda seq: lie(seq, dataset="import:other"), "dataset.import", "may not"),
-    "half the Internet": (
-        lambda seq: lie(seq, watched=[{"prefix": "128.0.0.0/1", "mode": "silent"}]), "watched.breadth", "/8"
+    "a sixteenth of the Internet": (
+        lambda seq: lie(seq, watched=[{"prefix": "240.0.0.0/4", "mode": "silent"}]), "watched.breadth", "/8"
     ),
     "a bomb": (lambda _: pack(bytes(64 * 1024 * 1024)), "frame.content_size", "bytes"),
     "a bomb that understates": (lambda _: understate(1_000_000), "frame.content", "unpack"),
