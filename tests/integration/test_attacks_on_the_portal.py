@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -141,6 +142,22 @@ def test_connections_beyond_the_cap_are_turned_away_and_the_portal_recovers(port
         one.close()
 
     assert status_of(ask(port, "/sign-in/")) == 200
+
+
+@pytest.mark.parametrize(("hard", "expected"), [(20_000, 16_384), (700, 700)])
+def test_a_process_takes_the_files_that_strangers_might_use_up(hard: int, expected: int) -> None:
+    script = (
+        "import resource\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard}))\n"
+        "from teiten.cli.components import allow_open_files\n"
+        "print(allow_open_files(), *resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == [str(expected), str(expected), str(hard)]
+    assert ("few files" in done.stderr) == (expected < 4_096)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "localhost:80@evil.example", ""])

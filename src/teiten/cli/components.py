@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 # Django's models can be imported only once Django has been set up, so the parts that
 # use them import them when they are built.
 _log = logging.getLogger(__name__)
+#: Files and connections that a process should be able to hold; systems often allow 1,024 unasked.
+_WANTED_FILES = 16_384
+#: With fewer, strangers' connections alone could keep segments and the store from being opened.
+_FEWEST_FILES = 4_096
 #: How often the embedded database is looked at.
 _WATCH_SECONDS = 1.0
 
@@ -237,12 +242,28 @@ async def _stop(component: Component) -> None:
         _log.exception("a part did not stop cleanly", extra={"part": type(component).__name__})
 
 
+def allow_open_files() -> int:
+    """Raise the number of open files that this process may have, as far as it may, and give it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(_WANTED_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft != resource.RLIM_INFINITY and soft < _FEWEST_FILES:
+        _log.warning(
+            "few files may be open at once; raise the hard limit (ulimit -Hn)",
+            extra={"limit": soft, "wanted": _FEWEST_FILES},
+        )
+    return soft
+
+
 async def serve(components: Sequence[Component], *, ready: Callable[[], None]) -> None:
     """Run until SIGINT or SIGTERM, or until a part ends by itself.
 
     Raises:
         CliError: when a part ended by itself.
     """
+    allow_open_files()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
