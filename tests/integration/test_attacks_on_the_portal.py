@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -22,7 +24,8 @@ from teiten.portal.testing import Cast, client_of, make_cast, migrated_database
 from teiten.store.errors import StoreUnavailable
 
 sys.path.insert(0, str(Path(__file__).parent))
-from search_fixtures import NOW, World, open_world
+from search_fixtures import FIRST, NOW, World, open_world
+from test_search_masking import SECRETS
 
 pytestmark = pytest.mark.requirement("R3.1")
 
@@ -285,3 +288,73 @@ def test_a_sensor_that_cannot_be_is_a_bad_question(cast: Cast, sensor: str) -> N
 
     assert (answer.status_code, answer.json()["field"]) == (400, "sensor")
     assert "0 to 4294967295" in answer.json()["message"]
+
+
+def find_secrets(text: str) -> dict[str, list[str]]:
+    """Find what a member must not see; digits only where they stand alone."""
+    found = {}
+    for what, forms in SECRETS.items():
+        shown = [form for form in forms if re.search(rf"(?<![0-9a-zA-Z#.]){re.escape(form)}(?![0-9])", text)]
+        if shown:
+            found[what] = shown
+    return found
+
+
+@pytest.mark.requirement("R0.1")
+def test_no_page_shows_a_member_a_secret(cast: Cast) -> None:
+    browser = client_of(cast.alice)
+    asked = {"dataset": "live", "period": "24h"}
+    for target in (
+        "/",
+        "/explore/",
+        "/explore/packets/",
+        "/sensors/",
+        "/sources/240.0.0.3",
+        "/sources/240.0.0.0/16",
+    ):
+        for more in (
+            {},
+            {"metric": "hosts", "survey": "without"},
+            {"metric": "packets", "q": "protocol = tcp"},
+        ):
+            answer = browser.get(target, {**asked, **more})
+            assert answer.status_code == 200, target
+            assert find_secrets(answer.content.decode()) == {}, target
+
+    references = re.findall(r'ref=([^"&]+)', browser.get("/explore/", asked).content.decode())
+    assert references
+    for reference in references[:10]:
+        page = browser.get("/explore/packet/", {**asked, "ref": unquote(reference)})
+        assert page.status_code == 200
+        assert find_secrets(page.content.decode()) == {}
+
+
+@pytest.mark.requirement("R0.1")
+def test_the_same_page_shows_an_analyst_what_it_hides(cast: Cast) -> None:
+    page = client_of(cast.ann).get("/explore/", {"dataset": "live", "period": "24h"})
+
+    assert "sensor" in find_secrets(page.content.decode())
+
+
+@pytest.mark.requirement("R0.1")
+def test_a_filter_on_a_source_page_is_no_oracle(cast: Cast) -> None:
+    """The page of a source shows all of it, so that a filter by a destination answers nothing."""
+    browser = client_of(cast.alice)
+    plain = browser.get("/api/v1/source", {"source": "240.0.0.0/16"}).json()
+
+    for guess in ("dst_addr = 192.0.2.1", f"sensor = {FIRST + 1}", "vlan = 3999", "ip_id = 1"):
+        told = browser.get("/api/v1/source", {"source": "240.0.0.0/16", "q": guess})
+        if told.status_code == 200:
+            assert told.json()["packets"] == plain["packets"], guess
+        else:
+            assert told.status_code == 403
+
+
+@pytest.mark.requirement("R0.1")
+@pytest.mark.parametrize("reference", [f"live~{FIRST + 1}-1-1-1@1795143600000000", "x.AAAA", "x.", "", "x.é"])
+def test_a_member_cannot_name_a_packet_by_its_batch(cast: Cast, reference: str) -> None:
+    browser = client_of(cast.alice)
+
+    assert browser.get("/api/v1/packet", {"reference": reference}).status_code == 400
+    assert browser.get("/explore/packet/", {"ref": reference}).status_code == 400
+    assert browser.get("/api/v1/rows", {"page": reference}).status_code == (200 if not reference else 400)
