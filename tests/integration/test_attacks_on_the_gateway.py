@@ -104,3 +104,16 @@ def test_another_body_under_a_recorded_request_is_refused(port: int, clock: Fixe
 
     assert (answer.status, answer.json()["error"]) == (401, "digest.mismatch")
     assert send(port, made).status == 201
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_an_honest_sensor_with_a_large_body_still_hears_why(
+    port: int, clock: FixedClock, attempt: int
+) -> None:
+    """The refusal comes before the body is read; it must not be lost under a connection that is cut."""
+    made = SEVEN.put(1 + attempt, bytes(900_000), created_s=clock.now_us() // 1_000_000 - 400)
+
+    answer = send(port, made)
+
+    assert (answer.status, answer.json()["error"]) == (401, "clock_skew")
+    assert answer.json()["server_time_us"] == clock.now_us()
