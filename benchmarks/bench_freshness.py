@@ -45,8 +45,8 @@ from teiten.sensor.spool import Spool, SpoolLimits
 
 SMALL = os.environ.get("BENCH_SMALL") == "1"
 SENSORS = 20
-CLOSES = 8 if SMALL else 100
-LIVE_SECONDS = 12.0 if SMALL else 90.0
+CLOSES = 8 if SMALL else 60
+LIVE_SECONDS = 12.0 if SMALL else 60.0
 #: Packets a second and sensor in live mode: some tens of times the mean of a real address.
 ROWS = 4
 PEOPLE = 4
@@ -168,7 +168,7 @@ def measure_live(house: Torture) -> list[float]:
     """Give, for each packet, the seconds from the wire to the answer."""
     first_shown: dict[str, tuple[float, float]] = {}
     with sensor_process(house, "live"):
-        end = time.monotonic() + LIVE_SECONDS + 5
+        began_at, end = time.time(), time.monotonic() + LIVE_SECONDS + 5
         turn = 0
         while time.monotonic() < end:
             started = time.monotonic()
@@ -179,7 +179,8 @@ def measure_live(house: Torture) -> list[float]:
                     first_shown[reference] = (now, int(reference.rpartition("@")[2]) / 1e6)
             turn += 1
             time.sleep(max(0.0, ASK_SECONDS / 2 - (time.monotonic() - started)))
-    return [now - at for now, at in first_shown.values() if now - at < LIVE_SECONDS]
+    # What the measure before this one has left behind is no news.
+    return [now - at for now, at in first_shown.values() if at >= began_at]
 
 
 def newest_rows() -> dict[str, object]:
