@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 # Django's models can be imported only once Django has been set up, so the parts that
 # use them import them when they are built.
 _log = logging.getLogger(__name__)
+
+#: After this long a part that was asked to stop is left behind.
+_STOP_SECONDS = 60.0
+#: Jobs get this long to finish; then they are left to the next start, which begins them again.
+_WORKER_STOP_SECONDS = 6.0
 #: Files and connections that a process should be able to hold; systems often allow 1,024 unasked.
 _WANTED_FILES = 16_384
 #: With fewer, strangers' connections alone could keep segments and the store from being opened.
@@ -67,9 +72,10 @@ class DatabaseComponent:
         self._task = asyncio.create_task(self._watch(), name="database")
 
     async def stop(self) -> None:
-        if self._task is not None:
+        """Ask the worker to end; one that was only starting may not hear the first time."""
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait({self._task}, timeout=_WORKER_STOP_SECONDS)
 
     async def wait(self) -> None:
         if self._task is not None:
@@ -203,9 +209,10 @@ class WorkerComponent:
         self._task = asyncio.create_task(self._worker.run(), name="worker")
 
     async def stop(self) -> None:
-        if self._task is not None:
+        """Ask the worker to end; one that was only starting may not hear the first time."""
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait({self._task}, timeout=_WORKER_STOP_SECONDS)
 
     async def wait(self) -> None:
         if self._task is not None:
@@ -236,10 +243,13 @@ async def running(components: Sequence[Component]) -> AsyncIterator[None]:
 
 
 async def _stop(component: Component) -> None:
+    part = type(component).__name__
     try:
-        await component.stop()
+        await asyncio.wait_for(component.stop(), _STOP_SECONDS)
+    except asyncio.TimeoutError:
+        _log.error("a part does not stop; the others go on stopping", extra={"part": part})
     except Exception:  # noqa: BLE001  # a part that fails to stop must not keep the others running
-        _log.exception("a part did not stop cleanly", extra={"part": type(component).__name__})
+        _log.exception("a part did not stop cleanly", extra={"part": part})
 
 
 def allow_open_files() -> int:
