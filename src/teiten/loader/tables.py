@@ -45,6 +45,7 @@ def build_packets(batches: Sequence[Verified], reference: ReferenceData) -> pa.T
         "country": countries,
         "asn": asns,
         "survey": reference.find_survey(sources, times),
+        "actor": np.full(times.size, "", object),
     }
     return pa.table({column.name: _to_arrow(columns[column.name]) for column in COLUMNS})
 
@@ -140,6 +141,7 @@ def _identity(batches: Sequence[Verified]) -> dict[str, Any]:
         "batch_seq": spread([header.seq for header in headers], np.uint64),
         "row": (np.arange(counts.sum()) - np.repeat(starts, counts)).astype(np.uint32),
         "region": spread([one.region for one in batches], object),
+        "answering": np.zeros(counts.sum(), np.uint8),
         "landed_at": spread(
             [one.member.landed_at_us // _ARRIVAL_US * _ARRIVAL_US for one in batches], np.int64
         ),

@@ -38,6 +38,8 @@ INSTALLED_APPS = [
     "ninja",
     "teiten.accounts",
     "teiten.fleet",
+    "teiten.datasets",
+    "teiten.custody",
     "teiten.automation",
     "teiten.portal",
 ]

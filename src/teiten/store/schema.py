@@ -16,10 +16,21 @@ DAILY_ROLLUPS = (
     "ports_regions_1d",
     "fingerprints_1d",
     "sources_1d",
+    "ports_1d",
 )
+#: Roll-ups of the packets that have what their key is about, so their sums are smaller.
+PARTIAL_ROLLUPS = ("fingerprints_ports_1d", "payloads_1d", "probes_1d", "actors_1d")
 ROLLUPS = HOURLY_ROLLUPS + DAILY_ROLLUPS
 #: Every table whose partitions are (data set, day).
-PARTITIONED = ("packets", *ROLLUPS, "coverage", "coverage_1h", "lost_batches")
+PARTITIONED = (
+    "packets",
+    *ROLLUPS,
+    *PARTIAL_ROLLUPS,
+    "payload_examples",
+    "coverage",
+    "coverage_1h",
+    "lost_batches",
+)
 
 
 def list_columns(connections: Connections, table: str) -> dict[str, str]:

@@ -1,3 +1,31 @@
+CREATE TABLE actors_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `actor` LowCardinality(String) CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
+    `sensors` AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, actor, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW actors_1d_view TO actors_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `actor` LowCardinality(String),
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sources` AggregateFunction(uniqCombined(12), IPv6),
+    `sensors` AggregateFunction(groupBitmap, UInt32),
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, actor, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupBitmapState(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE survey != 0 GROUP BY dataset, day, actor, nature, survey, ip_version, answering;
+
 CREATE TABLE blocks
 (
     `block` UUID,
@@ -14,9 +42,11 @@ CREATE TABLE countries_1h
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, country, region, nature, survey, ip_version) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) PRIMARY KEY (hour, country, region, nature, survey, ip_version) ORDER BY (hour, country, region, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW countries_1h_view TO countries_1h
 (
@@ -27,9 +57,11 @@ CREATE MATERIALIZED VIEW countries_1h_view TO countries_1h
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
+    `answering` UInt8,
     `packets` UInt64,
+    `few_sensors` Array(UInt32),
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, country, region, nature, survey, ip_version, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, country, region, nature, survey, ip_version;
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, country, region, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, country, region, nature, survey, ip_version, answering;
 
 CREATE TABLE coverage
 (
@@ -109,9 +141,11 @@ CREATE TABLE fingerprints_1d
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, tcp_fp, nature, survey, ip_version) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, tcp_fp, nature, survey, ip_version) ORDER BY (day, tcp_fp, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW fingerprints_1d_view TO fingerprints_1d
 (
@@ -121,9 +155,43 @@ CREATE MATERIALIZED VIEW fingerprints_1d_view TO fingerprints_1d
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
+    `answering` UInt8,
     `packets` UInt64,
+    `few_sensors` Array(UInt32),
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, nature, survey, ip_version, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, tcp_fp, nature, survey, ip_version;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, tcp_fp, nature, survey, ip_version, answering;
+
+CREATE TABLE fingerprints_ports_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `tcp_fp` LowCardinality(String) CODEC(ZSTD(1)),
+    `protocol` UInt8 CODEC(ZSTD(1)),
+    `dst_port` UInt16 CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `first_seen_at` SimpleAggregateFunction(min, DateTime('UTC')) CODEC(T64, ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW fingerprints_ports_1d_view TO fingerprints_ports_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `tcp_fp` LowCardinality(String),
+    `protocol` UInt8,
+    `dst_port` UInt16,
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `first_seen_at` DateTime('UTC'),
+    `few_sensors` Array(UInt32),
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, toDateTime(min(observed_at), 'UTC') AS first_seen_at, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE tcp_fp != '' GROUP BY dataset, day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE lost_batches
 (
@@ -146,9 +214,11 @@ CREATE TABLE networks_1h
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, asn, nature, survey, ip_version) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) PRIMARY KEY (hour, asn, nature, survey, ip_version) ORDER BY (hour, asn, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW networks_1h_view TO networks_1h
 (
@@ -158,9 +228,11 @@ CREATE MATERIALIZED VIEW networks_1h_view TO networks_1h
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
+    `answering` UInt8,
     `packets` UInt64,
+    `few_sensors` Array(UInt32),
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, asn, nature, survey, ip_version, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, asn, nature, survey, ip_version;
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, asn, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, asn, nature, survey, ip_version, answering;
 
 CREATE TABLE networks_regions_1d
 (
@@ -171,8 +243,9 @@ CREATE TABLE networks_regions_1d
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, asn, region, nature, survey, ip_version) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, asn, region, nature, survey, ip_version) ORDER BY (day, asn, region, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW networks_regions_1d_view TO networks_regions_1d
 (
@@ -183,8 +256,9 @@ CREATE MATERIALIZED VIEW networks_regions_1d_view TO networks_regions_1d
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
+    `answering` UInt8,
     `packets` UInt64,
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, asn, region, nature, survey, ip_version, count() AS packets, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, asn, region, nature, survey, ip_version;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, asn, region, nature, survey, ip_version, answering, count() AS packets, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, asn, region, nature, survey, ip_version, answering;
 
 CREATE TABLE packets
 (
@@ -194,6 +268,7 @@ CREATE TABLE packets
     `batch_seq` UInt64 CODEC(T64, ZSTD(1)),
     `row` UInt32 CODEC(T64, ZSTD(1)),
     `region` LowCardinality(String) CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
     `observed_at` DateTime64(6, 'UTC') CODEC(T64, ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `src_addr` IPv6 CODEC(ZSTD(1)),
@@ -221,13 +296,95 @@ CREATE TABLE packets
     `payload` String CODEC(ZSTD(3)),
     `parse_marks` UInt16 CODEC(ZSTD(1)),
     `nature` UInt8 CODEC(ZSTD(1)),
+    `validity` UInt8 CODEC(ZSTD(1)),
+    `probe` LowCardinality(String) CODEC(ZSTD(1)),
     `hints` UInt32 CODEC(ZSTD(1)),
     `rule_version` UInt16 CODEC(ZSTD(1)),
     `tcp_fp` LowCardinality(String) CODEC(ZSTD(1)),
     `country` LowCardinality(String) CODEC(ZSTD(1)),
     `asn` UInt32 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
+    `actor` LowCardinality(String) CODEC(ZSTD(1)),
     `landed_at` DateTime64(6, 'UTC') CODEC(GCD, T64, ZSTD(1))) ENGINE = MergeTree PARTITION BY (dataset, toDate(observed_at, 'Asia/Tokyo')) ORDER BY (toStartOfHour(observed_at, 'Asia/Tokyo'), src_addr, dst_port, observed_at) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE TABLE payload_examples
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `payload_hash` UInt64 CODEC(ZSTD(1)),
+    `sensor` UInt32 CODEC(ZSTD(1)),
+    `epoch` UInt32 CODEC(ZSTD(1)),
+    `batch_seq` UInt64 CODEC(ZSTD(1)),
+    `row` UInt32 CODEC(ZSTD(1)),
+    `observed_at` DateTime64(6, 'UTC') CODEC(ZSTD(1)),
+    `src_addr` IPv6 CODEC(ZSTD(1)),
+    `protocol` UInt8 CODEC(ZSTD(1)),
+    `dst_port` UInt16 CODEC(ZSTD(1)),
+    `payload_length` UInt32 CODEC(ZSTD(1)),
+    `payload` String CODEC(ZSTD(3)),
+    `landed_at` DateTime64(6, 'UTC') CODEC(ZSTD(1))) ENGINE = ReplacingMergeTree PARTITION BY (dataset, day) ORDER BY (payload_hash, sensor, epoch, batch_seq, row) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE TABLE payloads_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `payload_hash` UInt64 CODEC(ZSTD(1)),
+    `protocol` UInt8 CODEC(ZSTD(1)),
+    `dst_port` UInt16 CODEC(ZSTD(1)),
+    `probe` LowCardinality(String) CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `first_seen_at` SimpleAggregateFunction(min, DateTime('UTC')) CODEC(T64, ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, payload_hash, protocol, dst_port, probe, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW payloads_1d_view TO payloads_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `payload_hash` UInt64,
+    `protocol` UInt8,
+    `dst_port` UInt16,
+    `probe` LowCardinality(String),
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `first_seen_at` DateTime('UTC'),
+    `few_sensors` Array(UInt32),
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, payload_hash, protocol, dst_port, probe, nature, survey, ip_version, answering, count() AS packets, toDateTime(min(observed_at), 'UTC') AS first_seen_at, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE payload_hash != 0 GROUP BY dataset, day, payload_hash, protocol, dst_port, probe, nature, survey, ip_version, answering;
+
+CREATE TABLE ports_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `protocol` UInt8 CODEC(ZSTD(1)),
+    `dst_port` UInt16 CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensors` AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW ports_1d_view TO ports_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `protocol` UInt8,
+    `dst_port` UInt16,
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sensors` AggregateFunction(groupBitmap, UInt32),
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, groupBitmapState(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE ports_1h
 (
@@ -238,9 +395,11 @@ CREATE TABLE ports_1h
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, protocol, dst_port, nature, survey, ip_version) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) PRIMARY KEY (hour, protocol, dst_port, nature, survey, ip_version) ORDER BY (hour, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW ports_1h_view TO ports_1h
 (
@@ -251,9 +410,11 @@ CREATE MATERIALIZED VIEW ports_1h_view TO ports_1h
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
+    `answering` UInt8,
     `packets` UInt64,
+    `few_sensors` Array(UInt32),
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, protocol, dst_port, nature, survey, ip_version, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, protocol, dst_port, nature, survey, ip_version;
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE ports_countries_1d
 (
@@ -265,8 +426,9 @@ CREATE TABLE ports_countries_1d
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, protocol, dst_port, country, nature, survey, ip_version) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, protocol, dst_port, country, nature, survey, ip_version) ORDER BY (day, protocol, dst_port, country, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW ports_countries_1d_view TO ports_countries_1d
 (
@@ -278,8 +440,9 @@ CREATE MATERIALIZED VIEW ports_countries_1d_view TO ports_countries_1d
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
+    `answering` UInt8,
     `packets` UInt64,
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, country, nature, survey, ip_version, count() AS packets, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, country, nature, survey, ip_version;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, country, nature, survey, ip_version, answering, count() AS packets, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, country, nature, survey, ip_version, answering;
 
 CREATE TABLE ports_regions_1d
 (
@@ -291,8 +454,9 @@ CREATE TABLE ports_regions_1d
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, protocol, dst_port, region, nature, survey, ip_version) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, protocol, dst_port, region, nature, survey, ip_version) ORDER BY (day, protocol, dst_port, region, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW ports_regions_1d_view TO ports_regions_1d
 (
@@ -304,8 +468,41 @@ CREATE MATERIALIZED VIEW ports_regions_1d_view TO ports_regions_1d
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
+    `answering` UInt8,
     `packets` UInt64,
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, region, nature, survey, ip_version, count() AS packets, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, region, nature, survey, ip_version;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, region, nature, survey, ip_version, answering, count() AS packets, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, region, nature, survey, ip_version, answering;
+
+CREATE TABLE probes_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `probe` LowCardinality(String) CODEC(ZSTD(1)),
+    `protocol` UInt8 CODEC(ZSTD(1)),
+    `dst_port` UInt16 CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, probe, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW probes_1d_view TO probes_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `probe` LowCardinality(String),
+    `protocol` UInt8,
+    `dst_port` UInt16,
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sources` AggregateFunction(uniqCombined(12), IPv6),
+    `few_sensors` Array(UInt32),
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, probe, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE probe != '' GROUP BY dataset, day, probe, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE removals
 (
@@ -331,6 +528,8 @@ CREATE TABLE sources_1d
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `validity` UInt8 CODEC(ZSTD(1)),
     `country` SimpleAggregateFunction(anyLast, LowCardinality(String)) CODEC(ZSTD(1)),
     `asn` SimpleAggregateFunction(anyLast, UInt32) CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
@@ -338,10 +537,13 @@ CREATE TABLE sources_1d
     `first_seen_at` SimpleAggregateFunction(min, DateTime('UTC')) CODEC(T64, ZSTD(1)),
     `last_seen_at` SimpleAggregateFunction(max, DateTime('UTC')) CODEC(T64, ZSTD(1)),
     `syn_packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `udp_packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `echo_packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `hint_counts` SimpleAggregateFunction(sumMap, Map(UInt8, UInt64)) CODEC(ZSTD(1)),
+    `nmap_folds` SimpleAggregateFunction(groupUniqArrayArray(16), Array(UInt16)) CODEC(T64, ZSTD(1)),
     `ports` SimpleAggregateFunction(groupUniqArrayArray(64), Array(UInt32)) CODEC(ZSTD(1)),
     `some_sensors` SimpleAggregateFunction(groupUniqArrayArray(16), Array(UInt32)) CODEC(T64, ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (src_addr, nature, survey, ip_version) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (src_addr, nature, survey, ip_version) ORDER BY (src_addr, nature, survey, ip_version, answering, validity) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW sources_1d_view TO sources_1d
 (
@@ -351,6 +553,8 @@ CREATE MATERIALIZED VIEW sources_1d_view TO sources_1d
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
+    `answering` UInt8,
+    `validity` UInt8,
     `country` String,
     `asn` UInt32,
     `packets` UInt64,
@@ -358,10 +562,13 @@ CREATE MATERIALIZED VIEW sources_1d_view TO sources_1d
     `first_seen_at` DateTime('UTC'),
     `last_seen_at` DateTime('UTC'),
     `syn_packets` UInt64,
+    `udp_packets` UInt64,
+    `echo_packets` UInt64,
     `hint_counts` Map(UInt8, UInt64),
+    `nmap_folds` Array(UInt16),
     `ports` Array(UInt64),
     `some_sensors` Array(UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, src_addr, nature, survey, ip_version, anyLast(country) AS country, anyLast(asn) AS asn, count() AS packets, sum(total_length) AS bytes, toDateTime(min(observed_at), 'UTC') AS first_seen_at, toDateTime(max(observed_at), 'UTC') AS last_seen_at, countIf((protocol = 6) AND (bitAnd(tcp_flags, 23) = 2)) AS syn_packets, sumMap(mapFromArrays(CAST(bitPositionsToArray(hints), 'Array(UInt8)'), arrayMap(bit -> CAST('1', 'UInt64'), bitPositionsToArray(hints)))) AS hint_counts, groupUniqArray(64)((toUInt32(protocol) * 65536) + dst_port) AS ports, groupUniqArray(16)(sensor) AS some_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, src_addr, nature, survey, ip_version;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, src_addr, nature, survey, ip_version, answering, validity, anyLast(country) AS country, anyLast(asn) AS asn, count() AS packets, sum(total_length) AS bytes, toDateTime(min(observed_at), 'UTC') AS first_seen_at, toDateTime(max(observed_at), 'UTC') AS last_seen_at, countIf((protocol = 6) AND (bitAnd(tcp_flags, 23) = 2)) AS syn_packets, countIf(protocol = 17) AS udp_packets, countIf((protocol = 1) AND (icmp_type = 8)) AS echo_packets, sumMap(mapFromArrays(CAST(bitPositionsToArray(hints), 'Array(UInt8)'), arrayMap(bit -> CAST('1', 'UInt64'), bitPositionsToArray(hints)))) AS hint_counts, groupUniqArrayIf(16)(toUInt16(bitXor(bitShiftRight(tcp_seq, 16), bitAnd(tcp_seq, 65535))), bitAnd(hints, 32) != 0) AS nmap_folds, groupUniqArray(64)((toUInt32(protocol) * 65536) + dst_port) AS ports, groupUniqArray(16)(sensor) AS some_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, src_addr, nature, survey, ip_version, answering, validity;
 
 CREATE TABLE store_meta
 (
@@ -377,11 +584,13 @@ CREATE TABLE totals_1h
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `validity` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `bytes` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `sensors` AggregateFunction(uniqCombined(12), UInt32) CODEC(ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, region, hints, nature, survey, ip_version) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) PRIMARY KEY (hour, region, hints, nature, survey, ip_version) ORDER BY (hour, region, hints, nature, survey, ip_version, answering, validity) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW totals_1h_view TO totals_1h
 (
@@ -392,8 +601,10 @@ CREATE MATERIALIZED VIEW totals_1h_view TO totals_1h
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
+    `answering` UInt8,
+    `validity` UInt8,
     `packets` UInt64,
     `bytes` UInt64,
     `sources` AggregateFunction(uniqCombined(12), IPv6),
     `sensors` AggregateFunction(uniqCombined(12), UInt32),
-    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, region, hints, nature, survey, ip_version, count() AS packets, sum(total_length) AS bytes, uniqCombinedState(12)(src_addr) AS sources, uniqCombinedState(12)(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, region, hints, nature, survey, ip_version;
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, region, hints, nature, survey, ip_version, answering, validity, count() AS packets, sum(total_length) AS bytes, uniqCombinedState(12)(src_addr) AS sources, uniqCombinedState(12)(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, region, hints, nature, survey, ip_version, answering, validity;

@@ -124,6 +124,7 @@ COLUMNS: tuple[Column, ...] = (
     _identity("batch_seq", "u64", "count", "Batch within the epoch, from 1 without gaps."),
     _identity("row", "u32", "count", "Place of the packet in its batch, from 0."),
     _identity("region", "code", "name", "Region in which the sensor stood when the packet arrived."),
+    _identity("answering", "u8", "0 or 1", "The sensor answered on this address; 0: it stayed silent."),
     _wire(
         "observed_at", "instant", "µs UTC", "When the packet arrived at the sensor's interface.", "packet(7)"
     ),
@@ -241,6 +242,20 @@ COLUMNS: tuple[Column, ...] = (
         "Scan, backscatter, UDP probe, reflection, residual or malformed.",
         "traffic.nature",
     ),
+    _derived(
+        "validity",
+        "u8",
+        "traffic.validity.SourceValidity",
+        "Whether the source address can be what it says: ordinary, bogon, suspected to be spoofed.",
+        "traffic.validity",
+    ),
+    _derived(
+        "probe",
+        "code",
+        "label",
+        "What the payload asks for, by byte-exact probes and prefixes; empty when nothing is known.",
+        "traffic.probes",
+    ),
     _derived("hints", "u32", "bits of traffic.hints", "Rules that this packet matches.", "traffic.hints"),
     _derived(
         "rule_version",
@@ -266,7 +281,16 @@ COLUMNS: tuple[Column, ...] = (
     _derived(
         "asn", "u32", "AS number", "Origin AS of the source address; 0 when unknown.", "MaxMind DB file"
     ),
-    _derived("survey", "u8", "0 or 1", "The source is a known survey scanner at that time.", "survey list"),
+    _derived(
+        "survey",
+        "u8",
+        "traffic.survey.SurveyKind",
+        "The source is a survey scanner at that time: 0 no, 1 by a list, 2 by its behaviour.",
+        "survey list",
+    ),
+    _derived(
+        "actor", "code", "name", "Who scans, as the survey list names it; empty when unknown.", "survey list"
+    ),
     _derived(
         "landed_at",
         "instant",
