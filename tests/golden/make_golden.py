@@ -7,6 +7,7 @@ Everything follows from fixed keys and made-up packets, so a difference after
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -28,7 +29,7 @@ from teiten.protocol import (
     signature,
     testing,
 )
-from teiten.protocol.arrangement import arrange
+from teiten.protocol.arrangement import arrange_batch
 from teiten.protocol.header import BatchHeader
 from teiten.protocol.sensor_config import SensorConfig
 from teiten.protocol.signature import RequestTarget
@@ -42,15 +43,22 @@ ROWS = (0, 3, 24, 100)
 
 
 def make_batches() -> dict[str, Any]:
-    """Batches; ``zstd`` is what one zstd library wrote, and only has to be read back."""
+    """Batches of schema version 1; ``zstd`` is what one zstd library wrote, and only has to be read back."""
+    return write_batches([make_case(rows, schema_version=1) for rows in ROWS])
+
+
+def make_batches_2() -> dict[str, Any]:
+    """Batches of schema version 2, with a payload example of each row that has payload."""
+    return write_batches([add_examples(*make_case(rows, schema_version=2)) for rows in ROWS])
+
+
+def write_batches(made: list[tuple[BatchHeader, PacketColumns]]) -> dict[str, Any]:
     cases = []
-    for rows in ROWS:
-        header, columns = make_case(rows)
-        columns = arrange(columns)
+    for header, columns in (arrange_batch(*case) for case in made):
         stream = batch.write_stream(header, columns)
         cases.append(
             {
-                "rows": rows,
+                "rows": header.rows,
                 "header": header_text.write_header(header).decode(),
                 "stream_sha256": hashlib.sha256(stream).hexdigest(),
                 "columns_sha256": digest_columns(columns),
@@ -67,8 +75,13 @@ def make_batches() -> dict[str, Any]:
     }
 
 
-def make_case(rows: int) -> tuple[BatchHeader, PacketColumns]:
+def add_examples(header: BatchHeader, columns: PacketColumns) -> tuple[BatchHeader, PacketColumns]:
+    return dataclasses.replace(header, examples=testing.make_examples(columns)), columns
+
+
+def make_case(rows: int, *, schema_version: int) -> tuple[BatchHeader, PacketColumns]:
     header = testing.make_header(rows=rows, seq=rows + 1)
+    header = dataclasses.replace(header, schema_version=schema_version)
     return header, testing.make_columns(rows, seed=rows, start_us=header.window_start_us)
 
 
@@ -162,7 +175,12 @@ def make_messages() -> dict[str, Any]:
     }
 
 
-MAKERS = {"batches": make_batches, "signatures": make_signatures, "messages": make_messages}
+MAKERS = {
+    "batches": make_batches,
+    "batches_2": make_batches_2,
+    "signatures": make_signatures,
+    "messages": make_messages,
+}
 
 
 def main() -> None:

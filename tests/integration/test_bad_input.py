@@ -202,7 +202,7 @@ BAD_BATCHES: dict[str, tuple[Callable[[int], bytes], str, str]] = {
     "no sequence": (lambda seq: lie(seq, seq=0), "header.seq", "seq"),
     "time ahead": (lambda seq: move(seq, 30 * DAY_US), "window.future", "after the batch landed"),
     "time long ago": (lambda seq: move(seq, -900 * DAY_US), "window.old", "days before"),
-    "another schema version": (lambda seq: lie(seq, schema_version=2), "header.schema_version", "schema_version"),
+    "another schema version": (lambda seq: lie(seq, schema_version=3), "header.schema_version", "schema_version"),
     "another schema": (lambda seq: pack(_foreign_stream(seq)), "schema.", "schema"),
     "fewer rows": (lambda seq: lie(seq, rows=5), "record_batch.", "rows"),
     "more rows": (lambda seq: lie(seq, rows=25, captured=99), "record_batch.", "rows"),

@@ -306,6 +306,75 @@ class TestHeartbeat:
 
         assert heartbeat.read_answer(answer.to_json()) == answer
 
+    @given(payload_bytes=st.none() | st.integers(0, 128), examples=st.none() | st.integers(0, 64))
+    def test_payload_settings_survive(self, payload_bytes: int | None, examples: int | None) -> None:
+        config = SensorConfig(2, payload_bytes=payload_bytes, examples_per_window=examples)
+        answer = heartbeat.HeartbeatAnswer(1_795_230_000_000_000, config)
+
+        text = answer.to_json()
+
+        assert heartbeat.read_answer(text) == answer
+        assert (b"payload_bytes" in text) == (payload_bytes is not None)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"payload_bytes": 129},
+            {"payload_bytes": -1},
+            {"payload_bytes": True},
+            {"examples_per_window": 65},
+            {"examples_per_window": "8"},
+        ],
+    )
+    def test_a_payload_setting_out_of_range_is_named(self, change: dict[str, object]) -> None:
+        text = json.loads(heartbeat.HeartbeatAnswer(1_795_230_000_000_000, SensorConfig()).to_json())
+        text["config"] |= change
+
+        with pytest.raises(MessageError) as caught:
+            heartbeat.read_answer(json.dumps(text).encode())
+
+        assert caught.value.code == f"heartbeat_answer.config.{next(iter(change))}"
+
+    def test_stated_addresses_survive_and_none_are_not_written(self) -> None:
+        stated = (
+            heartbeat.StatedAddress("10.0.0.5", "198.51.100.7", "metadata"),
+            heartbeat.StatedAddress("10.0.0.5", "198.51.100.7", "configured"),
+            heartbeat.StatedAddress("fd00::5", "2001:db8::7", "configured"),
+        )
+        beat = dataclasses.replace(BEAT, addresses=stated)
+
+        assert heartbeat.read_heartbeat(beat.to_json()) == beat
+        assert b'"addresses":[{"local"' not in BEAT.to_json()
+
+    @pytest.mark.parametrize(
+        ("stated", "code"),
+        [
+            ({"local": "x"}, "heartbeat.addresses.local"),
+            ({"local": "10.0.0.05"}, "heartbeat.addresses.local"),
+            ({"public": "198.51.100.7/32"}, "heartbeat.addresses.public"),
+            ({"public": "2001:db8::7"}, "heartbeat.addresses.public"),
+            ({"local": "fd00::5", "public": "2001:db8:0::7"}, "heartbeat.addresses.public"),
+            ({"public": 7}, "heartbeat.addresses.public"),
+            ({"known_by": "guessed"}, "heartbeat.addresses.known_by"),
+            ({"more": 1}, "heartbeat.addresses.unknown"),
+        ],
+    )
+    def test_a_bad_stated_address_is_named(self, stated: dict[str, object], code: str) -> None:
+        honest = {"local": "10.0.0.5", "public": "198.51.100.7", "known_by": "metadata"}
+        text = json.loads(BEAT.to_json()) | {"addresses": [honest | stated]}
+
+        with pytest.raises(MessageError) as caught:
+            heartbeat.read_heartbeat(json.dumps(text).encode())
+
+        assert caught.value.code == code
+
+    def test_an_address_stated_twice_by_one_source_is_refused(self) -> None:
+        honest = {"local": "10.0.0.5", "public": "198.51.100.7", "known_by": "metadata"}
+        text = json.loads(BEAT.to_json()) | {"addresses": [honest, honest | {"public": "198.51.100.8"}]}
+
+        with pytest.raises(MessageError, match="once a source"):
+            heartbeat.read_heartbeat(json.dumps(text).encode())
+
     @pytest.mark.parametrize(
         ("change", "code"),
         [

@@ -3,14 +3,18 @@
 Packets of one tool repeat their lengths, options, window and payload; laid side by
 side these become runs that cost next to nothing. On simulated traffic this takes a
 fifth off a batch of 2,000 packets, far more than the times cost by being out of
-order. Within the same packet shape and source the order of arrival stays.
+order. Within the same packet shape and source the order of arrival stays. Payload
+examples follow their packets.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from teiten.protocol.header import BatchHeader, PayloadExample
 from teiten.traffic.columns import PacketColumns, VarBytes
 
 
@@ -18,6 +22,21 @@ def arrange(columns: PacketColumns) -> PacketColumns:
     """Give the same packets in the order in which they compress best."""
     order = _find_order(columns)
     return {name: _take(value, order) for name, value in columns.items()}
+
+
+def arrange_batch(header: BatchHeader, columns: PacketColumns) -> tuple[BatchHeader, PacketColumns]:
+    """Give header and packets as they are written: examples name the new rows of their packets."""
+    order = _find_order(columns)
+    arranged = {name: _take(value, order) for name, value in columns.items()}
+    if not header.examples:
+        return header, arranged
+    rows = np.argsort(order)
+    moved = (PayloadExample(int(rows[item.row]), item.payload) for item in header.examples)
+    return replace(header, examples=tuple(sorted(moved, key=_row_of))), arranged
+
+
+def _row_of(example: PayloadExample) -> int:
+    return example.row
 
 
 def _find_order(columns: PacketColumns) -> NDArray[np.intp]:

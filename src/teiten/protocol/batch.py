@@ -19,7 +19,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from teiten.protocol import arrow, dictionary, header_text
-from teiten.protocol.arrangement import arrange
+from teiten.protocol.arrangement import arrange_batch
 from teiten.protocol.contents import VARIABLE_COLUMNS, check_contents, check_shapes
 from teiten.protocol.errors import BatchContentError, BatchFormError, BatchHeaderError
 from teiten.protocol.header import BatchHeader
@@ -64,7 +64,7 @@ def encode(header: BatchHeader, columns: PacketColumns, *, level: int | None = N
     """Write a batch; the same input gives the same bytes with the same zstd library.
 
     Unless there is no time for it, the packets are put in another order than that
-    of their arrival (see ``arrangement``).
+    of their arrival (see ``arrangement``), and the rows of examples with them.
 
     Args:
         header: checked as a reader would.
@@ -75,9 +75,11 @@ def encode(header: BatchHeader, columns: PacketColumns, *, level: int | None = N
         BatchError: when a reader would refuse the result.
     """
     check_shapes(columns, header.rows)
+    header_text.check_header(header)
     chosen = choose_level(header) if level is None else level
-    arranged = arrange(columns) if chosen > _FASTEST_LEVEL else columns
-    stream = write_stream(header, arranged)
+    if chosen > _FASTEST_LEVEL:
+        header, columns = arrange_batch(header, columns)
+    stream = write_stream(header, columns)
     return _codecs.compressor(dictionary.number_for(header.rows), chosen).compress(stream)
 
 
@@ -170,7 +172,7 @@ def _read_schema(stream: bytes) -> tuple[int, BatchHeader]:
         raise BatchFormError("schema.size", "the schema message is longer than the batch or its bound")
     text = stream[text_start : text_start + size]
     if stream[:end] != template.render(text):
-        raise BatchFormError("schema.equality", "the schema message is not that of schema version 1")
+        raise BatchFormError("schema.equality", "the schema message is not that of schema versions 1 and 2")
     return end, header_text.read_header(text)
 
 

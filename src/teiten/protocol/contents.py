@@ -56,6 +56,7 @@ def check_contents(header: BatchHeader, columns: Mapping[str, NDArray[np.generic
     """
     _check_offsets(columns["tcp_options"], "tcp_options", MAX_TCP_OPTION_BYTES)
     _check_offsets(columns["payload"], "payload", header.payload_bytes)
+    _check_examples(header, columns)
     if header.rows == 0:
         return
     observed_at = _fixed(columns, "observed_at")
@@ -66,6 +67,25 @@ def check_contents(header: BatchHeader, columns: Mapping[str, NDArray[np.generic
     for name, largest in _LARGEST.items():
         if int(_fixed(columns, name).max()) > largest:
             raise BatchContentError(f"{name}.range", f"column {name} must be at most {largest}")
+
+
+def _check_examples(header: BatchHeader, columns: Mapping[str, NDArray[np.generic] | VarBytes]) -> None:
+    """Check that each example goes on where the captured payload of its packet ends."""
+    kept = columns["payload"]
+    if not header.examples or not isinstance(kept, VarBytes):
+        return
+    stated = _fixed(columns, "payload_length")
+    for example in header.examples:
+        start, end = int(kept.offsets[example.row]), int(kept.offsets[example.row + 1])
+        if not example.payload.startswith(kept.data[start:end].tobytes()):
+            raise BatchContentError(
+                "examples.payload", f"the example of row {example.row} does not begin with that row's payload"
+            )
+        if len(example.payload) > int(stated[example.row]):
+            raise BatchContentError(
+                "examples.length",
+                f"the example of row {example.row} is longer than that row's payload_length",
+            )
 
 
 def _check_offsets(value: NDArray[np.generic] | VarBytes, name: str, max_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""The zstd dictionaries of a batch, one pair a schema version.
+"""The zstd dictionaries of a batch, one pair for schema versions 1 and 2.
 
 A dictionary is what every batch would repeat: the schema message with a typical
 header, common values and probes, and, for small batches, the record batch messages of
@@ -18,7 +18,8 @@ import zstandard
 from teiten.protocol import arrow, header_text
 from teiten.protocol.header import BatchHeader, Watched
 
-#: Dictionary number of batches below :data:`SMALL_ROWS` rows, schema version 1.
+#: Dictionary number of batches below :data:`SMALL_ROWS` rows, schema versions 1 and 2: their
+#: columns are the same, and another version in the typical header would be another dictionary.
 SMALL_ID = 1
 #: Dictionary number of all others.
 LARGE_ID = 2

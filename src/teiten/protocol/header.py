@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-#: Version of header and batch columns together.
-SCHEMA_VERSION = 1
+#: Version of header and batch columns together, as written. Version 2 adds ``examples``.
+SCHEMA_VERSION = 2
+#: Every version that is read.
+SCHEMA_VERSIONS = (1, 2)
 
 Mode: TypeAlias = Literal["silent", "answering"]
 
@@ -33,6 +35,16 @@ class LostBatch:
     last_seq: int
     window_start_us: int
     window_end_us: int
+
+
+@dataclass(frozen=True)
+class PayloadExample:
+    """The payload of one packet, farther than its column keeps it."""
+
+    #: Which packet of this batch, from 0.
+    row: int
+    #: 1 to 1,500 bytes; they begin with what the packet's column ``payload`` has.
+    payload: bytes
 
 
 @dataclass(frozen=True)
@@ -70,3 +82,5 @@ class BatchHeader:
     software: str
     #: Tombstones that have not been receipted yet.
     lost: tuple[LostBatch, ...] = ()
+    #: Payload examples, rows rising; none in schema version 1 or where ``payload_bytes`` is 0.
+    examples: tuple[PayloadExample, ...] = ()

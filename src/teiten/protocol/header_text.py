@@ -1,21 +1,30 @@
 """The batch header as text: JSON in one form, and the rules every field keeps.
 
 The window is written as its start and its length, because the length hardly ever
-changes and then costs nothing in a compressed batch.
+changes and then costs nothing in a compressed batch. ``examples`` is written only
+where there are some, so that they cost nothing where there are none.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
 from functools import lru_cache
 from typing import Any
 
 from teiten.protocol.errors import BatchHeaderError
-from teiten.protocol.header import SCHEMA_VERSION, BatchHeader, LostBatch, Mode, Watched
+from teiten.protocol.header import SCHEMA_VERSIONS, BatchHeader, LostBatch, Mode, PayloadExample, Watched
 from teiten.protocol.json_fields import Fields, Thing, read_object, write_object
 
-MAX_HEADER_BYTES = 65_536
+#: Bytes of everything but the examples; the whole of a header of version 1.
+MAX_PLAIN_HEADER_BYTES = 65_536
+MAX_EXAMPLES = 64
+#: What an Ethernet frame carries, so that a whole datagram is one example.
+MAX_EXAMPLE_BYTES = 1500
+#: One example is at most 2,000 characters of base64, and its keys.
+MAX_HEADER_BYTES = MAX_PLAIN_HEADER_BYTES + MAX_EXAMPLES * 2048
 MAX_WATCHED = 256
 MAX_LOST = 256
 MAX_PAYLOAD_BYTES = 128
@@ -30,6 +39,7 @@ _BOOT_ID = re.compile(r"[0-9A-Za-z_-]{8,36}")
 _SOFTWARE = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 _PREFIX = re.compile(r"[0-9a-f.:]{2,39}/[0-9]{1,3}")
 _MODE = re.compile(r"silent|answering")
+_BASE64 = re.compile(r"[0-9A-Za-z+/]{2,2000}={0,2}")
 _THING = Thing("header", BatchHeaderError)
 
 
@@ -64,6 +74,10 @@ def write_header(header: BatchHeader) -> bytes:
             for item in header.lost
         ],
     }
+    if header.examples:
+        value["examples"] = [
+            {"row": item.row, "payload": base64.b64encode(item.payload).decode()} for item in header.examples
+        ]
     return write_object(value)
 
 
@@ -74,10 +88,10 @@ def read_header(text: bytes) -> BatchHeader:
         BatchHeaderError: naming the field and its rule.
     """
     fields = read_object(_THING, text, max_bytes=MAX_HEADER_BYTES)
-    fields.take_int("schema_version", SCHEMA_VERSION, SCHEMA_VERSION)
+    version = fields.take_int("schema_version", SCHEMA_VERSIONS[0], SCHEMA_VERSIONS[-1])
     window_start_us = fields.take_int("window_start_us", 0, _MAX_TIME_US)
     header = BatchHeader(
-        schema_version=SCHEMA_VERSION,
+        schema_version=version,
         dataset=fields.take_text("dataset", _DATASET),
         sensor=fields.take_int("sensor", 1, _U32),
         epoch=fields.take_int("epoch", 1, _U32),
@@ -96,9 +110,11 @@ def read_header(text: bytes) -> BatchHeader:
         boot_id=fields.take_text("boot_id", _BOOT_ID),
         software=fields.take_text("software", _SOFTWARE),
         lost=fields.take_list("lost", _read_lost, max_items=MAX_LOST),
+        examples=_take_examples(fields),
     )
     fields.finish()
     check_header(header)
+    _check_plain_size(header, len(text))
     if write_header(header) != text:
         raise _THING.refuse("form", "the JSON is not in its one form (field order, spacing, escapes)")
     return header
@@ -117,6 +133,44 @@ def check_header(header: BatchHeader) -> None:
         if not previous < lost.first_seq <= lost.last_seq < header.seq:
             raise _THING.refuse("lost", "lost ranges must ascend, not overlap, and end before seq")
         previous = lost.last_seq
+    _check_examples(header)
+
+
+def _check_examples(header: BatchHeader) -> None:
+    if header.examples and header.schema_version == 1:
+        raise _THING.refuse("examples", "schema version 1 has no examples")
+    if header.examples and header.payload_bytes == 0:
+        raise _THING.refuse("examples", "a sensor that keeps no payload has no examples of it")
+    previous = -1
+    for example in header.examples:
+        if not previous < example.row < header.rows:
+            raise _THING.refuse("examples", "the rows of examples must rise and be rows of this batch")
+        previous = example.row
+
+
+def _check_plain_size(header: BatchHeader, size_bytes: int) -> None:
+    """Check the bound of what is no example, so that examples make no room for anything else."""
+    allowed = MAX_PLAIN_HEADER_BYTES + len(header.examples) * 2048
+    if size_bytes > allowed:
+        raise _THING.refuse("size", f"{size_bytes} bytes; at most {allowed} are allowed")
+
+
+def _take_examples(fields: Fields) -> tuple[PayloadExample, ...]:
+    if not fields.has("examples"):
+        return ()
+    return fields.take_list("examples", _read_example, max_items=MAX_EXAMPLES)
+
+
+def _read_example(fields: Fields) -> PayloadExample:
+    row = fields.take_int("row", 0, _U32)
+    text = fields.take_text("payload", _BASE64)
+    try:
+        payload = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise fields.refuse("payload", f"payload is no base64: {error}") from error
+    if len(payload) > MAX_EXAMPLE_BYTES:
+        raise fields.refuse("payload", f"payload must be at most {MAX_EXAMPLE_BYTES} bytes")
+    return PayloadExample(row, payload)
 
 
 def _read_watched(fields: Fields) -> Watched:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from teiten.protocol.errors import MessageError
 from teiten.protocol.json_fields import Fields, Thing, read_object, write_object
 from teiten.protocol.sensor_config import SensorConfig, fields_of_config, read_config
 
+KnownBy: TypeAlias = Literal["metadata", "configured"]
+
 MAX_HEARTBEAT_BYTES = 16_384
 MAX_ANSWER_BYTES = 4096
 MAX_INTERFACES = 32
 MAX_ADDRESSES = 64
+MAX_STATED = 64
 MAX_ERROR_CHARACTERS = 200
 
 _I63 = (1 << 63) - 1
@@ -23,6 +27,7 @@ _SOFTWARE = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 _INTERFACE = re.compile(r"[!-~]{1,15}")
 _STATE = re.compile(r"up|down|missing")
 _ADDRESS = re.compile(r"[0-9a-f.:]{2,45}")
+_KNOWN_BY = re.compile(r"metadata|configured")
 _BEAT = Thing("heartbeat", MessageError)
 _ANSWER = Thing("heartbeat_answer", MessageError)
 
@@ -36,6 +41,18 @@ class InterfaceState:
     state: str
     #: Addresses that the interface has now.
     addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StatedAddress:
+    """Which public address stands for a local one, as the sensor was told."""
+
+    #: What packets at the sensor carry, in its shortest form.
+    local: str
+    #: What the world sends to; of the same IP version.
+    public: str
+    #: ``metadata`` (the provider's metadata service) or ``configured`` (the sensor's settings).
+    known_by: KnownBy
 
 
 @dataclass(frozen=True)
@@ -62,20 +79,29 @@ class Heartbeat:
     #: Version of the configuration that the sensor runs.
     config_version: int
     interfaces: tuple[InterfaceState, ...] = ()
+    #: Public addresses as far as the sensor is told them, each local one at most once a source.
+    addresses: tuple[StatedAddress, ...] = ()
 
     def to_json(self) -> bytes:
-        return write_object(
-            {
-                **{name: getattr(self, name) for name in _PLAIN_FIELDS},
-                "interfaces": [
-                    {"name": item.name, "state": item.state, "addresses": list(item.addresses)}
-                    for item in self.interfaces
-                ],
-            }
-        )
+        value: dict[str, Any] = {
+            **{name: getattr(self, name) for name in _PLAIN_FIELDS},
+            "interfaces": [
+                {"name": item.name, "state": item.state, "addresses": list(item.addresses)}
+                for item in self.interfaces
+            ],
+        }
+        if self.addresses:
+            # Only where there are some: a base of before this field then still reads the rest.
+            value["addresses"] = [
+                {"local": item.local, "public": item.public, "known_by": item.known_by}
+                for item in self.addresses
+            ]
+        return write_object(value)
 
 
-_PLAIN_FIELDS = tuple(name for name in Heartbeat.__dataclass_fields__ if name != "interfaces")
+_PLAIN_FIELDS = tuple(
+    name for name in Heartbeat.__dataclass_fields__ if name not in ("interfaces", "addresses")
+)
 
 
 @dataclass(frozen=True)
@@ -119,6 +145,7 @@ def read_heartbeat(text: bytes) -> Heartbeat:
         last_window_end_us=fields.take_int_or_none("last_window_end_us", 0, _MAX_TIME_US),
         config_version=fields.take_int("config_version", 0, (1 << 31) - 1),
         interfaces=fields.take_list("interfaces", _read_interface, max_items=MAX_INTERFACES),
+        addresses=_take_stated(fields),
     )
     fields.finish()
     return beat
@@ -146,3 +173,33 @@ def _read_interface(fields: Fields) -> InterfaceState:
         state=fields.take_text("state", _STATE),
         addresses=fields.take_texts("addresses", _ADDRESS, max_items=MAX_ADDRESSES),
     )
+
+
+def _take_stated(fields: Fields) -> tuple[StatedAddress, ...]:
+    if not fields.has("addresses"):
+        return ()
+    stated = fields.take_list("addresses", _read_stated, max_items=MAX_STATED)
+    if len({(item.local, item.known_by) for item in stated}) != len(stated):
+        raise fields.refuse("addresses", "addresses must name a local address once a source")
+    return stated
+
+
+def _read_stated(fields: Fields) -> StatedAddress:
+    local = _take_address(fields, "local")
+    public = _take_address(fields, "public")
+    if local.version != public.version:
+        raise fields.refuse("public", "public must be of the same IP version as local")
+    told = fields.take_text("known_by", _KNOWN_BY)
+    known_by: KnownBy = "metadata" if told == "metadata" else "configured"
+    return StatedAddress(str(local), str(public), known_by)
+
+
+def _take_address(fields: Fields, name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    text = fields.take_text(name, _ADDRESS)
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise fields.refuse(name, f"{name} must be an IP address") from None
+    if str(address) != text:
+        raise fields.refuse(name, f"{name} must be an IP address in its shortest form")
+    return address

@@ -52,6 +52,10 @@ class Fields:
         self._thing = thing
         self._left: dict[str, Any] = dict(parsed)
 
+    def has(self, name: str) -> bool:
+        """Tell whether an optional field is there and not taken yet."""
+        return name in self._left
+
     def take_int(self, name: str, low: int, high: int) -> int:
         value = self._take(name)
         if type(value) is not int or not low <= value <= high:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from teiten.protocol.header import SCHEMA_VERSION, BatchHeader, Watched
+from teiten.protocol.header import SCHEMA_VERSION, BatchHeader, PayloadExample, Watched
 from teiten.traffic.columns import PacketColumns, VarBytes
 
 #: Start of the made-up window: 2026-11-21 03:00 UTC.
@@ -94,6 +94,26 @@ def make_header(*, rows: int = 24, seq: int = 1, sensor: int = 7, window_seconds
         payload_bytes=64,
         boot_id="W2k9x3Qa0Zf",
         software="0.1.0",
+    )
+
+
+def make_examples(columns: PacketColumns, *, size_bytes: int = 700) -> tuple[PayloadExample, ...]:
+    """Make an example of each row that has payload, and state their lengths in ``columns``.
+
+    Args:
+        columns: of a batch; ``payload_length`` of the rows becomes ``size_bytes``.
+        size_bytes: length of each example.
+    """
+    payload, lengths = columns["payload"], columns["payload_length"]
+    assert isinstance(payload, VarBytes) and isinstance(lengths, np.ndarray)  # noqa: S101, PT018  # for the type checker
+    rows = np.flatnonzero(np.diff(payload.offsets))
+    lengths[rows] = size_bytes
+    return tuple(
+        PayloadExample(
+            int(row),
+            payload.data[payload.offsets[row] : payload.offsets[row + 1]].tobytes().ljust(size_bytes, b"."),
+        )
+        for row in rows
     )
 
 
