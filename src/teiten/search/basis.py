@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -33,8 +34,8 @@ class Gap:
     #: Most sensors missing at once.
     sensors: int
     missing_address_days: float
-    #: ``pending``: the newest hours, data may still arrive; ``missing``: otherwise.
-    kind: Literal["missing", "pending"]
+    #: ``planned``: declared maintenance; ``pending``: the newest hours, data may still arrive; ``missing``: otherwise.
+    kind: Literal["missing", "pending", "planned"]
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,18 @@ class Basis:
     #: ``silent``, ``answering``: ways of watching in the period.
     modes: tuple[str, ...]
     rule_versions: tuple[int, ...]
-    #: Version of the country/AS file of the newest rows; None when unknown.
-    place_version: str | None
+    #: The way of watching that the figures are of: ``silent``, ``answering``, or ``all`` (then there is no rate).
+    mode: str = "silent"
+    #: Covered address-days of the period by way of watching, of the same family.
+    modes_apart: Mapping[str, float] = field(default_factory=dict)
+    #: Expected but not watched, in declared maintenance: apart from what is missing.
+    planned_address_days: float = 0.0
+    #: Expected, not watched and not planned: covered + planned + missing = expected.
+    missing_address_days: float = 0.0
+    #: Lengths of the watched prefixes of the family; IPv6 lengths are never mixed in one rate.
+    prefix_lengths: tuple[int, ...] = ()
+    #: Why there is no rate: ``modes_mixed``, ``prefixes_mixed``, or empty.
+    no_rate: Literal["", "modes_mixed", "prefixes_mixed"] = ""
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,6 @@ def _make_basis(
         strip=_make_strip(window, covered, expected, seen),
         family=family,
         rule_versions=rule_versions,
-        place_version=None,
         **_count_members(known),
     )
 

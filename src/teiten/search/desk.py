@@ -14,7 +14,7 @@ from teiten.search import metrics
 from teiten.search.basis import Cost
 from teiten.search.config import SearchConfig
 from teiten.search.dimensions import Dimension, Key
-from teiten.search.doors import ObservationStore, SystemNames
+from teiten.search.doors import FleetFacts, ObservationStore, SystemNames
 from teiten.search.errors import SearchUnavailable, TooExpensive
 from teiten.search.periods import Window
 from teiten.search.planner import Plan
@@ -40,6 +40,8 @@ class Desk:
     memory: Memory = field(default_factory=Memory)
     #: Holders of AS numbers, when a file that knows them is in use.
     system_names: SystemNames | None = None
+    #: The register of sensors; without it nothing is known of them and nothing planned.
+    fleet: FleetFacts | None = None
 
     def select(
         self,

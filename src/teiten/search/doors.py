@@ -1,9 +1,10 @@
-"""What search needs from the store, as narrow as it uses it."""
+"""What search needs from the store and of the fleet's register, as narrow as it uses it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -38,3 +39,59 @@ class SystemNames(Protocol):
 
     def list_names(self, numbers: Sequence[int]) -> Mapping[int, str]:
         """Give number to name, for those that are known."""
+
+
+#: End of a placement that still holds, µs.
+FOREVER_US = (1 << 63) - 1
+
+
+class PlacementPeriod(NamedTuple):
+    """Where a sensor stood in ``[from_us, to_us)``; texts are empty and ``asn`` is 0 where unknown."""
+
+    from_us: int
+    #: FOREVER_US while it holds.
+    to_us: int
+    region: str
+    #: ISO 3166-1, two letters.
+    country: str
+    asn: int
+    provider: str
+    #: ``isp``, ``enterprise``, ``university``, ``cloud``, ``idc``, ``other``.
+    kind: str
+    #: ``silent`` or ``answering``.
+    mode: str
+
+
+@dataclass(frozen=True)
+class SensorFacts:
+    """What the register knows of one sensor: where it stands now, and where it stood."""
+
+    sensor: int
+    organisation_id: int
+    region: str
+    country: str
+    asn: int
+    provider: str
+    kind: str
+    mode: str
+    #: In order of time, without overlaps.
+    periods: tuple[PlacementPeriod, ...]
+
+
+@dataclass(frozen=True)
+class MaintenancePeriod:
+    """Planned maintenance of one sensor, ``[start_us, end_us)``."""
+
+    sensor: int
+    start_us: int
+    end_us: int
+
+
+class FleetFacts(Protocol):
+    """What is known of sensors besides their packets; ``teiten.fleet.facts.FleetFacts`` is one."""
+
+    def list_sensors(self) -> Sequence[SensorFacts]:
+        """List every sensor of the register, also retired ones; ordered by number."""
+
+    def list_maintenance(self, start_us: int, end_us: int) -> Sequence[MaintenancePeriod]:
+        """List planned maintenance that overlaps ``[start_us, end_us)``."""

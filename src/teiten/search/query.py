@@ -1,4 +1,4 @@
-"""What is asked: a data set, a period, a filter, the survey switch and a metric.
+"""What is asked: a data set, a period, a filter, the survey switch, a metric and a mode.
 
 The text language is in :mod:`teiten.search.language`, the URL form in
 :mod:`teiten.search.url`; both are inverses of each other's printers.
@@ -16,10 +16,12 @@ from teiten.search.errors import QueryError
 
 Survey: TypeAlias = Literal["all", "without", "only"]
 Metric: TypeAlias = Literal["hosts", "packets", "rate"]
+Mode: TypeAlias = Literal["auto", "silent", "answering", "all"]
 PeriodName: TypeAlias = Literal["1h", "24h", "7d", "30d", "90d", "365d", "custom"]
 
 SURVEYS: tuple[Survey, ...] = get_args(Survey)
 METRICS: tuple[Metric, ...] = get_args(Metric)
+MODES: tuple[Mode, ...] = get_args(Mode)
 PERIODS: dict[str, timedelta] = {
     "1h": timedelta(hours=1),
     "24h": timedelta(hours=24),
@@ -36,7 +38,7 @@ class Query:
     """One question, complete and checked.
 
     Raises:
-        QueryError: on construction, for an impossible period, data set, survey or metric.
+        QueryError: on construction, for an impossible period, data set, survey, metric or mode.
     """
 
     dataset: str
@@ -52,11 +54,15 @@ class Query:
     metric: Metric = "packets"
     #: How the period was asked for; a relative one follows the clock in a shared URL.
     period: PeriodName = "custom"
+    #: Ways of watching: sensors that keep silent and ones that answer see different traffic. ``auto`` is
+    #: silent, or answering where only that was watched; ``all`` mixes them and has no rate.
+    mode: Mode = "auto"
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
         _check_choice("survey", self.survey, SURVEYS)
         _check_choice("metric", self.metric, METRICS)
+        _check_choice("mode", self.mode, MODES)
         _check_choice("period", self.period, (*PERIODS, "custom"))
         _check_instants(self.start, self.end)
 

@@ -16,11 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 from teiten.foundation.clock import Clock
 from teiten.search import (
+    breadth,
+    comparing,
     completion,
     coverage,
+    examples,
     facets,
     lines,
     live,
+    movers,
+    news,
     packets,
     ranking,
     sensors,
@@ -29,10 +34,12 @@ from teiten.search import (
     sources,
 )
 from teiten.search.answers import DatasetExtent, Facets, Live, Packet, Rows, Series, SourcePage, Top, Totals
+from teiten.search.answers_news import Examples, Movers, News, NewsDimension
+from teiten.search.answers_places import Breadth, Comparison, SensorGroup
 from teiten.search.basis import Basis
 from teiten.search.config import SearchConfig
 from teiten.search.desk import Desk
-from teiten.search.doors import ObservationStore, SystemNames
+from teiten.search.doors import FleetFacts, ObservationStore, SystemNames
 from teiten.search.exports import Export, ExportFormat, start_export
 from teiten.search.masking import check_filters
 from teiten.search.query import Query
@@ -53,6 +60,7 @@ class Search:
         config: SearchConfig | None = None,
         *,
         system_names: SystemNames | None = None,
+        fleet: FleetFacts | None = None,
     ) -> None:
         settings = config or SearchConfig()
         key = bytes.fromhex(settings.reference_key) if settings.reference_key else None
@@ -64,6 +72,7 @@ class Search:
             workers=ThreadPoolExecutor(settings.parallel_statements, thread_name_prefix="search"),
             references=ReferenceDesk(key),
             system_names=system_names,
+            fleet=fleet,
         )
 
     def close(self) -> None:
@@ -154,6 +163,69 @@ class Search:
     def source(self, visibility: Visibility, query: Query, *, source: str) -> SourcePage:
         """Give everything about an address or prefix (IPv4 /8 to /32, IPv6 /32 to /128)."""
         return sources.answer_source(self._desk, visibility, query, source=source)
+
+    def breadth(self, visibility: Visibility, query: Query) -> Breadth:
+        """Tell in what share of the covered sensors, and where, the matching packets were seen."""
+        return breadth.answer_breadth(self._desk, visibility, query)
+
+    def compare(
+        self,
+        visibility: Visibility,
+        query: Query,
+        *,
+        one: SensorGroup,
+        other: SensorGroup | None = None,
+        dimension: str,
+        limit: int = 10,
+        same_sensors: bool = False,
+    ) -> Comparison:
+        """Put the rates of one group of sensors beside those of another.
+
+        Args:
+            visibility: what the viewer may see.
+            query: what is asked; its metric is not used.
+            one: the first group.
+            other: the second group; None for the first one in the period before.
+            dimension: name of :meth:`dimensions`.
+            limit: rows, 1 to 50.
+            same_sensors: count only sensors that watched in this period and in the one before.
+        """
+        return comparing.answer_comparison(
+            self._desk,
+            visibility,
+            query,
+            one=one,
+            other=other,
+            dimension=dimension,
+            limit=limit,
+            same_sensors=same_sensors,
+        )
+
+    def news(
+        self,
+        visibility: Visibility,
+        query: Query,
+        *,
+        dimension: NewsDimension = "dst_port",
+        days: int = 28,
+        limit: int = 20,
+    ) -> News:
+        """List values of the period that were not seen in the ``days`` (1 to 90) before it."""
+        return news.answer_news(self._desk, visibility, query, dimension=dimension, days=days, limit=limit)
+
+    def movers(self, visibility: Visibility, query: Query, *, dimension: str, limit: int = 10) -> Movers:
+        """List values whose rate grew beyond that of the 28 days before, with trend and anomaly."""
+        return movers.answer_movers(self._desk, visibility, query, dimension=dimension, limit=limit)
+
+    def examples(
+        self, visibility: Visibility, query: Query, *, payload_hash: str, limit: int = 5
+    ) -> Examples:
+        """Give whole payloads with a hash (16 hexadecimal digits), newest first.
+
+        Raises:
+            NotPermitted: for a viewer who may not see payloads.
+        """
+        return examples.answer_examples(self._desk, visibility, query, payload_hash=payload_hash, limit=limit)
 
     def sensors(
         self,

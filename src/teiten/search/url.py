@@ -9,6 +9,7 @@
 ``q``       the filter, in the query language
 ``survey``  ``all`` (default), ``without``, ``only``
 ``metric``  ``packets`` (default), ``hosts``, ``rate``
+``mode``    ``auto`` (default), ``silent``, ``answering``, ``all``
 ==========  =====================================================================
 
 Defaults are left out when writing. Whatever is not in the table, given twice, or
@@ -27,7 +28,7 @@ from teiten.search.fields import suggest_names
 from teiten.search.query import PERIODS, Query, for_period
 
 VERSION = "1"
-PARAMETERS: tuple[str, ...] = ("v", "dataset", "period", "start", "end", "q", "survey", "metric")
+PARAMETERS: tuple[str, ...] = ("v", "dataset", "period", "start", "end", "q", "survey", "metric", "mode")
 DEFAULT_PERIOD = "24h"
 #: Years in which instants of a URL may lie.
 FIRST_YEAR, LAST_YEAR = 1970, 2200
@@ -88,6 +89,8 @@ def encode(query: Query) -> dict[str, str]:
         parameters["survey"] = query.survey
     if query.metric != "packets":
         parameters["metric"] = query.metric
+    if query.mode != "auto":
+        parameters["mode"] = query.mode
     return parameters
 
 
@@ -158,6 +161,7 @@ def _build(values: Mapping[str, str], now: datetime) -> Query:
         filters=language.parse(values.get("q", "")),
         survey=values.get("survey", "all"),  # type: ignore[arg-type]  # checked by Query
         metric=values.get("metric", "packets"),  # type: ignore[arg-type]  # checked by Query
+        mode=values.get("mode", "auto"),  # type: ignore[arg-type]  # checked by Query
         period=base.period,
     )
 
