@@ -65,6 +65,8 @@ def test_a_value_of_the_overview_leads_to_its_packets(site: Site) -> None:
         page.goto(f"{site.url}/?{ASKED}")
         page.locator("table[data-file='teiten-dst_port'] a", has_text="23/TCP").click()
 
+        expect(page.locator("h1")).to_have_text("23/TCP")
+        page.get_by_role("link", name="Open in Explore").click()
         expect(page.locator(".chip .mono")).to_have_text("dst_port = 23/tcp")
         ports = page.locator("#rows tr td:nth-child(6)").all_inner_texts()
         assert set(ports) == {"23"}

@@ -12,6 +12,7 @@ handler500 = "teiten.portal.refusals.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("teiten.portal.signin.urls")),
     path("", include("teiten.portal.overview.urls")),
+    path("", include("teiten.portal.values.urls")),
     path("explore/", include("teiten.portal.explore.urls")),
     path("sources/", include("teiten.portal.sources.urls")),
     path("sensors/", include("teiten.portal.sensors.urls")),

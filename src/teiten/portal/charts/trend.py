@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from teiten.portal.naming.groups import name_group
 from teiten.portal.naming.instants import Instants
-from teiten.search.answers import Line, Points, Series
+from teiten.search.answers import Group, Line, Points, Series
 
 #: Below this share watched, the plot itself is hatched as well as the strip.
 GAP_BELOW = 0.9
@@ -34,7 +34,7 @@ class LegendEntry:
 
 
 def describe_trend(
-    series: Series, *, instants: Instants, language: str, link: Callable[[str], str] | None = None
+    series: Series, *, instants: Instants, language: str, link: Callable[[Group], str] | None = None
 ) -> dict[str, Any]:
     """Give the chart's figures (``data``), its legend and its table.
 
@@ -42,7 +42,7 @@ def describe_trend(
         series: with at most seven lines besides others.
         instants: writes times in the reader's language.
         language: for names.
-        link: gives the address that keeps a condition; None for no links.
+        link: gives the address that a value leads to; None for no links.
     """
     return {
         "data": _data(series, instants, language),
@@ -149,13 +149,13 @@ def _pending_from(series: Series, instants: Instants) -> int | None:
     return instants.wall_ms(max(until, series.starts[0]))
 
 
-def _legend(series: Series, language: str, link: Callable[[str], str] | None) -> list[LegendEntry]:
+def _legend(series: Series, language: str, link: Callable[[Group], str] | None) -> list[LegendEntry]:
     entries = []
     for place, line in enumerate(_lines(series)):
         _, small = name_group(line.group, language)
         if line.group is None and series.others_count:
             small = f"{series.others_count:,}"
-        url = link(line.group.condition) if link and line.group is not None else ""
+        url = link(line.group) if link and line.group is not None else ""
         entries.append(
             LegendEntry(
                 _full_name(line, language), small, tone_of(series, place), line.statistics.total.value, url

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from teiten.portal.naming.countries import name_country
-from teiten.search.answers import Top
+from teiten.search.answers import Group, Top
 
 #: Classes of the colour scale.
 CLASSES = 6
@@ -17,7 +17,7 @@ _WIDEST_SCALE = 1_000
 
 
 def describe_world(
-    top: Top, *, language: str, metric_name: str, link: Callable[[str], str]
+    top: Top, *, language: str, metric_name: str, link: Callable[[Group], str]
 ) -> dict[str, Any]:
     """Give the map's figures (``data``), the ends of its scale, and its description."""
     rows = [row for row in top.rows if row.group.key != "unknown" and row.figure.value]
@@ -28,7 +28,7 @@ def describe_world(
     return {
         "data": {
             "values": [[row.group.key, value] for row, value in zip(rows, values, strict=True)],
-            "links": {row.group.key: link(row.group.condition) for row in rows},
+            "links": {row.group.key: link(row.group) for row in rows},
             "low": low,
             "high": high,
             "words": {"metric": metric_name, "none": _("none seen")},

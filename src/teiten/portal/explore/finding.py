@@ -13,26 +13,26 @@ from teiten.search.errors import QueryError
 _AS = re.compile(r"AS\s*(\d{1,10})", re.IGNORECASE)
 _PORT = re.compile(r"(\d{1,5})\s*(?:/\s*(tcp|udp|sctp))?", re.IGNORECASE)
 _FINGERPRINT = re.compile(r"\d{1,5}:[0-9-]*:\d*:\d*")
+_HASH = re.compile(r"[0-9a-f]{16}", re.IGNORECASE)
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _HIGHEST_PORT = 65_535
 
 
 def find_target(text: str, *, dataset: str = "") -> str:
-    """Give the address of what was meant: a source's page, or Explore with a filter.
+    """Give the address of what was meant: a source's or a value's page, or Explore with a filter.
 
     Raises:
         QueryError: when nothing fits; what may be typed is in its rule.
     """
     typed = text.strip()
     common = {"dataset": dataset} if dataset else {}
-    source = _find_source(typed)
-    if source:
-        return f"{reverse('source', args=[source])}?{urlencode(common)}".rstrip("?")
-    filters = _find_filter(typed)
-    if filters is None:
-        rule = "an address, a prefix, AS64500, a port (23 or 53/udp), a fingerprint, or a country code"
+    page = _find_page(typed)
+    if page:
+        return f"{reverse(page[0], args=[page[1]])}?{urlencode(common)}".rstrip("?")
+    if not re.search(r"[=<>]|\b(in|has|lacks)\b", typed):
+        rule = "an address, a prefix, AS64500, a port (23 or 53/udp), a fingerprint, a payload hash, or a country code"
         raise QueryError(f"nothing is known by {typed!r}; type {rule}", field="for", value=typed, rule=rule)
-    return f"{reverse('explore')}?{urlencode({**common, 'q': filters})}"
+    return f"{reverse('explore')}?{urlencode({**common, 'q': typed})}"
 
 
 def _find_source(typed: str) -> str | None:
@@ -44,15 +44,26 @@ def _find_source(typed: str) -> str | None:
         return None
 
 
-def _find_filter(typed: str) -> str | None:
+def _find_page(typed: str) -> tuple[str, str] | None:
+    """Give the name of the page and the value that its address ends with."""
+    if source := _find_source(typed):
+        return "source", source
     if match := _AS.fullmatch(typed):
-        return f"asn = {int(match[1])}"
+        return "as", str(int(match[1]))
     if match := _PORT.fullmatch(typed):
-        if int(match[1]) > _HIGHEST_PORT:
-            return None
-        return f"dst_port = {int(match[1])}" + (f"/{match[2].lower()}" if match[2] else "")
-    if _FINGERPRINT.fullmatch(typed):
-        return f'tcp_fp = "{typed}"'
-    if _COUNTRY.fullmatch(typed):
-        return f"country = {typed}"
-    return typed if re.search(r"[=<>]|\b(in|has|lacks)\b", typed) else None
+        return _find_port(int(match[1]), match[2])
+    return next(((name, value) for name, form, value in _forms(typed) if form.fullmatch(typed)), None)
+
+
+def _find_port(number: int, protocol: str | None) -> tuple[str, str] | None:
+    if number > _HIGHEST_PORT:
+        return None
+    return "port", f"{number}-{protocol.lower()}" if protocol else str(number)
+
+
+def _forms(typed: str) -> tuple[tuple[str, re.Pattern[str], str], ...]:
+    return (
+        ("fingerprint", _FINGERPRINT, typed),
+        ("payload", _HASH, typed.lower()),
+        ("country", _COUNTRY, typed),
+    )

@@ -108,6 +108,4 @@ def list_option_controls(screen: Screen, options: Options) -> list[Control]:
 
 
 def _name_split(name: str) -> str:
-    if name == "none":
-        return _("nothing")
-    return _("Prefix") if name == "src_prefix" else name_dimension(name)
+    return _("nothing") if name == "none" else name_dimension(name)

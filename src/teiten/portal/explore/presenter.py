@@ -13,7 +13,7 @@ from teiten.portal.controls import name_metric
 from teiten.portal.explore.options import Options, list_option_controls
 from teiten.portal.naming.groups import name_dimension, name_group
 from teiten.portal.presenting.comparing import compare_fairly, is_comparable
-from teiten.portal.presenting.pivots import keep, leave_out
+from teiten.portal.presenting.pivots import keep, leave_out, page_of
 from teiten.portal.presenting.rows import COLUMNS, describe_rows
 from teiten.portal.problems import Panel
 from teiten.portal.screen import Screen
@@ -71,11 +71,7 @@ def _basis_of(*panels: Panel[Any]) -> dict[str, Any]:
 
 def describe_series(series: Series, screen: Screen, options: Options) -> dict[str, Any]:
     """Give the chart and, below it, each line's statistics."""
-
-    def link(condition: str) -> str:
-        return screen.url(keep(screen.query, condition), **options.encode())
-
-    trend = describe_trend(series, instants=screen.instants, language=screen.language, link=link)
+    trend = describe_trend(series, instants=screen.instants, language=screen.language)
     lines = [*series.lines, *([series.others] if series.others is not None else [])] or [series.total]
     comparable = is_comparable(series.total.values, series.total.previous)
     table = []
@@ -83,7 +79,11 @@ def describe_series(series: Series, screen: Screen, options: Options) -> dict[st
         name, small = name_group(line.group, screen.language) if series.dimension else (_("Total"), "")
         if series.dimension and line.group is None and series.others_count:
             small = f"{series.others_count:,}"
-        url = link(line.group.condition) if line.group is not None else ""
+        rows_url = (
+            ""
+            if line.group is None
+            else screen.url(keep(screen.query, line.group.condition), **options.encode())
+        )
         table.append(
             {
                 "line": line,
@@ -91,7 +91,8 @@ def describe_series(series: Series, screen: Screen, options: Options) -> dict[st
                 "name": name,
                 "small": small,
                 "tone": tone_of(series, place) if series.dimension else 1,
-                "url": url,
+                "url": "" if line.group is None else page_of(screen, line.group),
+                "rows_url": rows_url,
             }
         )
     return {**trend, "lines": table}
@@ -116,6 +117,7 @@ def _describe_value(value: FacetValue, most: int, screen: Screen, options: Optio
     left_out = _take_back(query, opposite) if value.state == "excluded" else leave_out(query, condition)
     return {
         "name": f"{name} {small}" if small else name,
+        "url": page_of(screen, value.group),
         "value": value,
         "bar": value.packets / most if most else 0.0,
         "keep": screen.url(kept, **options.encode()),

@@ -20,14 +20,13 @@ from teiten.portal.explore.packets import describe_packet
 from teiten.portal.explore.presenter import describe_explore
 from teiten.portal.naming.regions import region_names
 from teiten.portal.presenting.chips import list_chips
+from teiten.portal.presenting.exporting import FORMATS, list_formats
 from teiten.portal.presenting.rows import COLUMNS, describe_rows
 from teiten.portal.refused_questions import refuse_question
 from teiten.portal.screen import read_screen
 from teiten.search import language
 from teiten.search.errors import QueryError, SearchError
 from teiten.search.exports import Export, ExportFormat
-
-FORMATS: tuple[ExportFormat, ...] = ("csv", "ndjson", "parquet", "arrow")
 
 
 @role_required(Role.MEMBER)
@@ -45,7 +44,7 @@ def show_explore(request: HttpRequest) -> HttpResponse:
         "controls": list_controls(screen, region_names()),
         "chips": list_chips(screen),
         "text": language.print_filters(screen.query.filters),
-        "formats": [(name, screen.url_of("export", None, format=name)) for name in FORMATS],
+        "formats": list_formats(screen),
         **describe_explore(services.get_search(), screen, options),
     }
     return render(request, "portal/explore/explore.html", context)

@@ -27,7 +27,12 @@ def name_dimension(dimension: str) -> str:
         "nature": _("Nature"),
         "hint": _("Tool"),
         "tcp_fp": _("Fingerprint tcp_fp"),
-        "survey": _("Actor"),
+        "survey": _("Survey scanners"),
+        "actor": _("Actor"),
+        "probe": _("Probe"),
+        "validity": _("Source validity"),
+        "answering": _("Mode"),
+        "src_prefix": _("Prefix"),
         "tcp_flags": _("TCP flags"),
         "ttl": _("TTL"),
         "payload_hash": _("Payload hash"),
@@ -58,9 +63,26 @@ def _name_word(group: Group, language: str) -> str:
         return name_sensor(int(group.key))
     if group.dimension == "tcp_fp" and group.key == "none":
         return _("No fingerprint")
-    if group.dimension == "survey":
-        return _("Survey scanners") if group.key == "yes" else _("Other than survey")
-    return ""
+    return _name_axis(group)
+
+
+def _name_axis(group: Group) -> str:
+    """Give the name of a value of one of the axes that are words."""
+    words = {
+        ("survey", "yes"): _("Survey scanners"),
+        ("survey", "no"): _("Other than survey"),
+        ("survey", "none"): _("Other than survey"),
+        ("survey", "listed"): _("Survey scanner by a list"),
+        ("survey", "behaviour"): _("Survey scanner by behaviour"),
+        ("answering", "yes"): _("Answering"),
+        ("answering", "no"): _("Silent mode"),
+        ("probe", "none"): _("No known probe"),
+        ("actor", "none"): _("No known actor"),
+        ("validity", "ordinary"): _("Ordinary"),
+        ("validity", "bogon"): _("Bogon"),
+        ("validity", "spoof_suspect"): _("Spoof suspect"),
+    }
+    return words.get((group.dimension, group.key), "")
 
 
 def name_nature(key: str) -> str:

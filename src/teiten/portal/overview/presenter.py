@@ -12,13 +12,13 @@ from teiten.portal.asking import ask_all
 from teiten.portal.charts.trend import describe_trend
 from teiten.portal.charts.world import describe_world
 from teiten.portal.controls import name_metric
-from teiten.portal.naming.groups import name_group
 from teiten.portal.naming.regions import name_region
 from teiten.portal.presenting.comparing import compare_fairly, is_comparable
-from teiten.portal.presenting.pivots import narrow_by
+from teiten.portal.presenting.pivots import page_of
+from teiten.portal.presenting.rankings import name_unit, rank
 from teiten.portal.problems import Panel
 from teiten.portal.screen import Screen
-from teiten.search.answers import Figure, Points, Top, Totals
+from teiten.search.answers import Figure, Points, Totals
 from teiten.search.basis import Basis
 from teiten.search.query import Metric
 from teiten.search.service import Search
@@ -41,19 +41,6 @@ class KeyFigure:
     is_current: bool
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """A table of the most frequent values."""
-
-    title: str
-    file: str
-    rows: list[dict[str, Any]]
-    others: dict[str, Any]
-    distinct: int
-    column: str
-    unit: str
-
-
 def describe_overview(search: Search, screen: Screen) -> dict[str, Any]:
     """Ask everything the overview shows; a panel that fails fails alone."""
     asked = _ask_all(search, screen)
@@ -67,13 +54,13 @@ def describe_overview(search: Search, screen: Screen) -> dict[str, Any]:
         "share_spark": _percent_spark(totals.answer.basis) if totals.answer else (),
         "gaps": list_gaps(totals.answer.basis, screen) if totals.answer else [],
         "trend": _present(asked["trend"], lambda series: describe_trend(
-            series, instants=screen.instants, language=screen.language, link=lambda text: narrow_by(screen, text)
+            series, instants=screen.instants, language=screen.language, link=lambda group: page_of(screen, group)
         )),
-        "rankings": [_present_ranking(asked[name], name, screen, comparable=comparable) for name in ("dst_port", "country", "asn")],
-        "small": [_present_ranking(asked[name], name, screen, comparable=comparable) for name in ("hint", "nature")],
+        "rankings": [_present_ranking(asked[name], screen, comparable=comparable) for name in ("dst_port", "country", "asn")],
+        "small": [_present_ranking(asked[name], screen, comparable=comparable) for name in ("hint", "nature")],
         "map": _present(asked["map"], lambda top: describe_world(
             top, language=screen.language, metric_name=name_metric(screen.query.metric),
-            link=lambda text: narrow_by(screen, text),
+            link=lambda group: page_of(screen, group),
         )),
         "unit": name_unit(screen.query.metric),
         **_missing(totals.answer.basis if totals.answer else None),
@@ -102,8 +89,8 @@ def _present(panel: Panel[Any], describe: Callable[[Any], Any]) -> Panel[Any]:
     return panel if panel.answer is None else Panel(describe(panel.answer))
 
 
-def _present_ranking(panel: Panel[Any], dimension: str, screen: Screen, *, comparable: bool) -> Panel[Any]:
-    return _present(panel, lambda top: rank(top, dimension, screen, comparable=comparable))
+def _present_ranking(panel: Panel[Any], screen: Screen, *, comparable: bool) -> Panel[Any]:
+    return _present(panel, lambda top: rank(top, screen, comparable=comparable))
 
 
 def list_key_figures(totals: Totals, screen: Screen, *, comparable: bool) -> list[KeyFigure]:
@@ -127,11 +114,6 @@ def list_key_figures(totals: Totals, screen: Screen, *, comparable: bool) -> lis
     ]
 
 
-def name_unit(metric: Metric) -> str:
-    """Give the short unit that heads a column."""
-    return {"hosts": _("hosts"), "packets": _("packets"), "rate": _("/ address-day")}[metric]
-
-
 def _missing(basis: Basis | None) -> dict[str, float | None]:
     if basis is None or basis.share is None:
         return {"missing_address_days": None, "missing_share": None}
@@ -142,48 +124,6 @@ def _missing(basis: Basis | None) -> dict[str, float | None]:
 def _percent_spark(basis: Basis) -> Points:
     """A share per bucket; where nothing was expected there is nothing to draw."""
     return basis.strip.share
-
-
-def rank(top: Top, dimension: str, screen: Screen, *, comparable: bool) -> Ranking:
-    """Give a ranking with its bars, and what each value leads to."""
-    most = max((row.figure.value or 0.0 for row in top.rows), default=0.0)
-    rows = []
-    for row in top.rows:
-        name, small = name_group(row.group, screen.language)
-        bar = (row.figure.value or 0.0) / most if most else 0.0
-        rows.append(
-            {
-                "row": row,
-                "figure": compare_fairly(row.figure, top.metric, comparable=comparable),
-                "name": name,
-                "small": small,
-                "bar": bar,
-                "url": narrow_by(screen, row.group.condition),
-            }
-        )
-    titles = {
-        "dst_port": _("Destination ports"),
-        "country": _("Countries and areas"),
-        "asn": _("AS"),
-        "hint": _("Tools"),
-        "nature": _("Nature"),
-    }
-    columns = {
-        "dst_port": _("Port"),
-        "country": _("Country or area"),
-        "asn": _("AS"),
-        "hint": _("Tool"),
-        "nature": _("Nature"),
-    }
-    return Ranking(
-        title=titles[dimension],
-        file=f"teiten-{dimension}",
-        rows=rows,
-        others={"count": top.others.count, "figure": compare_fairly(top.others.figure, top.metric, comparable=comparable), "spark": top.others.spark},
-        distinct=top.distinct,
-        column=columns[dimension],
-        unit=name_unit(top.metric),
-    )  # fmt: skip
 
 
 def list_gaps(basis: Basis, screen: Screen) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from teiten.portal.naming.groups import name_group
 from teiten.portal.naming.instants import month_names, weekday_names
 from teiten.portal.naming.regions import name_region
 from teiten.portal.naming.sensors import name_sensor
-from teiten.portal.presenting.pivots import keep, narrow_by
+from teiten.portal.presenting.pivots import keep, narrow_by, page_of
 from teiten.portal.screen import Screen
 from teiten.portal.sources.verdicts import list_verdicts
 from teiten.search.answers import Count, SourcePage
@@ -56,12 +56,20 @@ def _list_counts(counts: tuple[Count, ...], screen: Screen, condition: str) -> l
     for count in counts[:_MOST_SENSORS]:
         name, small = name_group(count.group, screen.language)
         both = " and ".join(part for part in (condition, count.group.condition) if part)
-        shown.append({"name": name, "small": small, "count": count, "url": narrow_by(screen, both)})
+        shown.append(
+            {
+                "name": name,
+                "small": small,
+                "count": count,
+                "url": page_of(screen, count.group),
+                "rows_url": narrow_by(screen, both),
+            }
+        )
     return shown
 
 
 def _list_fingerprints(page: SourcePage, screen: Screen) -> list[dict[str, Any]]:
-    lines = _list_counts(page.fingerprints, screen, "")
+    lines = _list_counts(page.fingerprints, screen, f"src_addr = {page.source}")
     return [
         {**line, "sources": sources} for line, sources in zip(lines, page.fingerprint_sources, strict=False)
     ]

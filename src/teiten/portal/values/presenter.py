@@ -1,0 +1,134 @@
+"""What a value's page shows: how much, since when, who, where, and what is new about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from teiten.portal.asking import ask_all
+from teiten.portal.charts.trend import describe_trend
+from teiten.portal.naming.groups import name_group
+from teiten.portal.presenting.comparing import compare_fairly, is_comparable
+from teiten.portal.presenting.rankings import rank
+from teiten.portal.problems import Panel
+from teiten.portal.screen import Screen
+from teiten.portal.values.subject import Subject, name_better
+from teiten.search.answers import Figure, Points, Top, TopRow, Totals
+from teiten.search.dimensions import DIMENSIONS
+from teiten.search.query import Metric
+from teiten.search.service import Search
+
+#: Ranks that are looked at to place the value among the others.
+_RANKS = 200
+_ROWS = 8
+
+
+@dataclass(frozen=True)
+class ValueFigure:
+    """A key figure with what it leads to."""
+
+    label: str
+    figure: Figure
+    unit: str
+    spark: Points
+    previous_spark: Points
+    url: str
+    is_current: bool
+
+
+def describe_value(search: Search, screen: Screen, subject: Subject) -> dict[str, Any]:
+    """Ask everything the page shows; a panel that fails fails alone."""
+    asked = ask_all(_questions(search, screen, subject))
+    totals, place = asked["totals"], asked["place"]
+    found = _find(place.answer, subject)
+    subject = name_better(subject, found.group if found else None)
+    name, small = name_group(subject.group, screen.language)
+    comparable = totals.answer is None or is_comparable(
+        totals.answer.sparks.get("packets", ()), totals.answer.previous_sparks.get("packets", ())
+    )
+    trend = asked["trend"]
+    return {
+        "kind": subject.kind,
+        "name": name,
+        "small": small,
+        "group": subject.group,
+        "condition": subject.group.condition,
+        "totals": totals,
+        "figures": _list_figures(totals.answer, screen, comparable=comparable) if totals.answer else [],
+        "basis": totals.answer.basis if totals.answer else None,
+        "place": describe_place(place.answer, found),
+        "trend": trend
+        if trend.answer is None
+        else Panel(describe_trend(trend.answer, instants=screen.instants, language=screen.language)),
+        "lists": [
+            _present_list(asked[name], screen, subject, comparable=comparable) for name in _lists_of(subject)
+        ],
+        "rows_url": screen.url_of("explore", subject.query),
+        "overview_url": screen.url_of("overview", subject.query),
+    }
+
+
+def _lists_of(subject: Subject) -> list[str]:
+    return [name for name in subject.kind.lists if name in DIMENSIONS]
+
+
+def _questions(search: Search, screen: Screen, subject: Subject) -> dict[str, Callable[[], Any]]:
+    viewer, query = screen.viewer, subject.query
+    questions: dict[str, Callable[[], Any]] = {
+        "totals": lambda: search.totals(viewer, query),
+        "trend": lambda: search.series(viewer, query, dimension=None),
+        "place": lambda: search.top(
+            viewer, screen.query, dimension=subject.kind.dimension, limit=_RANKS, sparks=False
+        ),
+    }
+    for dimension in _lists_of(subject):
+        questions[dimension] = lambda dimension=dimension: search.top(
+            viewer, query, dimension=dimension, limit=_ROWS, sparks=False
+        )  # type: ignore[misc]  # binds the name
+    return questions
+
+
+def _find(top: Top | None, subject: Subject) -> TopRow | None:
+    rows = () if top is None else top.rows
+    return next((row for row in rows if row.group.key == subject.group.key), None)
+
+
+def describe_place(top: Top | None, found: TopRow | None) -> dict[str, Any]:
+    """Say which rank the value has among those of its kind, and what it had before."""
+    if top is None:
+        return {"rank": None, "distinct": None, "share": None, "before": None, "most": _RANKS}
+    return {
+        "rank": found.rank if found else None,
+        "before": found.previous_rank if found else None,
+        "share": found.share if found else None,
+        "distinct": top.distinct,
+        "most": _RANKS,
+    }
+
+
+def _list_figures(totals: Totals, screen: Screen, *, comparable: bool) -> list[ValueFigure]:
+    def figure(metric: Metric, label: str, value: Figure, unit: str = "") -> ValueFigure:
+        return ValueFigure(
+            label=label,
+            figure=compare_fairly(value, metric, comparable=comparable),
+            unit=unit,
+            spark=totals.sparks.get(metric, ()),
+            previous_spark=totals.previous_sparks.get(metric, ()),
+            url=screen.url(replace(screen.query, metric=metric)),
+            is_current=screen.query.metric == metric,
+        )
+
+    return [
+        figure("hosts", _("Source hosts"), totals.hosts),
+        figure("packets", _("Packets"), totals.packets),
+        figure("rate", _("Per covered address-day"), totals.rate, _("packets")),
+    ]
+
+
+def _present_list(panel: Panel[Any], screen: Screen, subject: Subject, *, comparable: bool) -> Panel[Any]:
+    if panel.answer is None:
+        return panel
+    return Panel(rank(panel.answer, screen, comparable=comparable, within=subject.group.condition))
