@@ -1,0 +1,125 @@
+"""Counts that stand on enough sensors, and no finer than a member may see them.
+
+Whoever sends marked packets to addresses that may be sensors, and then looks for the
+marks, finds the sensors (Bethencourt, Franklin, Vernon 2005; Shinoda, Ikai, Itoh 2005;
+``docs/adr/0010``). So whatever a member is given stands on at least *k* sensors of
+other organisations, and its figures are coarse. Both happen inside the statement: what
+is too small is 0, like what is not there, and no exact figure leaves the store, not even
+by an order or a limit.
+
+A statement uses :func:`count_packets`, :func:`count_hosts` or :func:`keep` for its
+aggregates and :func:`having` for groups that are shown without a count.
+For viewers of real data all of them give the plain aggregate.
+"""
+
+from __future__ import annotations
+
+from teiten.search.tables import Table
+from teiten.search.visibility import Visibility
+
+#: What every guarded statement holds; :meth:`teiten.search.desk.Desk.select` looks for it.
+MARK = "/* on enough sensors */"
+#: ``few_sensors`` and ``uniqUpTo`` know no more sensors than this: the largest *k*.
+MOST_SENSORS = 5
+#: Steps of small figures; larger ones have three significant digits.
+SMALLEST_STEP = 10
+
+#: Table → column that tells its sensors, and how. A table that is not here cannot answer a member.
+_SENSORS: dict[str, tuple[str, str]] = {
+    "packets": ("each", "sensor"),
+    "totals_1h": ("sketch", "sensors"),
+    "ports_1h": ("few", "few_sensors"),
+    "countries_1h": ("few", "few_sensors"),
+    "networks_1h": ("few", "few_sensors"),
+    "networks_regions_1d": ("few", "few_sensors"),
+    "ports_countries_1d": ("few", "few_sensors"),
+    "ports_regions_1d": ("few", "few_sensors"),
+    "fingerprints_1d": ("few", "few_sensors"),
+    "fingerprints_ports_1d": ("few", "few_sensors"),
+    "payloads_1d": ("few", "few_sensors"),
+    "probes_1d": ("few", "few_sensors"),
+    "sources_1d": ("some", "some_sensors"),
+    "ports_1d": ("bitmap", "sensors"),
+    "actors_1d": ("bitmap", "sensors"),
+}
+
+
+def is_answerable(visibility: Visibility, table: Table) -> bool:
+    """Tell whether ``table`` knows on how many sensors its counts stand, where the viewer needs that."""
+    return not visibility.is_guarded or table.name in _SENSORS
+
+
+def count_packets(visibility: Visibility, table: Table, condition: str | None = None) -> str:
+    """Give the aggregate of packets, of the rows that fulfil ``condition``."""
+    return keep(visibility, table, table.count_packets(condition), condition)
+
+
+def count_hosts(visibility: Visibility, table: Table, condition: str | None = None) -> str:
+    """Give the aggregate of distinct sources."""
+    return keep(visibility, table, table.count_hosts(condition), condition)
+
+
+def keep(visibility: Visibility, table: Table, aggregate: str, condition: str | None = None) -> str:
+    """Give any counting aggregate: coarse, and 0 where fewer than *k* sensors stand behind it."""
+    if not visibility.is_guarded:
+        return aggregate
+    return f"if({has_enough(visibility, table, condition)}, {coarsen(visibility, aggregate)}, toUInt64(0))"
+
+
+def having(visibility: Visibility, table: Table, condition: str | None = None) -> str:
+    """Give ``HAVING …`` that leaves out groups of fewer than *k* sensors; empty for real viewers."""
+    return f" HAVING {has_enough(visibility, table, condition)}" if visibility.is_guarded else ""
+
+
+def has_enough(visibility: Visibility, table: Table, condition: str | None = None) -> str:
+    """Give the condition, over a group, that at least *k* sensors stand behind it; ``1`` for real viewers."""
+    if not visibility.is_guarded:
+        return "1"
+    return f"({count_sensors(visibility, table, condition)} >= {visibility.least_sensors} {MARK})"
+
+
+def count_sensors(visibility: Visibility, table: Table, condition: str | None = None) -> str:
+    """Give the aggregate of distinct sensors that are not the viewer's own: exact up to *k*, then "more".
+
+    Own sensors do not count: with two of one's own, one hit elsewhere would already show.
+
+    Raises:
+        LookupError: for a table that does not know its sensors (see :func:`is_answerable`).
+    """
+    kind, column = _SENSORS[table.name]
+    own = _write_own(visibility)
+    if kind == "each":
+        others = f"{column} NOT IN {own}" if visibility.own_sensors else ""
+        both = " AND ".join(part for part in (f"({condition})" if condition else "", others) if part)
+        return (
+            f"uniqUpToIf({MOST_SENSORS})({column}, {both})" if both else f"uniqUpTo({MOST_SENSORS})({column})"
+        )
+    suffix, more = ("If", f", {condition}") if condition else ("", "")
+    if kind in ("few", "some"):
+        most = MOST_SENSORS if kind == "few" else 16
+        found = f"groupUniqArrayArray{suffix}({most})({column}{more})"
+        return (
+            f"length(arrayFilter(s -> s NOT IN {own}, {found}))"
+            if visibility.own_sensors
+            else f"length({found})"
+        )
+    merge = "groupBitmapMerge" if kind == "bitmap" else "uniqCombinedMerge"
+    merged = f"toInt64({merge}{suffix}{'(12)' if kind == 'sketch' else ''}({column}{more}))"
+    return f"({merged} - {len(visibility.own_sensors)})"
+
+
+def coarsen(visibility: Visibility, count: str) -> str:
+    """Give a positive count rounded to tens (from 10,000 on: three digits), up or down by a keyed choice.
+
+    The choice follows from the count and the recipient's key, so that asking again
+    tells nothing new, and the difference of two figures does not tell one packet.
+    """
+    first, second = visibility.rounding_keys
+    step = f"greatest({SMALLEST_STEP}, toUInt64(exp10(floor(log10(greatest(toFloat64(n), 1))) - 2)))"
+    choice = f"sipHash64Keyed((toUInt64({first}), toUInt64({second})), toUInt64(n))"
+    rounded = f"greatest({step}, intDiv(n + {choice} % {step}, {step}) * {step})"
+    return f"arrayMap(n -> if(n = 0, toUInt64(0), toUInt64({rounded})), [toUInt64({count})])[1]"
+
+
+def _write_own(visibility: Visibility) -> str:
+    return "(" + ", ".join(str(int(sensor)) for sensor in sorted(visibility.own_sensors)) + ")"
