@@ -1,8 +1,12 @@
 """Errors of the custody room.
 
 CustodyError
-└── CustodyInputError     a value breaks a rule; the message names the entry and the rule
+├── CustodyInputError     a value breaks a rule; the message names the entry and the rule
+├── CustodyUnknownError   there is no such hold, erasure or exclusion
+└── LegalHoldError        a legal hold forbids it; the message names the hold and the way out
 """
+
+from collections.abc import Sequence
 
 from teiten.foundation.errors import TeitenError
 
@@ -17,3 +21,15 @@ class CustodyInputError(CustodyError):
     def __init__(self, entry: str, message: str) -> None:
         super().__init__(f"{entry}: {message}")
         self.entry = entry
+
+
+class CustodyUnknownError(CustodyError):
+    """There is no such hold, erasure or exclusion."""
+
+
+class LegalHoldError(CustodyError):
+    """A legal hold forbids it; ``holds`` are their numbers."""
+
+    def __init__(self, message: str, holds: Sequence[int]) -> None:
+        super().__init__(message)
+        self.holds = tuple(holds)

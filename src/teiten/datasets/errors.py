@@ -1,7 +1,8 @@
 """Errors of the datasets room.
 
 DatasetsError
-└── DatasetsInputError     a value breaks a rule; the message names the entry and the rule
+├── DatasetsInputError     a value breaks a rule; the message names the entry and the rule
+└── DatasetsUnknownError   there is no such list, name or annotation
 """
 
 from teiten.foundation.errors import TeitenError
@@ -17,3 +18,7 @@ class DatasetsInputError(DatasetsError):
     def __init__(self, entry: str, message: str) -> None:
         super().__init__(f"{entry}: {message}")
         self.entry = entry
+
+
+class DatasetsUnknownError(DatasetsError):
+    """There is no such list, name or annotation."""

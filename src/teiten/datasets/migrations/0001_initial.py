@@ -27,10 +27,12 @@ CREATE TRIGGER datasets_fingerprintname_kept BEFORE DELETE OR TRUNCATE ON datase
     FOR EACH STATEMENT EXECUTE FUNCTION datasets_refuse_removal();
 CREATE TRIGGER datasets_fingerprintname_withdrawn BEFORE UPDATE ON datasets_fingerprintname
     FOR EACH ROW EXECUTE FUNCTION datasets_allow_withdrawal();
+CREATE INDEX survey_entry_containing ON datasets_surveyentry USING gist ((network::inet) inet_ops);
 CREATE TRIGGER datasets_surveyimport_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON datasets_surveyimport
     FOR EACH STATEMENT EXECUTE FUNCTION datasets_refuse_removal();
 """
 BACKWARD = """
+DROP INDEX survey_entry_containing;
 DROP TRIGGER datasets_surveyimport_append_only ON datasets_surveyimport;
 DROP TRIGGER datasets_fingerprintname_withdrawn ON datasets_fingerprintname;
 DROP TRIGGER datasets_fingerprintname_kept ON datasets_fingerprintname;
