@@ -32,9 +32,9 @@ from sensor_wire import (
     wait_until,
 )
 from teiten.protocol.batch import Batch
-from teiten.traffic import hints
 from teiten.traffic.columns import VarBytes
 from teiten.traffic.hints import Hint
+from teiten.traffic.rules import derive_columns, take_as_recorded
 
 pytestmark = needs_wire("masscan", "nmap", "zmap", "hping3", "tcpdump", "tshark")
 
@@ -262,5 +262,5 @@ def list_hints(batches: list[Batch], source: str, flags: int | None = None) -> l
         mine = (np.asarray(item.columns["src_addr"]) == np.frombuffer(packed, np.uint8)).all(axis=1)
         if flags is not None:
             mine &= np.asarray(item.columns["tcp_flags"]) == flags
-        bits += hints.match(item.columns)[mine].tolist()
+        bits += derive_columns(item.columns, take_as_recorded(item.columns))["hints"][mine].tolist()
     return bits

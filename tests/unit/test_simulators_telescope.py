@@ -18,7 +18,7 @@ from teiten.simulators.population import DAY_US, HOUR_US
 from teiten.simulators.streams import ALL_STREAMS, PACKETS_PER_ADDRESS_DAY, PACKETS_PER_PREFIX_DAY
 from teiten.simulators.telescope import Outlook, Telescope, Traffic, join_traffic
 from teiten.simulators.world import list_networks
-from teiten.traffic import hints, nature
+from teiten.traffic import rules
 from teiten.traffic.hints import Hint
 from teiten.traffic.marks import ParseMark
 
@@ -302,12 +302,17 @@ class TestBytes:
         assert (marks[names == "fragment"] & ParseMark.LATER_FRAGMENT).any()
 
 
+def derive(traffic):
+    columns = traffic.parse()
+    return rules.derive_columns(columns, rules.take_as_recorded(columns))
+
+
 class TestTruth:
     """The labels agree with rules written by others from the same sources."""
 
     @pytest.mark.requirement("R2.3")
     def test_hints_find_the_tools(self, month):
-        found = hints.match(month.parse())
+        found = derive(month)["hints"]
         for tool, hint in EXPECTED.items():
             truth, matched = month.labels.tool == tool, (found & hint) != 0
             recall = (truth & matched).sum() / truth.sum()
@@ -317,7 +322,7 @@ class TestTruth:
             assert precision > 0.999, tool
 
     def test_natures_fit_the_purposes(self, month):
-        found = nature.classify(month.parse())
+        found = derive(month)["nature"]
         purpose = month.labels.purpose
         queries = (Purpose.UDP_PROBE, Purpose.REFLECTION)
         for wanted in Purpose:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teiten.traffic import nature, reflection, rules
+from teiten.traffic import rules
 from teiten.traffic.nature import Nature
 from teiten.traffic.parse import parse_packets
+from teiten.traffic.probes import load_probes
 
 SCANNERS = Path(__file__).parents[1] / "golden" / "scanners"
 
@@ -36,7 +37,11 @@ def parse_list(packets, *, wire=None, payload_bytes=64):
 
 
 def natures_of(*packets, **kwargs):
-    return [Nature(value) for value in nature.classify(parse_list(packets, **kwargs)).tolist()]
+    return [Nature(value) for value in derive(parse_list(packets, **kwargs))["nature"].tolist()]
+
+
+def derive(columns):
+    return rules.derive_columns(columns, rules.take_as_recorded(columns))
 
 
 def ip(protocol, payload, *, first=0x45, fragment=0):
@@ -150,21 +155,28 @@ def test_without_kept_payload_a_trigger_is_a_probe():
     assert natures_of(trigger, payload_bytes=0) == [Nature.UDP_PROBE]
 
 
-@pytest.mark.parametrize("probe", reflection.PROBES, ids=lambda probe: probe.name)
-def test_each_listed_probe_triggers(probe):
-    assert natures_of(udp(probe.value + b"rest", dst=probe.port)) == [Nature.REFLECTION]
-    assert natures_of(udp(probe.value[:-1], dst=probe.port))[0] in {Nature.UDP_PROBE, Nature.REFLECTION}
-    assert natures_of(udp(probe.value, dst=9)) == [Nature.UDP_PROBE]
+TRIGGERS = [rule for rule in load_probes().rules if rule.is_trigger]
+
+
+@pytest.mark.parametrize(
+    "rule", TRIGGERS, ids=lambda rule: f"{rule.label}-{rule.port}-{rule.value.hex()[:16]}"
+)
+def test_each_listed_trigger_triggers(rule):
+    rest = b"" if rule.match == "exact" else b"rest"
+
+    assert natures_of(udp(rule.value + rest, dst=rule.port)) == [Nature.REFLECTION]
+    assert natures_of(udp(rule.value[:-1], dst=rule.port))[0] in {Nature.UDP_PROBE, Nature.REFLECTION}
+    assert natures_of(udp(rule.value + rest, dst=9)) == [Nature.UDP_PROBE]
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=90), min_size=1, max_size=20))
 def test_any_bytes_get_one_nature_and_rows_do_not_depend_on_each_other(packets):
-    together = rules.derive_columns(parse_list(packets))
+    together = derive(parse_list(packets))
 
     assert set(together["nature"].tolist()) <= set(Nature)
     for row, packet in enumerate(packets):
-        alone = rules.derive_columns(parse_list([packet]))
+        alone = derive(parse_list([packet]))
         assert {name: column[0] for name, column in alone.items()} == {
             name: column[row] for name, column in together.items()
         }

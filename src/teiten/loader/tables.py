@@ -40,7 +40,7 @@ def build_packets(batches: Sequence[Verified], reference: ReferenceData) -> pa.T
     countries, asns = reference.place(sources)
     columns: dict[str, Any] = {
         **wire,
-        **rules.derive_columns(wire),
+        **rules.derive_columns(wire, rules.take_as_recorded(wire)),
         **_identity(batches),
         "country": countries,
         "asn": asns,

@@ -2,7 +2,8 @@
 
 TeitenError
 └── TrafficError
-└── AddressError    text, bytes or a range are no address: correct the input
+    ├── AddressError    text, bytes or a range are no address: correct the input
+    └── RuleFileError   a list of bogons or probes breaks a rule of its form: correct the line named
 """
 
 from __future__ import annotations
@@ -16,3 +17,7 @@ class TrafficError(TeitenError):
 
 class AddressError(TrafficError, ValueError):
     """Text, bytes or a range are no address or no prefix; the message says which and why."""
+
+
+class RuleFileError(TrafficError, ValueError):
+    """A file of rules cannot be used; the message names the line and the rule."""

@@ -5,8 +5,9 @@ makes it, and labels read "Mirai-like". Each rule asks for everything the tool f
 in one packet, so that a coincidence in 16 bits is not enough; the sources are in the
 rules' docstrings. IPv4 only: none of the formulas is defined for IPv6.
 
-The destination is the address that the packet carries. Behind 1:1 NAT that is the
-local one, and rules that need the destination do not hold there.
+Rules that need the destination take the public address: behind 1:1 NAT the packet
+shows the local one. Where the public address is unknown such a rule cannot be asked,
+and a SYN is marked :attr:`Hint.NOT_COMPUTABLE`; that is never a "no".
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ from teiten.traffic.access import get_numbers, get_strings, hold_all
 from teiten.traffic.byte_strings import find_equal, read_lengths
 from teiten.traffic.columns import PacketColumns
 from teiten.traffic.marks import ParseMark
-from teiten.traffic.parse_bytes import Mask
+from teiten.traffic.parse_bytes import Bytes, Mask
 
 SYN, SYN_ACK = 0x002, 0x012
 ICMP, TCP, UDP = 1, 6, 17
@@ -51,29 +53,53 @@ class Hint(IntFlag):
     #: Masscan with an MSS option: sources from 2023-11-07.
     MASSCAN_NEW = 1 << 4
     NMAP_SYN = 1 << 5
+    #: A rule that needs the destination could not be asked.
+    NOT_COMPUTABLE = 1 << 31
 
 
-@dataclass(frozen=True)
+#: Rules that need the public destination.
+NEEDS_DESTINATION = Hint.MIRAI | Hint.MASSCAN_OLD | Hint.MASSCAN_NEW
+
+
 class Fields:
     """The columns that the rules ask about, of the IPv4 packets with a whole header."""
 
-    columns: PacketColumns
-    #: Row number of each of these packets.
-    rows: NDArray[np.intp]
+    def __init__(
+        self, columns: PacketColumns, rows: NDArray[np.intp], *, destinations: Bytes, is_known: Mask
+    ) -> None:
+        """Take the packets; the other arguments have one entry per packet of ``rows``.
+
+        Args:
+            columns: all packets.
+            rows: row number of each packet that is asked about.
+            destinations: public addresses, shape (n, 16).
+            is_known: where ``destinations`` holds.
+        """
+        self.columns = columns
+        self.rows = rows
+        self.is_known = is_known
+        self._destinations = destinations
+        self._numbers: dict[str, NDArray[np.uint32]] = {}
+        self._tcp: dict[int, Mask] = {}
 
     def get(self, name: str) -> NDArray[np.uint32]:
         """Give a column of at most 32 bits."""
-        return get_numbers(self.columns, name, np.uint32)[self.rows]
+        if name not in self._numbers:
+            self._numbers[name] = get_numbers(self.columns, name, np.uint32)[self.rows]
+        return self._numbers[name]
 
     def is_tcp(self, flags: int) -> Mask:
         """Tell which are unfragmented TCP with exactly ``flags`` and no payload."""
-        return hold_all(
-            self.get("protocol") == TCP,
-            self.get("tcp_flags") == flags,
-            self.get("payload_length") == 0,
-            self.get("ip_mf") == 0,
-        )
+        if flags not in self._tcp:
+            self._tcp[flags] = hold_all(
+                self.get("protocol") == TCP,
+                self.get("tcp_flags") == flags,
+                self.get("payload_length") == 0,
+                self.get("ip_mf") == 0,
+            )
+        return self._tcp[flags]
 
+    @cached_property
     def is_raw_sender(self) -> Mask:
         """Tell which were sent as ZMap and Masscan do: TTL from 255, fragmenting allowed, ToS 0."""
         return hold_all(self.get("ttl") >= _FROM_255, self.get("ip_df") == 0, self.get("tos") == 0)
@@ -85,19 +111,29 @@ class Fields:
     def has_options(self, value: bytes) -> Mask:
         return find_equal(get_strings(self.columns, "tcp_options"), self.rows, value=value)
 
+    @cached_property
     def low_destination(self) -> NDArray[np.uint32]:
-        """Give the destination address as a number in host order."""
-        address = np.ascontiguousarray(get_numbers(self.columns, "dst_addr", np.uint8)[self.rows, 12:16])
-        return address.view(">u4")[:, 0].astype(np.uint32)
+        """Give the public destination as a number in host order; any number where it is unknown."""
+        words = np.ascontiguousarray(self._destinations).view(">u4")
+        return words[:, 3].astype(np.uint32)
 
 
-def match(columns: PacketColumns) -> NDArray[np.uint32]:
-    """Give the hints of every packet."""
+def match(columns: PacketColumns, destinations: Bytes, *, is_known: Mask) -> NDArray[np.uint32]:
+    """Give the hints of every packet.
+
+    Args:
+        columns: the packets.
+        destinations: the public address that each was sent to, shape (n, 16).
+        is_known: where that address is known.
+    """
     hints = np.zeros(get_numbers(columns, "protocol", np.uint8).size, np.uint32)
     marks = get_numbers(columns, "parse_marks", np.uint16)
     unfit = np.uint16(ParseMark.SHORT_TRANSPORT | ParseMark.BAD_DATA_OFFSET | ParseMark.LATER_FRAGMENT)
     whole = (get_numbers(columns, "ip_version", np.uint8) == 4) & ((marks & unfit) == 0)
-    fields = Fields(columns, np.flatnonzero(whole))
+    rows = np.flatnonzero(whole)
+    fields = Fields(columns, rows, destinations=destinations[rows], is_known=is_known[rows])
+    if not fields.is_known.all():
+        hints[rows[~fields.is_known & fields.is_tcp(SYN)]] = np.uint32(Hint.NOT_COMPUTABLE)
     for rule in RULES:
         found = rule.match(fields)
         if found.any():
@@ -111,7 +147,7 @@ def match_mirai(fields: Fields) -> Mask:
     Source: Mirai's ``bot/scanner.c`` (``tcph->seq = iph->daddr``); same test in Merit's
     annotate.go and CAIDA's tagpackets.go. Variants differ in ports, TTL and options.
     """
-    return hold_all(fields.is_tcp(SYN), fields.get("tcp_seq") == fields.low_destination())
+    return hold_all(fields.get("tcp_seq") == fields.low_destination, fields.is_tcp(SYN), fields.is_known)
 
 
 def match_zmap_old(fields: Fields) -> Mask:
@@ -120,7 +156,7 @@ def match_zmap_old(fields: Fields) -> Mask:
     Source: ZMap ``src/probe_modules/packet.c`` (make_ip_header, make_tcp_header,
     set_mss_option since 3.0).
     """
-    suspects = hold_all(fields.get("ip_id") == ZMAP_ID, fields.is_raw_sender())
+    suspects = hold_all(fields.get("ip_id") == ZMAP_ID, fields.is_raw_sender)
     if not suspects.any():
         return suspects
     tcp = hold_all(
@@ -141,7 +177,7 @@ def match_zmap_new(fields: Fields) -> Mask:
     """
     suspects = hold_all(
         fields.is_tcp(SYN),
-        fields.is_raw_sender(),
+        fields.is_raw_sender,
         fields.get("tcp_window") == 65535,
         fields.get("tcp_ack") == 0,
     )
@@ -164,13 +200,14 @@ def _has_timestamp_fingerprint(fields: Fields, where: Mask) -> Mask:
 
 
 def _is_masscan(fields: Fields) -> Mask:
-    mixed = fields.low_destination() ^ fields.get("tcp_seq") ^ fields.get("dst_port")
+    mixed = fields.low_destination ^ fields.get("tcp_seq") ^ fields.get("dst_port")
     return hold_all(
         fields.get("ip_id") == (mixed & 0xFFFF),
         fields.is_tcp(SYN),
-        fields.is_raw_sender(),
+        fields.is_raw_sender,
         fields.get("tcp_window") == 1024,
         fields.get("tcp_ack") == 0,
+        fields.is_known,
     )
 
 

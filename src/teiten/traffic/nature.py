@@ -36,7 +36,7 @@ from teiten.traffic.byte_strings import read_heads, read_lengths
 from teiten.traffic.columns import PacketColumns, VarBytes
 from teiten.traffic.marks import ParseMark
 from teiten.traffic.parse_bytes import Bytes, Mask
-from teiten.traffic.reflection import REFLECTOR_PORTS, find_triggers
+from teiten.traffic.reflection import mark_reflector_ports
 
 
 class Nature(IntEnum):
@@ -92,12 +92,15 @@ _TCP_NATURE = _tcp_table()
 _ICMP_NATURE = _table(ICMP_REQUESTS, ICMP_ANSWERS)
 _ICMPV6_NATURE = _table(ICMPV6_REQUESTS, ICMPV6_ANSWERS)
 _SCTP_NATURE = _table((SCTP_INIT,), (SCTP_INIT_ACK, SCTP_ABORT))
-_IS_REFLECTOR = np.zeros(1 << 16, np.bool_)
-_IS_REFLECTOR[list(REFLECTOR_PORTS)] = True
 
 
-def classify(columns: PacketColumns) -> NDArray[np.uint8]:
-    """Give every packet's nature, a value of :class:`Nature`."""
+def classify(columns: PacketColumns, is_trigger: Mask) -> NDArray[np.uint8]:
+    """Give every packet's nature, a value of :class:`Nature`.
+
+    Args:
+        columns: the packets.
+        is_trigger: which of them would trigger a reflector (``traffic.reflection``).
+    """
     marks = get_numbers(columns, "parse_marks", np.uint16)
     protocol = get_numbers(columns, "protocol", np.uint8)
     natures = np.full(protocol.size, Nature.RESIDUAL, np.uint8)
@@ -108,6 +111,8 @@ def classify(columns: PacketColumns) -> NDArray[np.uint8]:
         if number in present:
             rows = np.flatnonzero(readable & (protocol == number))
             natures[rows] = judge(columns, rows)
+    triggers = is_trigger & (natures == Nature.UDP_PROBE)
+    natures[triggers] = Nature.REFLECTION
     natures[_is_malformed(marks)] = Nature.MALFORMED
     return natures
 
@@ -141,7 +146,6 @@ def _judge_udp(columns: PacketColumns, rows: NDArray[np.intp]) -> NDArray[np.uin
     src_port = get_numbers(columns, "src_port", np.uint16)[rows]
     dst_port = get_numbers(columns, "dst_port", np.uint16)[rows]
     natures = np.full(rows.size, Nature.UDP_PROBE, np.uint8)
-    natures[find_triggers(payload, rows, dst_port)] = Nature.REFLECTION
     natures[_is_udp_answer(payload, rows, src_port, dst_port=dst_port)] = Nature.BACKSCATTER
     return natures
 
@@ -152,8 +156,9 @@ _JUDGES = {TCP: _judge_tcp, UDP: _judge_udp, ICMP: _judge_icmp, ICMPV6: _judge_i
 def _is_udp_answer(
     payload: VarBytes, rows: NDArray[np.intp], src_port: NDArray[np.uint16], *, dst_port: NDArray[np.uint16]
 ) -> Mask:
-    from_service = _IS_REFLECTOR[src_port]
-    answer: Mask = from_service & ~_IS_REFLECTOR[dst_port] & (dst_port > 1023)
+    is_reflector = mark_reflector_ports()
+    from_service = is_reflector[src_port]
+    answer: Mask = from_service & ~is_reflector[dst_port] & (dst_port > 1023)
     suspects = np.flatnonzero((from_service | (src_port == 5060)) & (read_lengths(payload)[rows] > 0))
     if suspects.size:
         heads = read_heads(payload, rows[suspects], size=8)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from inspect import cleandoc
 
-from teiten.traffic import fingerprints, nature, reflection
+from teiten.traffic import fingerprints, nature
 from teiten.traffic.hints import RULES
 from teiten.traffic.nature import Nature
+from teiten.traffic.probes import load_probes
 from teiten.traffic.rules import RULE_VERSION
 
 _HEAD = f"""\
@@ -47,9 +48,9 @@ def _render_nature() -> str:
 
 def _render_probes() -> str:
     rows = [
-        f"| {probe.port} | {probe.name} | `{probe.pattern}` | {probe.source} |" for probe in reflection.PROBES
+        f"| {rule.port} | {rule.label} | {rule.source} |" for rule in load_probes().rules if rule.is_trigger
     ]
-    head = "| UDP port | probe | payload begins | source |\n|---|---|---|---|"
+    head = "| UDP port | probe | source |\n|---|---|---|"
     also = "Any UDP to ports 17 and 19 counts too, and DNS questions of type ANY or TXT to port 53."
     return f"## Reflection triggers\n\n{head}\n" + "\n".join(rows) + f"\n\n{also}\n"
 

@@ -9,16 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from teiten.traffic.addresses import RangeTable, parse_prefix
+from teiten.traffic.addresses import parse_prefix
 from teiten.traffic.errors import AddressError
 from teiten.traffic.parse_bytes import Bytes, Mask
+from teiten.traffic.timed_ranges import FOREVER_US, TimedRangeTable, read_range
 
-#: No end of validity.
-FOREVER_US = (1 << 63) - 1
+__all__ = ["FOREVER_US", "SHORTEST_PREFIX", "SurveyKind", "SurveyNetwork", "SurveyTable"]
+
+#: A shorter prefix would call much of the Internet a survey; by version of IP.
+SHORTEST_PREFIX = {4: 8, 6: 16}
+
+
+class SurveyKind(IntEnum):
+    """Values of the column ``survey``: on what grounds a source counts as a survey scanner."""
+
+    NONE = 0
+    #: A list names it.
+    LISTED = 1
+    #: It behaves as one (``traffic.behaviour``).
+    BEHAVIOUR = 2
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class SurveyNetwork:
     valid_to_us: int
     #: The list that says so.
     source: str
+    kind: SurveyKind = SurveyKind.LISTED
 
 
 class SurveyTable:
@@ -43,18 +58,22 @@ class SurveyTable:
         """Take the rows.
 
         Raises:
-            AddressError: a network is no prefix, or a validity ends before it starts.
+            AddressError: a network is no prefix or too broad, or a validity ends before it starts.
         """
         self.networks = tuple(networks)
+        for network in networks:
+            _check_network(network)
+        actors = sorted({(network.owner, network.kind) for network in networks})
         #: The owners' names; the index that :meth:`lookup` gives points here.
-        self.owners = tuple(sorted({network.owner for network in networks}))
-        ranges = [_read_range(network) for network in networks]
-        starts, ends, candidates = _split_ranges(ranges, self.networks)
-        self._segments = RangeTable(starts, ends)
-        self._candidates = candidates
-        self._valid_from = np.array([network.valid_from_us for network in networks], np.int64)
-        self._valid_to = np.array([network.valid_to_us for network in networks], np.int64)
-        self._owner = np.array([self.owners.index(network.owner) for network in networks], np.int32)
+        self.owners = tuple(owner for owner, _ in actors)
+        #: On what grounds, in the order of :attr:`owners`; an owner may be there twice.
+        self.kinds = tuple(kind for _, kind in actors)
+        self._ranges = TimedRangeTable(
+            [read_range(one.network, one.valid_from_us, valid_to_us=one.valid_to_us) for one in networks]
+        )
+        numbers = {actor: number for number, actor in enumerate(actors)}
+        # The last entry answers for row -1, which no network holds.
+        self._owner = np.array([*(numbers[one.owner, one.kind] for one in networks), -1], np.int32)
 
     def lookup(self, addresses: Bytes, times_us: NDArray[np.int64]) -> tuple[Mask, NDArray[np.int32]]:
         """Tell which packets come from a survey, and whose.
@@ -64,59 +83,19 @@ class SurveyTable:
             times_us: when each packet was observed, µs since 1970-01-01 UTC.
 
         Returns:
-            Whether each is known, and the index into :attr:`owners`, or -1.
+            Whether each is known, and the index into :attr:`owners` and :attr:`kinds`, or -1.
         """
-        owners = np.full(addresses.shape[0], -1, np.int32)
-        segments = self._segments.lookup(addresses)
-        inside = np.flatnonzero(segments >= 0)
-        for candidate in self._candidates[segments[inside]].T:
-            held = (candidate >= 0) & (owners[inside] < 0)
-            rows, networks = inside[held], candidate[held]
-            valid = (times_us[rows] >= self._valid_from[networks]) & (
-                times_us[rows] < self._valid_to[networks]
-            )
-            owners[rows[valid]] = self._owner[networks[valid]]
+        owners = self._owner[self._ranges.lookup(addresses, times_us)]
         return owners >= 0, owners
 
 
-def _read_range(network: SurveyNetwork) -> tuple[int, int]:
+def _check_network(network: SurveyNetwork) -> None:
+    where = f"survey network {network.network} of {network.owner}"
     if network.valid_to_us <= network.valid_from_us:
-        raise AddressError(
-            f"survey network {network.network} of {network.owner}: validity ends before it starts"
-        )
-    first, last = parse_prefix(network.network)
-    return int.from_bytes(first, "big"), int.from_bytes(last, "big")
-
-
-def _split_ranges(
-    ranges: list[tuple[int, int]], networks: tuple[SurveyNetwork, ...]
-) -> tuple[Bytes, Bytes, NDArray[np.int32]]:
-    """Cut the address space where any range begins or ends.
-
-    Returns:
-        First and last address of each segment that some range holds, and for each
-        segment the ranges that hold it, best first, filled up with -1.
-    """
-    edges = sorted({edge for first, last in ranges for edge in (first, last + 1)})
-    place = {edge: number for number, edge in enumerate(edges)}
-    holders: list[list[int]] = [[] for _ in edges]
-    order = sorted(
-        range(len(ranges)), key=lambda row: (ranges[row][1] - ranges[row][0], -networks[row].valid_from_us)
-    )
-    for row in order:
-        first, last = ranges[row]
-        for segment in range(place[first], place[last + 1]):
-            holders[segment].append(row)
-    kept = [number for number, rows in enumerate(holders) if rows]
-    depth = max((len(holders[number]) for number in kept), default=1)
-    candidates = np.full((len(kept), depth), -1, np.int32)
-    for place_kept, number in enumerate(kept):
-        candidates[place_kept, : len(holders[number])] = holders[number]
-    starts = _to_rows([edges[number] for number in kept])
-    ends = _to_rows([edges[number + 1] - 1 for number in kept])
-    return starts, ends, candidates
-
-
-def _to_rows(numbers: list[int]) -> Bytes:
-    packed = b"".join(number.to_bytes(16, "big") for number in numbers)
-    return np.frombuffer(packed, np.uint8).reshape(-1, 16)
+        raise AddressError(f"{where}: validity ends before it starts")
+    parse_prefix(network.network)
+    version = 6 if ":" in network.network else 4
+    _, slash, length = network.network.partition("/")
+    shortest = SHORTEST_PREFIX[version]
+    if slash and int(length) < shortest:
+        raise AddressError(f"{where} is too broad: an IPv{version} entry is /{shortest} or longer")
