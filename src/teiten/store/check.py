@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from teiten.store import partitions, rebuild
 from teiten.store.partitions import DayOfDataset
-from teiten.store.schema import ROLLUPS
+from teiten.store.schema import COVERAGE_ROLLUPS, PACKET_ROLLUPS, PARTIAL_ROLLUPS, ROLLUPS
 from teiten.store.service import Store
 
 #: Shares of a window are summed as floating-point numbers.
@@ -42,7 +42,9 @@ class Difference:
 
 def check_all(store: Store, *, day: date | None = None) -> list[Difference]:
     """Check every data set and day, or those of one ``day``."""
-    days = partitions.list_days(store.connections, ("packets", "coverage", "coverage_1h", *ROLLUPS))
+    days = partitions.list_days(
+        store.connections, ("packets", "coverage", *COVERAGE_ROLLUPS, *PACKET_ROLLUPS)
+    )
     return [
         difference for one in days if day is None or one.day == day for difference in check_day(store, one)
     ]
@@ -50,13 +52,16 @@ def check_all(store: Store, *, day: date | None = None) -> list[Difference]:
 
 def check_day(store: Store, day: DayOfDataset) -> list[Difference]:
     """Check one day; what retention removed is not expected."""
-    removed = _removed_tables(store, day)
+    removed = rebuild.list_removed_tables(store, day)
     found: list[Difference] = []
     if "packets" not in removed:
         found.extend(_check_rollups(store, day, removed))
+        found.extend(_check_partial_rollups(store, day, removed))
         found.extend(_check_batches(store, day, removed))
-    if not removed & {"coverage", "coverage_1h"}:
-        found.extend(_check_coverage(store, day))
+    if "coverage" not in removed:
+        for table in COVERAGE_ROLLUPS:
+            if table not in removed:
+                found.extend(_check_coverage(store, day, table))
     return found
 
 
@@ -65,7 +70,7 @@ def _check_rollups(store: Store, day: DayOfDataset, removed: set[str]) -> Iterat
     for table in ROLLUPS:
         if table in removed:
             continue
-        name = "hourly_sums_of_day" if table.endswith("_1h") else "daily_sums_of_day"
+        name = _name_sums(table, "hourly_sums_of_day", "daily_sums_of_day")
         figures = ("packets", "bytes") if table in ("totals_1h", "sources_1d") else ("packets",)
         rolled = _one(store, name, day, table=table) | (
             _one(store, f"{table}_bytes_of_day", day) if "bytes" in figures else {}
@@ -75,10 +80,28 @@ def _check_rollups(store: Store, day: DayOfDataset, removed: set[str]) -> Iterat
                 yield Difference(day, table, figure, raw[figure], rolled[figure])
 
 
+def _check_partial_rollups(store: Store, day: DayOfDataset, removed: set[str]) -> Iterator[Difference]:
+    """Compare the roll-ups in which only some packets count with the packets that do."""
+    tables = [table for table in PARTIAL_ROLLUPS if table not in removed]
+    conditions = [f"countIf({rebuild.find_condition(store, table)}) AS {table}" for table in tables]
+    if not conditions:
+        return
+    sql = (
+        f"SELECT {', '.join(conditions)} FROM packets"  # noqa: S608 - conditions of our own views
+        " WHERE dataset = {dataset:String} AND toDate(observed_at, {zone:String}) = {day:Date}"
+    )
+    parameters = rebuild.bind_day(day, store.config.zone)
+    raw = store.select(sql, parameters, role="maintenance").to_pylist()[0]
+    for table in tables:
+        rolled = _one(store, "daily_sums_of_day", day, table=table)
+        if rolled["packets"] != raw[table]:
+            yield Difference(day, table, "packets", raw[table], rolled["packets"])
+
+
 def _check_batches(store: Store, day: DayOfDataset, removed: set[str]) -> Iterator[Difference]:
     """Compare each batch's stated rows with those in the table; a window may end on the next day."""
     after = DayOfDataset(day.dataset, day.day + timedelta(days=1))
-    if "coverage" in removed or "packets" in _removed_tables(store, after):
+    if "coverage" in removed or "packets" in rebuild.list_removed_tables(store, after):
         return
     answer = store.query(
         "batches_that_differ",
@@ -89,12 +112,17 @@ def _check_batches(store: Store, day: DayOfDataset, removed: set[str]) -> Iterat
         yield Difference(day, "packets", "rows of batches", answer["stated"], answer["found"])
 
 
-def _check_coverage(store: Store, day: DayOfDataset) -> Iterator[Difference]:
-    stored = _one(store, "coverage_sums_of_day", day)
-    expected = _sum_figures(store, rebuild.select_coverage(store), day)
+def _check_coverage(store: Store, day: DayOfDataset, table: str) -> Iterator[Difference]:
+    name = _name_sums(table, "coverage_sums_of_day", "daily_coverage_sums_of_day")
+    stored = _one(store, name, day)
+    expected = _sum_figures(store, rebuild.select_coverage(store, table), day)
     for figure in _COVERAGE_FIGURES:
         if abs(expected[figure] - stored[figure]) > _TOLERANCE * max(1.0, abs(expected[figure])):
-            yield Difference(day, "coverage_1h", figure, expected[figure], stored[figure])
+            yield Difference(day, table, figure, expected[figure], stored[figure])
+
+
+def _name_sums(table: str, hourly: str, daily: str) -> str:
+    return hourly if table.endswith("_1h") else daily
 
 
 def _one(store: Store, name: str, day: DayOfDataset, **identifiers: str) -> dict[str, float]:
@@ -106,10 +134,3 @@ def _one(store: Store, name: str, day: DayOfDataset, **identifiers: str) -> dict
 def _sum_figures(store: Store, statement: str, day: DayOfDataset) -> dict[str, float]:
     rows = store.select(statement, rebuild.bind_day(day, store.config.zone), role="maintenance")
     return {figure: pc.sum(rows[figure]).as_py() or 0 for figure in _COVERAGE_FIGURES}
-
-
-def _removed_tables(store: Store, day: DayOfDataset) -> set[str]:
-    answer = store.query(
-        "removed_tables_of_day", rebuild.bind_day(day, store.config.zone), role="maintenance"
-    )
-    return {str(table) for table in answer["table"].to_pylist()}

@@ -3,7 +3,9 @@
 Every statement is idempotent, so a migration cut short is simply run again. A file
 that has been applied must not change any more; its digest is recorded and compared.
 ``-- blocking: yes`` on the first line marks one that rewrites data: it runs only when
-it is asked for. ``$zone`` stands for the installation's zone.
+it is asked for. ``-- rebuild: days`` there marks one after which the days that are
+stored need their roll-ups made again (:mod:`teiten.store.backfill`). ``$zone`` stands for
+the installation's zone.
 """
 
 from __future__ import annotations
@@ -49,6 +51,10 @@ class Migration:
     @property
     def is_blocking(self) -> bool:
         return self.text.startswith("-- blocking: yes")
+
+    @property
+    def needs_rebuild(self) -> bool:
+        return self.text.startswith("-- rebuild: days")
 
     def statements(self, zone: str) -> list[str]:
         """Give the single statements, without comment lines, with the zone filled in."""

@@ -17,13 +17,14 @@ from teiten.store import metrics, partitions, schema
 from teiten.store.connections import quote_identifier
 from teiten.store.errors import RebuildRefused, StoreUnavailable
 from teiten.store.partitions import DayOfDataset
-from teiten.store.schema import ROLLUPS
-from teiten.store.service import Store
+from teiten.store.schema import COVERAGE_ROLLUPS, PACKET_ROLLUPS
+from teiten.store.statements import StatementRunner
 
 _TRIES = 3
+_OF_DAY = "dataset = {dataset:String} AND toDate(observed_at, {zone:String}) = {day:Date}"
 
 
-def rebuild_day(store: Store, day: DayOfDataset) -> int:
+def rebuild_day(store: StatementRunner, day: DayOfDataset) -> int:
     """Replace every roll-up of ``day`` and give the number of raw rows behind them.
 
     Raises:
@@ -34,9 +35,10 @@ def rebuild_day(store: Store, day: DayOfDataset) -> int:
     for _ in range(_TRIES):
         with store.writing:
             before = count_rows(store, day)
-            for table in ROLLUPS:
-                _rebuild_table(store, table, day, select_rollup(store, table))
-            _rebuild_table(store, "coverage_1h", day, select_coverage(store))
+            for table in PACKET_ROLLUPS:
+                replace_rollup(store, table, day, statement=select_rollup(store, table))
+            for table in COVERAGE_ROLLUPS:
+                replace_rollup(store, table, day, statement=select_coverage(store, table))
             if count_rows(store, day) == before:
                 metrics.REBUILT_PARTITIONS.inc()
                 return before
@@ -45,24 +47,36 @@ def rebuild_day(store: Store, day: DayOfDataset) -> int:
     )
 
 
-def count_rows(store: Store, day: DayOfDataset) -> int:
+def count_rows(store: StatementRunner, day: DayOfDataset) -> int:
     """Count the raw rows of a day."""
     answer = store.query("raw_sums_of_day", bind_day(day, store.config.zone), role="maintenance")
     return int(answer["packets"][0].as_py())
 
 
-def select_rollup(store: Store, table: str) -> str:
+def select_rollup(store: StatementRunner, table: str) -> str:
     """Give the statement of a roll-up's view, for one day (``dataset``, ``day``)."""
-    of_day = "dataset = {dataset:String} AND toDate(observed_at, {zone:String}) = {day:Date}"
-    return _statement_of(store, table).replace(" GROUP BY ", f" WHERE {of_day} GROUP BY ", 1)
+    head, condition, groups = _cut_statement(store, table)
+    return f"{head} WHERE ({condition}) AND {_OF_DAY} GROUP BY {groups}"
 
 
-def select_coverage(store: Store) -> str:
-    """Give the statement of the hourly coverage for one day; windows that began the day before count."""
-    head, _, tail = _statement_of(store, "coverage_1h").rpartition(" GROUP BY ")
+def find_condition(store: StatementRunner, table: str) -> str:
+    """Give the condition under which a packet counts in a roll-up; ``1`` when every packet does."""
+    return _cut_statement(store, table)[1]
+
+
+def select_coverage(store: StatementRunner, table: str) -> str:
+    """Give the statement of a roll-up of the coverage for one day; windows that began the day before count."""
+    head, _, tail = _statement_of(store, table).rpartition(" GROUP BY ")
     overlapping = "dataset = {dataset:String} AND toDate(window_start_at, {zone:String}) BETWEEN {before:Date} AND {day:Date}"
-    hours = f"{head} FINAL WHERE {overlapping} GROUP BY {tail}"
-    return f"SELECT * FROM ({hours}) WHERE toDate(hour, {{zone:String}}) = {{day:Date}}"  # noqa: S608 - our own view
+    rows = f"{head} FINAL WHERE {overlapping} GROUP BY {tail}"
+    of_day = "toDate(hour, {zone:String})" if table.endswith("_1h") else "day"
+    return f"SELECT * FROM ({rows}) WHERE {of_day} = {{day:Date}}"  # noqa: S608 - our own view
+
+
+def list_removed_tables(store: StatementRunner, day: DayOfDataset) -> set[str]:
+    """Name the tables of which retention took something of a day."""
+    answer = store.query("removed_tables_of_day", bind_day(day, store.config.zone), role="maintenance")
+    return {str(table) for table in answer["table"].to_pylist()}
 
 
 def bind_day(day: DayOfDataset, zone: str) -> dict[str, object]:
@@ -76,7 +90,14 @@ def bind_day(day: DayOfDataset, zone: str) -> dict[str, object]:
     }
 
 
-def _statement_of(store: Store, table: str) -> str:
+def _cut_statement(store: StatementRunner, table: str) -> tuple[str, str, str]:
+    """Cut a view's statement into what is selected, its own condition and its groups."""
+    rest, _, groups = _statement_of(store, table).rpartition(" GROUP BY ")
+    head, _, condition = rest.partition(" WHERE ")
+    return head, condition or "1", groups
+
+
+def _statement_of(store: StatementRunner, table: str) -> str:
     answer = store.select(
         "SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = {view:String}",
         {"view": f"{table}_view"},
@@ -85,7 +106,8 @@ def _statement_of(store: Store, table: str) -> str:
     return str(answer["as_select"][0].as_py())
 
 
-def _rebuild_table(store: Store, table: str, day: DayOfDataset, statement: str) -> None:
+def replace_rollup(store: StatementRunner, table: str, day: DayOfDataset, *, statement: str) -> None:
+    """Put what ``statement`` gives for one day in the place of what a roll-up has of it, atomically."""
     columns = schema.list_columns(store.connections, table)
     names = ", ".join(quote_identifier(name) for name in columns)
     with _staging(store, table) as staging:
@@ -95,7 +117,7 @@ def _rebuild_table(store: Store, table: str, day: DayOfDataset, statement: str) 
 
 
 @contextmanager
-def _staging(store: Store, table: str) -> Iterator[str]:
+def _staging(store: StatementRunner, table: str) -> Iterator[str]:
     staging = f"{table}_staging"
     store.command(f"DROP TABLE IF EXISTS {quote_identifier(staging)} SYNC")
     store.command(f"CREATE TABLE {quote_identifier(staging)} AS {quote_identifier(table)}")
@@ -105,7 +127,7 @@ def _staging(store: Store, table: str) -> Iterator[str]:
         store.command(f"DROP TABLE IF EXISTS {quote_identifier(staging)} SYNC")
 
 
-def _refuse_thinned(store: Store, day: DayOfDataset) -> None:
+def _refuse_thinned(store: StatementRunner, day: DayOfDataset) -> None:
     removed = store.query("removed_packets_of_day", bind_day(day, store.config.zone), role="maintenance")[
         "rows"
     ][0].as_py()

@@ -20,12 +20,12 @@ from teiten.foundation.clock import from_us
 from teiten.store import metrics, partitions
 from teiten.store.config import StoreConfig
 from teiten.store.partitions import DayOfDataset, Partition
-from teiten.store.schema import DAILY_ROLLUPS, HOURLY_ROLLUPS, PARTITIONED
+from teiten.store.schema import COVERAGE_ROLLUPS, DAILY_ROLLUPS, HOURLY_ROLLUPS, PARTIAL_ROLLUPS, PARTITIONED
 from teiten.store.service import Store
 
-_EXACT = ("packets",)
+_EXACT = ("packets", "packets_excluded")
 #: Kept as long as the daily roll-ups: every rate is divided by them.
-_WITH_DAILY = ("coverage_1h", "lost_batches", *DAILY_ROLLUPS)
+_WITH_DAILY = (*COVERAGE_ROLLUPS, "lost_batches", *DAILY_ROLLUPS, *PARTIAL_ROLLUPS)
 
 
 @dataclass(frozen=True)

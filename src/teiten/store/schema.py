@@ -21,15 +21,25 @@ DAILY_ROLLUPS = (
 #: Roll-ups of the packets that have what their key is about, so their sums are smaller.
 PARTIAL_ROLLUPS = ("fingerprints_ports_1d", "payloads_1d", "probes_1d", "actors_1d")
 ROLLUPS = HOURLY_ROLLUPS + DAILY_ROLLUPS
+#: Everything that is made from packets.
+PACKET_ROLLUPS = ROLLUPS + PARTIAL_ROLLUPS
+#: Everything that is made from the batches' statements.
+COVERAGE_ROLLUPS = ("coverage_1h", "coverage_1d")
+#: What excluded sensors sent, by the table from which it was taken.
+EXCLUDED = {
+    "packets": "packets_excluded",
+    "payload_examples": "payload_examples_excluded",
+    "coverage": "coverage_excluded",
+}
 #: Every table whose partitions are (data set, day).
 PARTITIONED = (
     "packets",
-    *ROLLUPS,
-    *PARTIAL_ROLLUPS,
+    *PACKET_ROLLUPS,
     "payload_examples",
     "coverage",
-    "coverage_1h",
+    *COVERAGE_ROLLUPS,
     "lost_batches",
+    *EXCLUDED.values(),
 )
 
 
@@ -45,22 +55,26 @@ def list_columns(connections: Connections, table: str) -> dict[str, str]:
 
 
 def check_packets(connections: Connections) -> None:
-    """Compare the packets table with the declared columns.
+    """Compare the tables of packets with the declared columns.
 
     Raises:
         StoreMismatch: naming the first column that differs.
     """
-    real = list_columns(connections, "packets")
+    for table in ("packets", EXCLUDED["packets"]):
+        _check_columns(table, list_columns(connections, table))
+
+
+def _check_columns(table: str, real: dict[str, str]) -> None:
     declared = {column.name: column.clickhouse_type for column in COLUMNS}
     for name, kind in declared.items():
         if real.get(name) != kind:
             raise StoreMismatch(
-                f"column {name} of packets is {real.get(name, 'absent')} in the store but declared as {kind};"
+                f"column {name} of {table} is {real.get(name, 'absent')} in the store but declared as {kind};"
                 " a migration is missing: see docs/internals.md, adding a column"
             )
     surplus = [name for name in real if name not in declared]
     if surplus:
-        raise StoreMismatch(f"packets has columns that nobody declares: {', '.join(surplus)}")
+        raise StoreMismatch(f"{table} has columns that nobody declares: {', '.join(surplus)}")
 
 
 def describe(connections: Connections) -> str:

@@ -33,6 +33,16 @@ CREATE TABLE blocks
     `rows` UInt64,
     `batches` UInt64) ENGINE = ReplacingMergeTree ORDER BY block SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
+CREATE TABLE changes
+(
+    `id` UUID,
+    `kind` LowCardinality(String),
+    `arguments` String,
+    `days` Array(Tuple(String, Date)),
+    `phase` LowCardinality(String),
+    `step` UInt32,
+    `noted_at` DateTime64(6, 'UTC')) ENGINE = ReplacingMergeTree(step) ORDER BY id SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192;
+
 CREATE TABLE countries_1h
 (
     `dataset` LowCardinality(String),
@@ -91,6 +101,48 @@ CREATE TABLE coverage
     `landed_at` DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `block` UUID CODEC(ZSTD(1))) ENGINE = ReplacingMergeTree PARTITION BY (dataset, toDate(window_start_at, 'Asia/Tokyo')) ORDER BY (sensor, epoch, batch_seq) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
+CREATE TABLE coverage_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `sensor` UInt32 CODEC(ZSTD(1)),
+    `region` LowCardinality(String) CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `prefix_length` UInt8 CODEC(ZSTD(1)),
+    `mode` LowCardinality(String) CODEC(ZSTD(1)),
+    `address_seconds` SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)),
+    `sensor_seconds` SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)),
+    `batches` SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)),
+    `rows` SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)),
+    `captured` SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)),
+    `kernel_drops` SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)),
+    `excluded` SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)),
+    `gap_us` SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)),
+    `clock_steps` SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)),
+    `last_window_end_at` SimpleAggregateFunction(max, DateTime64(6, 'UTC')) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, sensor, region, ip_version, prefix_length, mode) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW coverage_1d_view TO coverage_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `sensor` UInt32,
+    `region` LowCardinality(String),
+    `ip_version` UInt8,
+    `prefix_length` UInt8,
+    `mode` String,
+    `address_seconds` Float64,
+    `sensor_seconds` Float64,
+    `batches` UInt64,
+    `rows` UInt64,
+    `captured` UInt64,
+    `kernel_drops` UInt64,
+    `excluded` UInt64,
+    `gap_us` UInt64,
+    `clock_steps` UInt64,
+    `last_window_end_at` DateTime64(6, 'UTC'),
+    `landed_date` Date) AS WITH toUnixTimestamp64Micro(window_start_at) AS start_us, toUnixTimestamp64Micro(window_end_at) AS end_us, toInt64(toUnixTimestamp(toStartOfHour(window_start_at, 'Asia/Tokyo'))) AS first_hour, empty(watched_prefix) AS is_unknown, if(is_unknown, 1, greatest(1, intDiv((end_us - 1) - (first_hour * 1000000), 3600000000) + 1)) AS hours, arrayJoin(range(toUInt32(hours))) AS step, arrayJoin(if(is_unknown, [1], arrayEnumerate(watched_prefix))) AS place, (first_hour + (step * 3600)) * 1000000 AS hour_us, greatest(0, least(end_us, hour_us + 3600000000) - greatest(start_us, hour_us)) / 1000000 AS overlap_seconds, (place = 1) AND (step = 0) AS is_first SELECT dataset, toDate(toDateTime(toUInt32(first_hour + (step * 3600)), 'UTC'), 'Asia/Tokyo') AS day, sensor, region, if(is_unknown, 0, watched_ip_version[place]) AS ip_version, if(is_unknown, 0, watched_prefix_length[place]) AS prefix_length, if(is_unknown, 'unknown', watched_mode[place]) AS mode, sum(if(is_unknown, 0., (watched_addresses[place]) * overlap_seconds)) AS address_seconds, sum(if(is_unknown OR (place > 1), 0., overlap_seconds)) AS sensor_seconds, countIf(is_first) AS batches, sumIf(coverage.rows, is_first) AS rows, sumIf(coverage.captured, is_first) AS captured, sumIf(coverage.kernel_drops, is_first) AS kernel_drops, sumIf(coverage.excluded, is_first) AS excluded, sumIf(coverage.gap_us, is_first) AS gap_us, sumIf(clock_stepped, is_first) AS clock_steps, max(window_end_at) AS last_window_end_at, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM coverage GROUP BY dataset, day, sensor, region, ip_version, prefix_length, mode;
+
 CREATE TABLE coverage_1h
 (
     `dataset` LowCardinality(String),
@@ -132,6 +184,44 @@ CREATE MATERIALIZED VIEW coverage_1h_view TO coverage_1h
     `clock_steps` UInt64,
     `last_window_end_at` DateTime64(6, 'UTC'),
     `landed_date` Date) AS WITH toUnixTimestamp64Micro(window_start_at) AS start_us, toUnixTimestamp64Micro(window_end_at) AS end_us, toInt64(toUnixTimestamp(toStartOfHour(window_start_at, 'Asia/Tokyo'))) AS first_hour, empty(watched_prefix) AS is_unknown, if(is_unknown, 1, greatest(1, intDiv((end_us - 1) - (first_hour * 1000000), 3600000000) + 1)) AS hours, arrayJoin(range(toUInt32(hours))) AS step, arrayJoin(if(is_unknown, [1], arrayEnumerate(watched_prefix))) AS place, (first_hour + (step * 3600)) * 1000000 AS hour_us, greatest(0, least(end_us, hour_us + 3600000000) - greatest(start_us, hour_us)) / 1000000 AS overlap_seconds, (place = 1) AND (step = 0) AS is_first SELECT dataset, toDateTime(toUInt32(first_hour + (step * 3600)), 'UTC') AS hour, sensor, region, if(is_unknown, 0, watched_ip_version[place]) AS ip_version, if(is_unknown, 0, watched_prefix_length[place]) AS prefix_length, if(is_unknown, 'unknown', watched_mode[place]) AS mode, sum(if(is_unknown, 0., (watched_addresses[place]) * overlap_seconds)) AS address_seconds, sum(if(is_unknown OR (place > 1), 0., overlap_seconds)) AS sensor_seconds, countIf(is_first) AS batches, sumIf(coverage.rows, is_first) AS rows, sumIf(coverage.captured, is_first) AS captured, sumIf(coverage.kernel_drops, is_first) AS kernel_drops, sumIf(coverage.excluded, is_first) AS excluded, sumIf(coverage.gap_us, is_first) AS gap_us, sumIf(clock_stepped, is_first) AS clock_steps, max(window_end_at) AS last_window_end_at, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM coverage GROUP BY dataset, hour, sensor, region, ip_version, prefix_length, mode;
+
+CREATE TABLE coverage_excluded
+(
+    `dataset` LowCardinality(String),
+    `sensor` UInt32 CODEC(ZSTD(1)),
+    `epoch` UInt32 CODEC(ZSTD(1)),
+    `batch_seq` UInt64 CODEC(Delta(8), ZSTD(1)),
+    `key_no` UInt32 CODEC(ZSTD(1)),
+    `region` LowCardinality(String) CODEC(ZSTD(1)),
+    `window_start_at` DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `window_end_at` DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `rows` UInt32 CODEC(ZSTD(1)),
+    `captured` UInt64 CODEC(ZSTD(1)),
+    `kernel_drops` UInt64 CODEC(ZSTD(1)),
+    `excluded` UInt64 CODEC(ZSTD(1)),
+    `gap_us` UInt64 CODEC(ZSTD(1)),
+    `clock_offset_us` Nullable(Int64) CODEC(ZSTD(1)),
+    `clock_stepped` UInt8 CODEC(ZSTD(1)),
+    `payload_bytes` UInt16 CODEC(ZSTD(1)),
+    `boot_id` String CODEC(ZSTD(1)),
+    `software` LowCardinality(String) CODEC(ZSTD(1)),
+    `watched_prefix` Array(String) CODEC(ZSTD(1)),
+    `watched_ip_version` Array(UInt8) CODEC(ZSTD(1)),
+    `watched_prefix_length` Array(UInt8) CODEC(ZSTD(1)),
+    `watched_mode` Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    `watched_addresses` Array(Float64) CODEC(ZSTD(1)),
+    `landed_at` DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `block` UUID CODEC(ZSTD(1))) ENGINE = ReplacingMergeTree PARTITION BY (dataset, toDate(window_start_at, 'Asia/Tokyo')) ORDER BY (sensor, epoch, batch_seq) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192;
+
+CREATE TABLE erased_rows
+(
+    `change` UUID,
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `sensor` UInt32,
+    `epoch` UInt32,
+    `batch_seq` UInt64,
+    `rows` UInt64) ENGINE = ReplacingMergeTree ORDER BY (dataset, day, sensor, epoch, batch_seq, change) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192;
 
 CREATE TABLE fingerprints_1d
 (
@@ -307,6 +397,53 @@ CREATE TABLE packets
     `actor` LowCardinality(String) CODEC(ZSTD(1)),
     `landed_at` DateTime64(6, 'UTC') CODEC(GCD, T64, ZSTD(1))) ENGINE = MergeTree PARTITION BY (dataset, toDate(observed_at, 'Asia/Tokyo')) ORDER BY (toStartOfHour(observed_at, 'Asia/Tokyo'), src_addr, dst_port, observed_at) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
+CREATE TABLE packets_excluded
+(
+    `dataset` LowCardinality(String),
+    `sensor` UInt32 CODEC(T64, ZSTD(1)),
+    `epoch` UInt32 CODEC(ZSTD(1)),
+    `batch_seq` UInt64 CODEC(T64, ZSTD(1)),
+    `row` UInt32 CODEC(T64, ZSTD(1)),
+    `region` LowCardinality(String) CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `observed_at` DateTime64(6, 'UTC') CODEC(T64, ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `src_addr` IPv6 CODEC(ZSTD(1)),
+    `dst_addr` IPv6 CODEC(ZSTD(1)),
+    `protocol` UInt8 CODEC(ZSTD(1)),
+    `src_port` UInt16 CODEC(ZSTD(1)),
+    `dst_port` UInt16 CODEC(ZSTD(1)),
+    `icmp_type` UInt8 CODEC(ZSTD(1)),
+    `icmp_code` UInt8 CODEC(ZSTD(1)),
+    `tcp_flags` UInt16 CODEC(ZSTD(1)),
+    `tcp_seq` UInt32 CODEC(ZSTD(1)),
+    `tcp_ack` UInt32 CODEC(ZSTD(1)),
+    `tcp_window` UInt16 CODEC(ZSTD(1)),
+    `tcp_options` String CODEC(ZSTD(1)),
+    `ttl` UInt8 CODEC(ZSTD(1)),
+    `ip_id` UInt32 CODEC(ZSTD(1)),
+    `ip_df` UInt8 CODEC(ZSTD(1)),
+    `ip_mf` UInt8 CODEC(ZSTD(1)),
+    `fragment_offset` UInt16 CODEC(ZSTD(1)),
+    `tos` UInt8 CODEC(ZSTD(1)),
+    `total_length` UInt32 CODEC(ZSTD(1)),
+    `vlan` UInt16 CODEC(ZSTD(1)),
+    `payload_length` UInt32 CODEC(ZSTD(1)),
+    `payload_hash` UInt64 CODEC(ZSTD(1)),
+    `payload` String CODEC(ZSTD(3)),
+    `parse_marks` UInt16 CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `validity` UInt8 CODEC(ZSTD(1)),
+    `probe` LowCardinality(String) CODEC(ZSTD(1)),
+    `hints` UInt32 CODEC(ZSTD(1)),
+    `rule_version` UInt16 CODEC(ZSTD(1)),
+    `tcp_fp` LowCardinality(String) CODEC(ZSTD(1)),
+    `country` LowCardinality(String) CODEC(ZSTD(1)),
+    `asn` UInt32 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `actor` LowCardinality(String) CODEC(ZSTD(1)),
+    `landed_at` DateTime64(6, 'UTC') CODEC(GCD, T64, ZSTD(1))) ENGINE = ReplacingMergeTree PARTITION BY (dataset, toDate(observed_at, 'Asia/Tokyo')) ORDER BY (sensor, epoch, batch_seq, row) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192;
+
 CREATE TABLE payload_examples
 (
     `dataset` LowCardinality(String),
@@ -323,6 +460,23 @@ CREATE TABLE payload_examples
     `payload_length` UInt32 CODEC(ZSTD(1)),
     `payload` String CODEC(ZSTD(3)),
     `landed_at` DateTime64(6, 'UTC') CODEC(ZSTD(1))) ENGINE = ReplacingMergeTree PARTITION BY (dataset, day) ORDER BY (payload_hash, sensor, epoch, batch_seq, row) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE TABLE payload_examples_excluded
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `payload_hash` UInt64 CODEC(ZSTD(1)),
+    `sensor` UInt32 CODEC(ZSTD(1)),
+    `epoch` UInt32 CODEC(ZSTD(1)),
+    `batch_seq` UInt64 CODEC(ZSTD(1)),
+    `row` UInt32 CODEC(ZSTD(1)),
+    `observed_at` DateTime64(6, 'UTC') CODEC(ZSTD(1)),
+    `src_addr` IPv6 CODEC(ZSTD(1)),
+    `protocol` UInt8 CODEC(ZSTD(1)),
+    `dst_port` UInt16 CODEC(ZSTD(1)),
+    `payload_length` UInt32 CODEC(ZSTD(1)),
+    `payload` String CODEC(ZSTD(3)),
+    `landed_at` DateTime64(6, 'UTC') CODEC(ZSTD(1))) ENGINE = ReplacingMergeTree PARTITION BY (dataset, day) ORDER BY (sensor, epoch, batch_seq, row) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192;
 
 CREATE TABLE payloads_1d
 (

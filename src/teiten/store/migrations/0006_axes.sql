@@ -1,3 +1,4 @@
+-- rebuild: days
 -- The axes and the sensors behind a figure: what a packet is, beside its nature, and on how many sensors a count stands.
 -- answering: 1 where the sensor answered on the address; validity: traffic.validity.SourceValidity. Rows of before have 0.
 -- few_sensors holds at most 5 sensors: enough to tell whether a count stands on as many as a member's answer needs.

@@ -1,3 +1,4 @@
+-- rebuild: days
 -- More daily roll-ups: breadth of services, fingerprints by service, payloads, probe labels and actors.
 
 -- Each service's day: how many sensors saw it, exactly.

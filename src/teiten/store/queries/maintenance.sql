@@ -23,6 +23,17 @@ FROM
                 FROM coverage
                 WHERE dataset = {dataset:String} AND toDate(window_start_at, {zone:String}) = {day:Date}
             )
+        UNION ALL
+        SELECT sensor, epoch, batch_seq, 0 AS stated_rows, toInt64(e.rows) AS found_rows
+        FROM erased_rows AS e FINAL
+        WHERE dataset = {dataset:String}
+            AND day BETWEEN {day:Date} AND {after:Date}
+            AND (sensor, epoch, batch_seq) IN
+            (
+                SELECT sensor, epoch, batch_seq
+                FROM coverage
+                WHERE dataset = {dataset:String} AND toDate(window_start_at, {zone:String}) = {day:Date}
+            )
     )
     GROUP BY sensor, epoch, batch_seq
     HAVING stated != found
@@ -72,6 +83,20 @@ SELECT
     sum(c.sensor_seconds) AS sensor_seconds
 FROM coverage_1h AS c
 WHERE c.dataset = {dataset:String} AND toDate(c.hour, {zone:String}) = {day:Date}
+
+-- daily_coverage_sums_of_day --
+-- Figures of one day in the daily coverage.
+SELECT
+    sum(c.batches) AS batches,
+    sum(c.rows) AS rows,
+    sum(c.captured) AS captured,
+    sum(c.kernel_drops) AS kernel_drops,
+    sum(c.excluded) AS excluded,
+    sum(c.gap_us) AS gap_us,
+    sum(c.address_seconds) AS address_seconds,
+    sum(c.sensor_seconds) AS sensor_seconds
+FROM coverage_1d AS c
+WHERE c.dataset = {dataset:String} AND c.day = {day:Date}
 
 -- removed_tables_of_day --
 -- Tables of which retention took something of one day.
