@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from teiten.store import migration, partitions, rebuild
 from teiten.store.partitions import DayOfDataset
-from teiten.store.schema import COVERAGE_ROLLUPS
 from teiten.store.statements import StatementRunner
 
 _ALL = "rollups_of"
@@ -61,12 +60,9 @@ def _fill_day(store: StatementRunner, day: DayOfDataset) -> None:
     removed = rebuild.list_removed_tables(store, day)
     if "packets" not in removed:
         rebuild.rebuild_day(store, day)
+    elif rebuild.rebuild_coverage(store, day):
         return
-    for table in COVERAGE_ROLLUPS:
-        if table not in removed and "coverage" not in removed:
-            statement = rebuild.select_coverage(store, table)
-            rebuild.replace_rollup(store, table, day, statement=statement)
-    if "coverage" in removed and not removed & set(COVERAGE_ROLLUPS):
+    if not rebuild.has_whole_coverage(store, day) and "coverage_1h" not in removed:
         rebuild.replace_rollup(store, "coverage_1d", day, statement=_HOURS_TO_DAYS)
 
 

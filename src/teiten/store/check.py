@@ -58,7 +58,7 @@ def check_day(store: Store, day: DayOfDataset) -> list[Difference]:
         found.extend(_check_rollups(store, day, removed))
         found.extend(_check_partial_rollups(store, day, removed))
         found.extend(_check_batches(store, day, removed))
-    if "coverage" not in removed:
+    if rebuild.has_whole_coverage(store, day):
         for table in COVERAGE_ROLLUPS:
             if table not in removed:
                 found.extend(_check_coverage(store, day, table))

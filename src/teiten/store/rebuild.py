@@ -37,14 +37,28 @@ def rebuild_day(store: StatementRunner, day: DayOfDataset) -> int:
             before = count_rows(store, day)
             for table in PACKET_ROLLUPS:
                 replace_rollup(store, table, day, statement=select_rollup(store, table))
-            for table in COVERAGE_ROLLUPS:
-                replace_rollup(store, table, day, statement=select_coverage(store, table))
+            rebuild_coverage(store, day)
             if count_rows(store, day) == before:
                 metrics.REBUILT_PARTITIONS.inc()
                 return before
     raise StoreUnavailable(
         f"{day.day} of {day.dataset} grew while its roll-ups were rebuilt; stop the loaders and run it again"
     )
+
+
+def rebuild_coverage(store: StatementRunner, day: DayOfDataset) -> bool:
+    """Replace the roll-ups of one day's coverage; False, and nothing done, where retention took batches."""
+    if not has_whole_coverage(store, day):
+        return False
+    for table in COVERAGE_ROLLUPS:
+        replace_rollup(store, table, day, statement=select_coverage(store, table))
+    return True
+
+
+def has_whole_coverage(store: StatementRunner, day: DayOfDataset) -> bool:
+    """Tell whether retention has left every batch whose window may reach into a day."""
+    before = DayOfDataset(day.dataset, day.day - timedelta(days=1))
+    return all("coverage" not in list_removed_tables(store, one) for one in (before, day))
 
 
 def count_rows(store: StatementRunner, day: DayOfDataset) -> int:
