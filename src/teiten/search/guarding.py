@@ -31,9 +31,6 @@ _SENSORS: dict[str, tuple[str, str]] = {
     "ports_1h": ("few", "few_sensors"),
     "countries_1h": ("few", "few_sensors"),
     "networks_1h": ("few", "few_sensors"),
-    "networks_regions_1d": ("few", "few_sensors"),
-    "ports_countries_1d": ("few", "few_sensors"),
-    "ports_regions_1d": ("few", "few_sensors"),
     "fingerprints_1d": ("few", "few_sensors"),
     "fingerprints_ports_1d": ("few", "few_sensors"),
     "payloads_1d": ("few", "few_sensors"),
@@ -44,9 +41,9 @@ _SENSORS: dict[str, tuple[str, str]] = {
 }
 
 
-def is_answerable(visibility: Visibility, table: Table) -> bool:
-    """Tell whether ``table`` knows on how many sensors its counts stand, where the viewer needs that."""
-    return not visibility.is_guarded or table.name in _SENSORS
+def knows_sensors(table: Table) -> bool:
+    """Tell whether ``table`` knows on how many sensors its counts stand; others cannot answer a guarded question."""
+    return table.name in _SENSORS
 
 
 def count_packets(visibility: Visibility, table: Table, condition: str | None = None) -> str:
@@ -84,7 +81,7 @@ def count_sensors(visibility: Visibility, table: Table, condition: str | None = 
     Own sensors do not count: with two of one's own, one hit elsewhere would already show.
 
     Raises:
-        LookupError: for a table that does not know its sensors (see :func:`is_answerable`).
+        LookupError: for a table that does not know its sensors (see :func:`knows_sensors`).
     """
     kind, column = _SENSORS[table.name]
     own = _write_own(visibility)

@@ -1,11 +1,8 @@
 """The one masking function: what a viewer may not see does not leave this room.
 
-Hiding the destination is not enough (`docs/design.md` §7): Mirai's sequence number
-*is* the destination, Masscan's IP id and sequence narrow it, ICMP quotes and
-payloads contain it, and a hash over a captured quote can be searched by trying
-every address. So all of these need the same permission as what they betray. What
-tells one sensor from another (its number, its batches, when they landed, its VLAN)
-goes with the sensor.
+Which column needs what is in :mod:`teiten.search.permissions`. Figures are masked where
+they are counted (:mod:`teiten.search.guarding`), questions where they come in
+(:mod:`teiten.search.admission`).
 """
 
 from __future__ import annotations
@@ -17,27 +14,8 @@ import pyarrow as pa
 from teiten.search.conditions import Expression, walk
 from teiten.search.errors import NotPermitted
 from teiten.search.fields import FIELDS
+from teiten.search.permissions import PERMISSIONS, WORDS
 from teiten.search.visibility import Permission, Visibility
-from teiten.traffic.columns import COLUMNS
-
-_DESTINATION = ("dst_addr", "tcp_seq", "tcp_ack", "ip_id")
-_PAYLOAD = ("payload", "payload_hash")
-_SENSOR = ("sensor", "epoch", "batch_seq", "row", "landed_at", "vlan")
-
-#: Column → permission, for every column of a packet.
-PERMISSIONS: dict[str, Permission] = {
-    **{column.name: "open" for column in COLUMNS},
-    **dict.fromkeys(_DESTINATION, "destination"),
-    **dict.fromkeys(_PAYLOAD, "payload"),
-    **dict.fromkeys(_SENSOR, "sensor"),
-}
-_WORDS: dict[Permission, str] = {
-    "open": "nothing",
-    "sensor": "which sensor saw a packet",
-    "destination": "where a sensor stands",
-    "payload": "what a payload holds",
-}
-
 
 def is_masked(visibility: Visibility, column: str) -> bool:
     """Tell whether a column (or anything unknown) is hidden from the viewer."""
@@ -80,7 +58,7 @@ def check_filters(visibility: Visibility, filters: Expression | None) -> None:
         permission = FIELDS[condition.field].permission
         if not visibility.grants(permission):
             raise NotPermitted(
-                f"a {visibility.role} may not filter by {condition.field}: it would tell {_WORDS[permission]};"
+                f"a {visibility.role} may not filter by {condition.field}: it would tell {WORDS[permission]};"
                 " remove the condition, or ask the operator for an analyst's role",
                 field=condition.field,
             )
@@ -94,7 +72,7 @@ def check_column(visibility: Visibility, column: str, permission: Permission) ->
     """
     if not visibility.grants(permission):
         raise NotPermitted(
-            f"a {visibility.role} may not see {column}: it would tell {_WORDS[permission]};"
+            f"a {visibility.role} may not see {column}: it would tell {WORDS[permission]};"
             " choose another dimension, or ask the operator for an analyst's role",
             field=column,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from teiten.search import periods
+from teiten.search import guarding, periods
 from teiten.search.conditions import Expression
 from teiten.search.dimensions import Dimension
 from teiten.search.periods import Window
@@ -63,6 +63,7 @@ def plan(
     step = step_seconds
     if step is None:
         step = periods.pick_step(query.length, coarsest_grain=table.grain_seconds)
+        step = max(step, HOUR) if query.is_guarded else step
     return Plan(table, periods.lay_out(query, step_seconds=step, zone=zone), query.filters)
 
 
@@ -71,7 +72,11 @@ def choose_table(
 ) -> Table:
     """Give the smallest table that has the ``needed`` columns at a fit grain."""
     finest = _finest_grain(query, step_seconds)
+    if query.is_guarded:
+        finest = max(finest, HOUR)
     for table in ROLL_UPS:
+        if query.is_guarded and not guarding.knows_sensors(table):
+            continue
         has_all = needed <= table.columns and (table.hosts is not None or not needs_hosts)
         if has_all and table.grain_seconds <= finest:
             return table

@@ -57,6 +57,9 @@ class Query:
     #: Ways of watching: sensors that keep silent and ones that answer see different traffic. ``auto`` is
     #: silent, or answering where only that was watched; ``all`` mixes them and has no rate.
     mode: Mode = "auto"
+    #: Asked by somebody whose figures are guarded: hours at the finest, from tables that know their sensors.
+    #: Never in a URL; :mod:`teiten.search.admission` sets it.
+    is_guarded: bool = False
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
