@@ -26,7 +26,6 @@ from teiten.fleet.heartbeats import Beat, Noted, note_beats, write_history
 from teiten.foundation.clock import Clock
 from teiten.protocol.enrolment import EnrolAnswer, EnrolRequest
 from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
-from teiten.protocol.sensor_config import SensorConfig
 
 Result = TypeVar("Result")
 State: TypeAlias = Literal["active", "suspended", "revoked", "quarantined"]
@@ -110,9 +109,8 @@ class FleetDoors:
         done = await call_in_thread(
             lambda: enrolling.enrol_sensor(request, peer=peer, now=self._clock.now(), config=self._config)
         )
-        told = SensorConfig(version=done.config_version, live=done.live, window_seconds=done.window_seconds)
         return EnrolAnswer(
-            done.sensor, done.key_no, done.epoch, gateway_keys=(), server_time_us=0, config=told
+            done.sensor, done.key_no, done.epoch, gateway_keys=(), server_time_us=0, config=done.config
         )
 
     async def heartbeat(self, sensor: int, beat: Heartbeat, *, peer: str) -> HeartbeatAnswer:

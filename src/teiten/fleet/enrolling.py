@@ -24,6 +24,7 @@ from teiten.fleet.models import EnrolmentToken, Sensor, SensorEvent, SensorEvent
 from teiten.protocol import enrolment
 from teiten.protocol.enrolment import EnrolRequest
 from teiten.protocol.errors import SignatureError, TokenError
+from teiten.protocol.sensor_config import SensorConfig
 
 #: A reused token is written into the history at most this often.
 _ALARM_EVERY = timedelta(hours=1)
@@ -36,9 +37,7 @@ class Enrolled:
     sensor: int
     key_no: int
     epoch: int
-    config_version: int
-    live: bool
-    window_seconds: int
+    config: SensorConfig
 
 
 def enrol_sensor(request: EnrolRequest, *, peer: str, now: datetime, config: FleetConfig) -> Enrolled:
@@ -145,9 +144,7 @@ def _answer_for(sensor: Sensor, key: SensorKey) -> Enrolled:
         sensor=sensor.pk,
         key_no=key.key_no,
         epoch=sensor.epoch,
-        config_version=sensor.config_version,
-        live=sensor.live,
-        window_seconds=sensor.window_seconds,
+        config=services.config_of(sensor),
     )
 
 

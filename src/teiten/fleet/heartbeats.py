@@ -69,7 +69,8 @@ WITH beat AS (
     RETURNING h.sensor_id
 )
 SELECT beat.sensor, noted.sensor_id IS NOT NULL, earlier.counter, earlier.boot_id, earlier.previous_boot_id,
-    earlier.silent_since, s.config_version, s.live, s.window_seconds
+    earlier.silent_since, s.config_version, s.live, s.window_seconds,
+    s.payload_bytes, s.examples_per_window
 FROM beat
 JOIN fleet_sensor AS s ON s.id = beat.sensor
 LEFT JOIN noted ON noted.sensor_id = beat.sensor
@@ -133,7 +134,7 @@ def write_history(sensor: int, beat: Heartbeat, noted: Noted, *, now: datetime) 
 
 
 def _read(row: tuple[Any, ...], beat: Beat) -> Noted:
-    _, is_new, counter, boot_id, previous_boot_id, silent_since, version, live, window_seconds = row
+    _, is_new, counter, boot_id, previous_boot_id, silent_since, *told = row
     moved = is_new and boot_id is not None and boot_id != beat.said.boot_id
     return Noted(
         is_new=is_new,
@@ -141,7 +142,7 @@ def _read(row: tuple[Any, ...], beat: Beat) -> Noted:
         is_restarted=moved,
         is_cloned=moved and previous_boot_id == beat.said.boot_id,
         silent_since=silent_since if is_new else None,
-        config=SensorConfig(version=version, live=live, window_seconds=window_seconds),
+        config=SensorConfig(*told),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,8 +16,18 @@ from teiten.accounts.models import Organisation, User
 from teiten.fleet import journal, landing_facts, sealing
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.errors import FleetInputError, SensorStateError, SensorUnknownError
-from teiten.fleet.models import EnrolmentToken, Region, Sensor, SensorEventKind, SensorKey, SensorState
+from teiten.fleet.models import (
+    EnrolmentToken,
+    Region,
+    Sensor,
+    SensorEventKind,
+    SensorKey,
+    SensorPlacement,
+    SensorState,
+)
+from teiten.fleet.sites import UNKNOWN_SITE, Site
 from teiten.protocol import enrolment
+from teiten.protocol.sensor_config import SensorConfig
 
 #: State → states from which it may be reached by a person's word.
 _FROM: dict[SensorState, frozenset[SensorState]] = {
@@ -73,8 +83,9 @@ def create_sensor(
     tags: Iterable[str] = (),
     note: str = "",
     cidr: str = "",
+    site: Site = UNKNOWN_SITE,
 ) -> IssuedToken:
-    """Enter a sensor and issue its first enrolment token.
+    """Enter a sensor, open its first placement and issue its first enrolment token.
 
     Raises:
         FleetInputError: when a value breaks a rule or the name is taken; nothing was made.
@@ -92,10 +103,23 @@ def create_sensor(
     _check(sensor)
     with transaction.atomic():
         sensor.save(force_insert=True)
+        open_placement(sensor, region=region, site=site, since=act.at)
         journal.record_event(
             SensorEventKind.CREATED, sensor, at=act.at, actor=act.actor, name=name, dataset=dataset
         )
         return issue_token(sensor, act=act, config=config, cidr=cidr)
+
+
+def open_placement(sensor: Sensor, *, region: Region, site: Site, since: datetime) -> SensorPlacement:
+    """Say where a sensor stands from ``since`` on, in a transaction of the caller's.
+
+    Raises:
+        FleetInputError: when a value breaks a rule.
+    """
+    placement = SensorPlacement(sensor=sensor, valid_from=since, region=region, **asdict(site))
+    _check(placement)
+    placement.save(force_insert=True)
+    return placement
 
 
 def issue_token(sensor: Sensor, *, act: Act, config: FleetConfig, cidr: str = "") -> IssuedToken:
@@ -172,16 +196,29 @@ def revoke_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
 
 
 def configure_sensor(
-    sensor: Sensor, *, act: Act, live: bool | None = None, window_seconds: int | None = None
+    sensor: Sensor,
+    *,
+    act: Act,
+    live: bool | None = None,
+    window_seconds: int | None = None,
+    payload_bytes: int | None = None,
+    examples_per_window: int | None = None,
 ) -> Sensor:
-    """Change how soon a sensor's data arrive; it learns of it with its next heartbeat.
+    """Change how soon a sensor's data arrive, or how little payload it keeps.
+
+    It learns of it with its next heartbeat. None changes nothing; ``payload_bytes`` 0 switches payload off.
 
     Raises:
-        FleetInputError: when the window is not 1 to 3600 seconds.
+        FleetInputError: when the window is not 1 to 3600 seconds, or a payload figure is too large.
     """
     with transaction.atomic():
         locked = lock_sensor(sensor.pk)
-        wanted = {"live": live, "window_seconds": window_seconds}
+        wanted: dict[str, int | None] = {
+            "live": live,
+            "window_seconds": window_seconds,
+            "payload_bytes": payload_bytes,
+            "examples_per_window": examples_per_window,
+        }
         changed = {
             name: value
             for name, value in wanted.items()
@@ -196,6 +233,17 @@ def configure_sensor(
         locked.save(update_fields=[*changed, "config_version"])
         journal.record_event(SensorEventKind.CONFIGURED, locked, at=act.at, actor=act.actor, **changed)
     return locked
+
+
+def config_of(sensor: Sensor) -> SensorConfig:
+    """Give what a sensor is told."""
+    return SensorConfig(
+        version=sensor.config_version,
+        live=sensor.live,
+        window_seconds=sensor.window_seconds,
+        payload_bytes=sensor.payload_bytes,
+        examples_per_window=sensor.examples_per_window,
+    )
 
 
 def quarantine_sensor(sensor_id: int, *, at: datetime, **why: Any) -> bool:
@@ -265,7 +313,7 @@ def _set_state(sensor: Sensor, state: SensorState) -> None:
     sensor.save(update_fields=["state"])
 
 
-def _check(row: Region | Sensor) -> None:
+def _check(row: Region | Sensor | SensorPlacement) -> None:
     try:
         row.full_clean()
     except ValidationError as error:

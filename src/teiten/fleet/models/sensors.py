@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from teiten.accounts.models import CODE_PATTERN, Organisation, User
+from teiten.protocol.header_text import MAX_EXAMPLES, MAX_PAYLOAD_BYTES
 from teiten.protocol.sensor_config import MAX_WINDOW_SECONDS
 
 #: What the name of a sensor looks like.
@@ -110,6 +111,20 @@ class Sensor(models.Model):
         default=300,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_WINDOW_SECONDS)],
         db_comment="通常の観測窓の長さ(秒)",
+    )
+    payload_bytes = models.PositiveSmallIntegerField(
+        _("payload bytes"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_PAYLOAD_BYTES)],
+        db_comment="パケットごとに残すペイロードの上限(バイト)。0=残さない、空=センサーの設定どおり",
+    )
+    examples_per_window = models.PositiveSmallIntegerField(
+        _("payload examples a window"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_EXAMPLES)],
+        db_comment="観測窓ごとのペイロード見本の上限。空=センサーの設定どおり",
     )
     config_version = models.PositiveIntegerField(
         _("configuration version"), default=1, db_comment="センサーへ渡す設定の版。変えるたびに1増える"
@@ -250,6 +265,16 @@ class SensorHealth(models.Model):
     )
     last_error = models.TextField(_("last error"), blank=True, db_comment="センサーの直近のエラー")
     peer = models.GenericIPAddressField(_("peer"), null=True, db_comment="心拍の送信元アドレス")
+    address_key = models.CharField(
+        _("settled addresses"),
+        max_length=64,
+        blank=True,
+        db_default="",
+        db_comment="記録済みの申告アドレスの要約。変われば記録し直す",
+    )
+    address_due_at = models.DateTimeField(
+        _("settle again at"), null=True, blank=True, db_comment="申告アドレスを見直す日時(UTC)"
+    )
     report = models.JSONField(_("report"), default=dict, db_comment="心拍の全内容")
 
     class Meta:
@@ -278,6 +303,9 @@ class SensorEventKind(models.TextChoices):
     HEARD_AGAIN = "heard_again", _("Heard again")
     CLONE_SUSPECTED = "clone_suspected", _("Suspected to run twice")
     HEARTBEAT_REFUSED = "heartbeat_refused", _("Heartbeat refused")
+    PLACED = "placed", _("Placed")
+    ADDRESSED = "addressed", _("Observed address changed")
+    MAINTENANCE = "maintenance", _("Maintenance planned")
 
 
 class SensorEvent(models.Model):
