@@ -144,7 +144,10 @@ def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[s
         "hints": hints,
         "country": _COUNTRIES[source % 6],
         "asn": 64500 + source % 9,
-        "survey": int(source % 10 == 0),
+        "survey": {0: 1, 5: 2}.get(source % 10, 0),
+        "actor": "Example Research" if source % 10 == 0 else "",
+        "validity": source % 3 if source < 30 else 0,
+        "probe": {53: "dns-version", 123: "ntp-monlist"}.get(port, "") if protocol == 17 else "",
         "payload": PAYLOAD if protocol == 17 else b"",
         "payload_length": 8 if protocol == 17 else 0,
         "payload_hash": PAYLOAD_HASH if protocol == 17 else 0,
@@ -167,6 +170,8 @@ def holds(expression: Expression | None, packet: dict[str, Any]) -> bool:
 def _compare(condition: Condition, packet: dict[str, Any]) -> bool:
     declared = FIELDS[condition.field]
     found = packet.get(declared.column, 0)
+    if declared.name == "survey":
+        found = int(found > 0)
     first = condition.values[0]
     if condition.operator in ("<", "<=", ">", ">="):
         return {"<": found < first, "<=": found <= first, ">": found > first, ">=": found >= first}[

@@ -69,10 +69,18 @@ FILTERS = [
     "src_port >= 40000 and not ip_df = yes",
     "payload_hash = fedcba9876543210",
     "nature = scan and survey = no and country != IN",
+    "survey_kind = behaviour",
+    'actor = "Example Research" or survey_kind = listed',
+    "actor != none and survey = yes",
+    "validity in (bogon, spoof_suspect)",
+    "probe = dns-version",
+    "probe != none and dst_port = 53/udp",
+    "tcp_fp != none and dst_port = 23/tcp",
+    "payload_hash != none and probe = ntp-monlist",
 ]
 DIMENSIONS = [
     "dst_port", "country", "asn", "region", "sensor", "nature", "hint", "tcp_fp", "src_addr", "ip_version",
-    "protocol", "survey", "tcp_flags",
+    "protocol", "survey", "tcp_flags", "survey_kind", "actor", "validity", "probe",
 ]  # fmt: skip
 
 
@@ -87,7 +95,7 @@ def last(period: str, text: str = "", **choices: Any) -> Query:
 
 
 def between(world: World, query: Query, start: datetime, end: datetime) -> list[dict[str, Any]]:
-    survey = {"all": (0, 1), "without": (0,), "only": (1,)}[query.survey]
+    survey = {"all": (0, 1, 2), "without": (0,), "only": (1, 2)}[query.survey]
     return world.matching(
         lambda packet: (
             start <= packet["observed_at"] < end
@@ -196,8 +204,9 @@ def test_rankings_are_those_of_plain_counting(world: World, dimension: str, metr
 
 
 def count_by(dimension: str, packets: list[dict[str, Any]], metric: str) -> dict[str, int]:
-    """Count a dimension's values as the query language writes them."""
+    """Count a dimension's values as the query language writes them; a label's only where there is one."""
     split = get_dimension(dimension)
+    packets = [packet for packet in packets if holds(split.only, packet)]
     from teiten.search.dimensions import describe
 
     groups: dict[str, list[str]] = {}
@@ -216,7 +225,9 @@ def keys_of(dimension: str, packet: dict[str, Any]) -> list[tuple[Any, ...]]:
         from teiten.traffic.addresses import from_text
 
         return [(bytes(from_text(packet["src_addr"])),)]
-    return [(packet[dimension],)]
+    if dimension == "survey":
+        return [(int(packet["survey"] > 0),)]
+    return [(packet[get_dimension(dimension).columns[0]],)]
 
 
 def test_every_group_can_be_pivoted_on(world: World) -> None:

@@ -18,7 +18,7 @@ from teiten.search.vocabulary import Completion, FieldView
 _PARTIAL = re.compile(r'("[^"]*|[^\s"()<>=!,]*)$')
 _MOST = 20
 #: Fields whose values are taken from what the data set holds.
-_FROM_DATA = ("region", "country", "asn", "dst_port", "tcp_fp", "sensor")
+_FROM_DATA = ("region", "country", "asn", "dst_port", "tcp_fp", "probe", "actor", "sensor")
 _KEEP_SECONDS = 60.0
 _JOINERS = ("and", "or")
 
@@ -104,7 +104,8 @@ def _read_values(desk: Desk, visibility: Visibility, field: Field, dataset: str)
     """Give the most frequent values of the last week."""
     query = replace(for_period(dataset, "7d", now=desk.clock.now()), metric="packets")
     split = DIMENSIONS[field.name]
-    made = lines.plan_for(desk, query, dimension=split)
+    query = lines.narrow_to_split(query, split)
+    made = lines.plan_for(desk, query, dimension=split, is_ranking=True)
     found = ranking.rank(desk, visibility, query, made, dimension=split, limit=50, previous=False)
     groups = [dimensions.describe(split, item.key) for item in found.ranked]
     return [Completion(language.quote(group.key), "value", group.name or group.label) for group in groups]

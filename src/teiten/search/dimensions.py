@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Any, TypeAlias
 
 from teiten.search import language, services, values
 from teiten.search.answers import Group
-from teiten.search.conditions import PortValue, Value, where
+from teiten.search.conditions import Condition, PortValue, Value, where
 from teiten.search.errors import QueryError
 from teiten.search.fields import FIELDS, Field, suggest_names
 from teiten.search.predicates import Binding, type_of
@@ -31,29 +31,50 @@ class Dimension:
     permission: Permission
     #: A packet may count for several values.
     is_multiple: bool = False
+    #: Field of the query language that its values belong to.
+    field_name: str = ""
+    #: Only packets for which this holds are split: those that have a value.
+    only: Condition | None = None
 
 
 _MAPPED = bytes(10) + b"\xff\xff"
-#: The /24 or /48 around the source.
-_PREFIX = (
+#: Dimension → length of the prefixes around a source, by IP version.
+_PREFIXES: Mapping[str, Mapping[int, int]] = {"src_prefix": {4: 24, 6: 48}, "src_64": {4: 32, 6: 64}}
+_AROUND = (
     "toIPv6(tupleElement(IPv6CIDRToRange(src_addr,"
-    " if(src_addr BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), 1))"
+    " if(src_addr BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), {v4}, {v6})), 1))"
 )
+#: Labels that most packets lack: a split by one is over the packets that carry it.
+_ONLY: Mapping[str, Condition] = {
+    "tcp_fp": where("tcp_fp", "!=", ""),
+    "payload_hash": where("payload_hash", "!=", 0),
+    "probe": where("probe", "!=", ""),
+    "actor": where("actor", "!=", ""),
+}
 
 
 def _declare() -> dict[str, Dimension]:
     found = {
-        field.name: Dimension(field.name, (field.column,), (field.column,), field.permission)
+        field.name: Dimension(
+            field.name,
+            (field.column,),
+            (field.expression,),
+            field.permission,
+            field_name=field.name,
+            only=_ONLY.get(field.name),
+        )
         for field in FIELDS.values()
         if field.is_dimension
     }
     for name in ("dst_port", "src_port"):
-        found[name] = Dimension(name, (name, "protocol"), (name, "protocol"), "open")
-    found["src_prefix"] = Dimension("src_prefix", ("src_addr",), (_PREFIX,), "open")
+        found[name] = replace(found[name], columns=(name, "protocol"), keys=(name, "protocol"))
+    for name, lengths in _PREFIXES.items():
+        around = _AROUND.format(v4=96 + lengths[4], v6=lengths[6])
+        found[name] = replace(found["src_addr"], name=name, keys=(around,))
     for name in ("hint", "parse_marks"):
         column = FIELDS[name].column
         bits = f"arrayJoin(if({column} = 0, [toUInt64(0)], bitmaskToArray(toUInt64({column}))))"
-        found[name] = Dimension(name, (column,), (bits,), "open", is_multiple=True)
+        found[name] = replace(found[name], columns=(column,), keys=(bits,), is_multiple=True)
     return found
 
 
@@ -85,7 +106,7 @@ def describe(dimension: Dimension, key: Key, *, names: Mapping[int, str] | None 
         key: the store's key columns.
         names: AS numbers' holders, as far as known.
     """
-    field = FIELDS["src_addr" if dimension.name == "src_prefix" else dimension.name]
+    field = FIELDS[dimension.field_name]
     value = value_of(dimension, key)
     text = values.print_value(field, value)
     condition = language.print_condition(where(field.name, "=", value))
@@ -99,7 +120,7 @@ def parse_key(dimension: Dimension, text: str) -> Value:
     Raises:
         QueryError: when it is no value of the dimension.
     """
-    return values.parse_value(FIELDS["src_addr" if dimension.name == "src_prefix" else dimension.name], text)
+    return values.parse_value(FIELDS[dimension.field_name], text)
 
 
 def write_chosen(
@@ -116,8 +137,6 @@ def write_chosen(
 
 def key_types(dimension: Dimension) -> tuple[str, ...]:
     """Give the ClickHouse types of the key."""
-    if dimension.name == "src_prefix":
-        return ("IPv6",)
     if dimension.is_multiple:
         return ("UInt64",)
     return tuple(type_of(column) for column in dimension.columns)
@@ -132,16 +151,16 @@ def value_of(dimension: Dimension, key: Key) -> Value:
     """Give a key as a value of the query language."""
     part = key[0]
     if isinstance(part, bytes):
-        return _to_network(part, is_prefix=dimension.name == "src_prefix")
+        return _to_network(part, _PREFIXES.get(dimension.name, {}))
     if len(key) == 2:
         return PortValue(int(part), int(key[1]))
     return part if isinstance(part, str) else int(part)
 
 
-def _to_network(packed: bytes, *, is_prefix: bool) -> IPv4Network | IPv6Network:
+def _to_network(packed: bytes, lengths: Mapping[int, int]) -> IPv4Network | IPv6Network:
     if packed.startswith(_MAPPED):
-        return IPv4Network((packed[12:], 24 if is_prefix else 32))
-    return IPv6Network((packed, 48 if is_prefix else 128))
+        return IPv4Network((packed[12:], lengths.get(4, 32)))
+    return IPv6Network((packed, lengths.get(6, 128)))
 
 
 def _plain_label(_: Field, __: Value, text: str) -> str:

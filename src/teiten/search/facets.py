@@ -55,8 +55,8 @@ def relax(query: Query, field: str) -> Query:
 
 
 def _make_facet(desk: Desk, visibility: Visibility, query: Query, split: Dimension, *, limit: int) -> Facet:
-    relaxed = relax(query, _field_of(split))
-    made = lines.plan_for(desk, relaxed, dimension=split)
+    relaxed = lines.narrow_to_split(relax(query, split.field_name), split)
+    made = lines.plan_for(desk, relaxed, dimension=split, is_ranking=True)
     found = ranking.rank(desk, visibility, relaxed, made, dimension=split, limit=limit, previous=False)
     counts = lines.count_lines(desk, visibility, relaxed, made, previous=False, buckets=False)
     whole = counts[ALL].total_packets[1]
@@ -74,12 +74,8 @@ def _make_facet(desk: Desk, visibility: Visibility, query: Query, split: Dimensi
     return Facet(split.name, values, max(0, others), found.distinct)
 
 
-def _field_of(split: Dimension) -> str:
-    return "src_addr" if split.name == "src_prefix" else split.name
-
-
 def _state_of(query: Query, split: Dimension, key: Key) -> Literal["open", "included", "excluded"]:
-    condition: Expression = where(_field_of(split), "=", dimensions.value_of(split, key))
+    condition: Expression = where(split.field_name, "=", dimensions.value_of(split, key))
     if condition in query.conditions:
         return "included"
     return "excluded" if negate(condition) in query.conditions else "open"

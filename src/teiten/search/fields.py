@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 from teiten.search import services
 from teiten.search.conditions import Operator
 from teiten.search.errors import QueryError
+from teiten.search.permissions import PERMISSIONS
 from teiten.search.visibility import Permission
 from teiten.traffic import columns
 from teiten.traffic.columns import BY_NAME
@@ -64,6 +65,13 @@ class Field:
     #: Range of numbers, both ends included.
     lowest: int = 0
     highest: int = 0
+    #: SQL of the value where it is not the column itself.
+    computed: str = ""
+
+    @property
+    def expression(self) -> str:
+        """The SQL that a value is compared with."""
+        return self.computed or self.column
 
     @property
     def operators(self) -> tuple[Operator, ...]:
@@ -80,17 +88,30 @@ class Field:
         return _rule_of(self)
 
 
-def _field(
-    name: str, kind: FieldKind, *, permission: Permission = "open", dimension: bool = True, highest: int = -1
-) -> Field:
-    column = BY_NAME["hints" if name == "hint" else name]
+#: Field → its column, where the names differ.
+_COLUMN_OF = {"hint": "hints", "survey_kind": "survey"}
+#: Field → SQL of its value, where it is not the column itself: any kind of survey scanner is one.
+_COMPUTED = {"survey": "toUInt8(survey > 0)"}
+
+
+def _field(name: str, kind: FieldKind, *, dimension: bool = True, highest: int = -1) -> Field:
+    column = BY_NAME[_COLUMN_OF.get(name, name)]
     top = _HIGHEST.get(column.kind, 0) if highest < 0 else highest
-    return Field(name, column.name, kind, permission, dimension, column.meaning, 0, top)
+    return Field(
+        name,
+        column.name,
+        kind,
+        PERMISSIONS[column.name],
+        dimension,
+        column.meaning,
+        highest=top,
+        computed=_COMPUTED.get(name, ""),
+    )
 
 
 _DECLARED: tuple[Field, ...] = (
     _field("src_addr", "address"),
-    _field("dst_addr", "address", permission="destination"),
+    _field("dst_addr", "address"),
     _field("dst_port", "port"),
     _field("src_port", "port"),
     _field("protocol", "name"),
@@ -98,29 +119,34 @@ _DECLARED: tuple[Field, ...] = (
     _field("country", "code"),
     _field("asn", "number"),
     _field("region", "code"),
-    _field("sensor", "number", permission="sensor"),
+    _field("sensor", "number"),
     _field("nature", "name"),
     _field("hint", "marks"),
     _field("tcp_fp", "text"),
     _field("survey", "yesno"),
+    _field("survey_kind", "name"),
+    _field("actor", "text"),
+    _field("validity", "name"),
+    _field("probe", "text"),
+    _field("answering", "yesno"),
     _field("tcp_flags", "bits", highest=0xFFF),
     _field("tcp_window", "number"),
-    _field("tcp_seq", "number", permission="destination", dimension=False),
-    _field("tcp_ack", "number", permission="destination", dimension=False),
+    _field("tcp_seq", "number", dimension=False),
+    _field("tcp_ack", "number", dimension=False),
     _field("icmp_type", "number"),
     _field("icmp_code", "number"),
     _field("ttl", "number"),
     _field("tos", "number"),
-    _field("ip_id", "number", permission="destination", dimension=False),
+    _field("ip_id", "number", dimension=False),
     _field("ip_df", "yesno"),
     _field("ip_mf", "yesno"),
     _field("fragment_offset", "number", dimension=False, highest=0x1FFF),
     _field("total_length", "number"),
     _field("payload_length", "number"),
-    _field("payload_hash", "hash", permission="payload"),
-    _field("vlan", "number", permission="sensor"),
-    _field("epoch", "number", permission="sensor", dimension=False),
-    _field("batch_seq", "number", permission="sensor", dimension=False),
+    _field("payload_hash", "hash"),
+    _field("vlan", "number"),
+    _field("epoch", "number", dimension=False),
+    _field("batch_seq", "number", dimension=False),
     _field("parse_marks", "marks"),
     _field("rule_version", "number"),
 )
@@ -171,6 +197,14 @@ def names_of(field_name: str) -> Mapping[str, int]:
         from teiten.traffic.hints import Hint
 
         return _words(Hint)
+    if field_name == "validity":
+        from teiten.traffic.validity import SourceValidity
+
+        return _words(SourceValidity)
+    if field_name == "survey_kind":
+        from teiten.traffic.survey import SurveyKind
+
+        return _words(SurveyKind)
     return {}
 
 

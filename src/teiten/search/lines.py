@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from teiten.search.conditions import Expression, all_of, where
+from teiten.search.conditions import Condition, Expression, all_of, where
 from teiten.search.desk import Desk
 from teiten.search.dimensions import Dimension, Key
 from teiten.search.planner import Plan, plan
@@ -45,6 +45,7 @@ def plan_for(
     dimension: Dimension | None = None,
     step_seconds: int | None = None,
     needs_hosts: bool | None = None,
+    is_ranking: bool = False,
 ) -> Plan:
     """Plan a query; without ``needs_hosts`` its metric tells whether sources are counted."""
     return plan(
@@ -53,7 +54,17 @@ def plan_for(
         step_seconds=step_seconds,
         zone=desk.zone,
         needs_hosts=query.metric == "hosts" if needs_hosts is None else needs_hosts,
+        is_ranking=is_ranking,
     )
+
+
+def narrow_to_split(query: Query, split: Dimension) -> Query:
+    """Keep the packets that have a value of a label, unless the query already asks about that label."""
+    if split.only is None or any(
+        isinstance(part, Condition) and part.field == split.field_name for part in query.conditions
+    ):
+        return query
+    return query.narrow(split.only)
 
 
 def narrow_to_family(query: Query) -> Query:

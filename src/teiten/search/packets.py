@@ -18,6 +18,7 @@ from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query
 from teiten.search.ranking import check_limit
 from teiten.search.references import RowPlace
+from teiten.search.statements import write_survey
 from teiten.search.tables import PACKETS
 from teiten.search.visibility import Visibility
 from teiten.traffic.columns import BY_NAME, COLUMNS
@@ -163,7 +164,7 @@ def write_where(query: Query, binding: Binding) -> str:
         f"dataset = {binding.bind('String', query.dataset)}",
         f"observed_at >= {binding.instant(to_us(query.start))}",
         f"observed_at < {binding.instant(to_us(query.end))}",
-        *([] if query.survey == "all" else [f"survey = {1 if query.survey == 'only' else 0}"]),
+        *([] if query.survey == "all" else [write_survey(query.survey)]),
         *([] if query.filters is None else [write_filter(query.filters, binding)]),
     ]
     return " AND ".join(parts)

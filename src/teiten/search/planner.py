@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from teiten.search import guarding, periods
-from teiten.search.conditions import Expression
+from teiten.search.conditions import Condition, Expression, Value
 from teiten.search.dimensions import Dimension
 from teiten.search.periods import Window
 from teiten.search.predicates import columns_of
@@ -21,6 +21,9 @@ from teiten.search.tables import DAY, HOUR, PACKETS, ROLL_UPS, Table
 _FINE_SECONDS = 20 * HOUR
 #: From this on a day is a fine enough bucket.
 _COARSE_SECONDS = 3 * DAY
+#: From this on a daily roll-up is read even where an hourly one is there: rankings, and all the rest.
+_DAILY_RANKING_SECONDS = 16 * DAY
+_DAILY_SECONDS = 60 * DAY
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def plan(
     zone: str,
     needs_hosts: bool = True,
     only: Table | None = None,
+    is_ranking: bool = False,
 ) -> Plan:
     """Choose table and buckets.
 
@@ -54,12 +58,13 @@ def plan(
         zone: the zone of days.
         needs_hosts: whether the table must count distinct sources.
         only: use this table, whatever the cost (for checks).
+        is_ranking: whether whole periods matter more than their buckets.
 
     Raises:
         QueryError: for a step that does not fit the period.
     """
     needed = columns_of(query.filters) | frozenset(dimension.columns if dimension else ())
-    table = only or choose_table(query, needed, step_seconds, needs_hosts=needs_hosts)
+    table = only or choose_table(query, needed, step_seconds, needs_hosts=needs_hosts, is_ranking=is_ranking)
     step = step_seconds
     if step is None:
         step = periods.pick_step(query.length, coarsest_grain=table.grain_seconds)
@@ -68,19 +73,55 @@ def plan(
 
 
 def choose_table(
-    query: Query, needed: frozenset[str], step_seconds: int | None, *, needs_hosts: bool = True
+    query: Query,
+    needed: frozenset[str],
+    step_seconds: int | None,
+    *,
+    needs_hosts: bool = True,
+    is_ranking: bool = False,
 ) -> Table:
     """Give the smallest table that has the ``needed`` columns at a fit grain."""
     finest = _finest_grain(query, step_seconds)
     if query.is_guarded:
         finest = max(finest, HOUR)
-    for table in ROLL_UPS:
-        if query.is_guarded and not guarding.knows_sensors(table):
-            continue
-        has_all = needed <= table.columns and (table.hosts is not None or not needs_hosts)
-        if has_all and table.grain_seconds <= finest:
-            return table
-    return PACKETS
+    fit = [
+        table
+        for table in ROLL_UPS
+        if needed <= table.columns
+        and (table.hosts is not None or not needs_hosts)
+        and table.grain_seconds <= finest
+        and is_answerable(query, table)
+    ]
+    if step_seconds is None and _is_long(query, is_ranking=is_ranking):
+        fit.sort(key=lambda table: -table.grain_seconds)
+    return fit[0] if fit else PACKETS
+
+
+def is_answerable(query: Query, table: Table) -> bool:
+    """Tell whether the table holds every packet that the query keeps, and knows sensors where it must."""
+    if query.is_guarded and not guarding.knows_sensors(table):
+        return False
+    return not table.only or any(implies(query, wanted) for wanted in table.only)
+
+
+def implies(query: Query, wanted: Condition) -> bool:
+    """Tell whether every packet of the query surely fulfils ``field != none`` or ``survey = yes``."""
+    if wanted.field == "survey" and query.survey == "only":
+        return True
+    none = wanted.values[0] if wanted.operator == "!=" else 0
+    named = [part for part in query.conditions if isinstance(part, Condition) and part.field == wanted.field]
+    return any(part == wanted or _leaves_out(part, none) for part in named)
+
+
+def _leaves_out(part: Condition, none: Value) -> bool:
+    if part.operator in ("!=", "not in"):
+        return none in part.values
+    return part.operator in ("=", "in") and none not in part.values
+
+
+def _is_long(query: Query, *, is_ranking: bool) -> bool:
+    seconds = query.length.total_seconds()
+    return seconds > (_DAILY_RANKING_SECONDS if is_ranking else _DAILY_SECONDS)
 
 
 def _finest_grain(query: Query, step_seconds: int | None) -> int:

@@ -84,7 +84,7 @@ def _write_condition(condition: Condition, binding: Binding) -> str:
     declared = FIELDS[condition.field]
     if condition.operator in ("<", "<=", ">", ">="):
         mark = binding.bind(type_of(declared.column), condition.values[0])
-        return f"{declared.column} {condition.operator} {mark}"
+        return f"{declared.expression} {condition.operator} {mark}"
     clause = _write_membership(declared, condition, binding)
     return f"NOT ({clause})" if condition.operator in ("!=", "not in", "lacks") else clause
 
@@ -101,15 +101,15 @@ def _write_membership(declared: Field, condition: Condition, binding: Binding) -
             if not isinstance(value, int | str)
         ]
         if plain:
-            clauses.insert(0, _write_list(declared.column, plain, binding))
+            clauses.insert(0, _write_list(declared, plain, binding))
     return clauses[0] if len(clauses) == 1 else "(" + " OR ".join(clauses) + ")"
 
 
-def _write_list(column: str, values: list[int | str], binding: Binding) -> str:
-    kind = type_of(column)
+def _write_list(declared: Field, values: list[int | str], binding: Binding) -> str:
+    kind = type_of(declared.column)
     if len(values) == 1:
-        return f"{column} = {binding.bind(kind, values[0])}"
-    return f"{column} IN {binding.bind(f'Array({kind})', values)}"
+        return f"{declared.expression} = {binding.bind(kind, values[0])}"
+    return f"{declared.expression} IN {binding.bind(f'Array({kind})', values)}"
 
 
 def _write_bits(column: str, value: Value, binding: Binding) -> str:

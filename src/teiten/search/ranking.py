@@ -104,8 +104,8 @@ def answer_top(
     started = desk.clock.monotonic()
     split = check_split(visibility, query, dimension)
     check_limit(limit, most=MOST_RANKS)
-    query = lines.narrow_to_family(query)
-    made = lines.plan_for(desk, query, dimension=split)
+    query = lines.narrow_to_split(lines.narrow_to_family(query), split)
+    made = lines.plan_for(desk, query, dimension=split, is_ranking=True)
     ranking = rank(desk, visibility, query, made, dimension=split, limit=limit, previous=previous)
     keys = [item.key for item in ranking.ranked]
     counts = lines.count_lines(

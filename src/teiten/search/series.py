@@ -79,6 +79,8 @@ def answer_series(
     check_limit(limit, most=MOST_LINES)
     query = lines.narrow_to_family(query)
     split = check_split(visibility, query, dimension) if dimension else None
+    if split is not None:
+        query = lines.narrow_to_split(query, split)
     made = lines.plan_for(desk, query, dimension=split, step_seconds=step_seconds)
     keys: Sequence[Key] = ()
     distinct = 0

@@ -134,7 +134,7 @@ class _Pass:
         statement = (
             f"SELECT {', '.join(columns)}, {groupings}, count() AS packet_count, max(observed_at) AS last_at,"  # noqa: S608 - declared names, bound values
             f" countIf(protocol = 6 AND bitAnd(tcp_flags, 23) = {_SYN}) AS syns, countIf(ip_df = 1) AS df,"
-            " countIf(survey = 1) AS survey_count, uniqCombined(12)(src_addr) AS hosts"
+            " countIf(survey > 0) AS survey_count, uniqCombined(12)(src_addr) AS hosts"
             f" FROM {PACKETS.name} WHERE {write_where(query, binding)}"
             f" GROUP BY GROUPING SETS ({sets}, ()) ORDER BY packet_count DESC LIMIT 20000"
         )

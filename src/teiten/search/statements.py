@@ -45,7 +45,7 @@ class Draft:
         parts = [
             f"dataset = {self.binding.bind('String', self.dataset)}",
             write_time(self.table, self.span, self.binding),
-            *([] if self.survey == "all" else [f"survey = {1 if self.survey == 'only' else 0}"]),
+            *([] if self.survey == "all" else [write_survey(self.survey)]),
             *([] if self.plan.filters is None else [write_filter(self.plan.filters, self.binding)]),
             *([] if extra is None else [write_filter(extra, self.binding)]),
         ]
@@ -64,6 +64,11 @@ class Draft:
     @property
     def parameters(self) -> dict[str, Any]:
         return self.binding.parameters
+
+
+def write_survey(survey: Survey) -> str:
+    """Give the clause of the survey switch: on a list or by behaviour, both are survey scanners."""
+    return "survey > 0" if survey == "only" else "survey = 0"
 
 
 def join_windows(window: Window) -> Window:

@@ -1,14 +1,16 @@
 """The tables a question can be answered from, declared as data for the planner.
 
-Every roll-up carries data set, nature, survey and IP version; the rest of its key
-is what it is for. A question goes to the first table, from the smallest on, whose
-columns are enough; the raw table has them all.
+Every roll-up carries data set, nature, survey, IP version and mode; the rest of its
+key is what it is for. Some hold only packets that have a label at all; they answer
+questions that ask for no others. A question goes to the first table, from the smallest
+on, whose columns are enough; the raw table has them all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from teiten.search.conditions import Condition, where
 from teiten.traffic.columns import BY_NAME
 
 HOUR = 3_600
@@ -32,6 +34,10 @@ class Table:
     packets: str = "packets"
     #: Aggregate function of distinct sources, and the column that it takes.
     hosts: tuple[str, str] | None = ("uniqCombinedMerge", "sources")
+    #: All packets that fulfil any one of these are in it; empty: all packets.
+    only: tuple[Condition, ...] = ()
+    #: Column of the distinct sensors, exact, as a groupBitmap state; empty where there is none.
+    sensors_bitmap: str = ""
 
     def count_packets(self, condition: str | None = None) -> str:
         """Give the aggregate of packets, of the rows that fulfil ``condition``."""
@@ -49,16 +55,20 @@ class Table:
         return f"{function}If{SKETCH}({column}, {condition})"
 
 
-_ALWAYS = ("dataset", "nature", "survey", "ip_version")
+_ALWAYS = ("dataset", "nature", "survey", "ip_version", "answering")
+_HOSTS = ("uniqCombinedMerge", "sources")
 
 
 def _hourly(name: str, *columns: str) -> Table:
     return Table(name, HOUR, "hour", frozenset((*_ALWAYS, *columns)))
 
 
-def _daily(name: str, *columns: str, hosts: bool = False) -> Table:
-    distinct = ("uniqCombinedMerge", "sources") if hosts else None
-    return Table(name, DAY, "day", frozenset((*_ALWAYS, *columns)), hosts=distinct)
+def _daily(
+    name: str, *columns: str, hosts: bool = False, only: tuple[Condition, ...] = (), sensors_bitmap: str = ""
+) -> Table:
+    kept = frozenset((*_ALWAYS, *columns))
+    distinct = _HOSTS if hosts else None
+    return Table(name, DAY, "day", kept, hosts=distinct, only=only, sensors_bitmap=sensors_bitmap)
 
 
 PACKETS = Table(
@@ -73,19 +83,40 @@ SOURCES = Table(
     name="sources_1d",
     grain_seconds=DAY,
     time="day",
-    columns=frozenset((*_ALWAYS, "src_addr")),
+    columns=frozenset((*_ALWAYS, "validity", "src_addr")),
     hosts=("uniqCombined", "src_addr"),
+)
+PORTS_HOURLY = _hourly("ports_1h", "protocol", "dst_port")
+PORTS_DAILY = _daily("ports_1d", "protocol", "dst_port", sensors_bitmap="sensors")
+ACTORS = _daily(
+    "actors_1d",
+    "actor",
+    hosts=True,
+    only=(where("survey", "=", 1), where("actor", "!=", "")),
+    sensors_bitmap="sensors",
+)
+PROBES = _daily("probes_1d", "probe", "protocol", "dst_port", hosts=True, only=(where("probe", "!=", ""),))
+FINGERPRINTS_PORTS = _daily(
+    "fingerprints_ports_1d", "tcp_fp", "protocol", "dst_port", only=(where("tcp_fp", "!=", ""),)
+)
+PAYLOADS = _daily(
+    "payloads_1d", "payload_hash", "protocol", "dst_port", "probe", only=(where("payload_hash", "!=", 0),)
 )
 
 #: From the smallest to the largest of each grain.
 ROLL_UPS: tuple[Table, ...] = (
-    _hourly("totals_1h", "region", "hints"),
+    _hourly("totals_1h", "region", "hints", "validity"),
     _hourly("countries_1h", "country", "region"),
     _hourly("networks_1h", "asn"),
-    _hourly("ports_1h", "protocol", "dst_port"),
+    PORTS_HOURLY,
+    ACTORS,
     _daily("fingerprints_1d", "tcp_fp", hosts=True),
+    PROBES,
     _daily("networks_regions_1d", "asn", "region"),
+    PORTS_DAILY,
     _daily("ports_regions_1d", "protocol", "dst_port", "region"),
     _daily("ports_countries_1d", "protocol", "dst_port", "country"),
+    FINGERPRINTS_PORTS,
+    PAYLOADS,
     SOURCES,
 )
