@@ -90,6 +90,8 @@ class Basis:
     prefix_lengths: tuple[int, ...] = ()
     #: Why there is no rate: ``modes_mixed``, ``prefixes_mixed``, or empty.
     no_rate: Literal["", "modes_mixed", "prefixes_mixed"] = ""
+    #: What fewer sensors of other organisations saw is left out (0, or no row), and figures are coarse; 1: nothing is.
+    least_sensors: int = 1
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from teiten.foundation.errors import SettingsError
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -29,3 +31,19 @@ class SearchConfig:
     freshness_cache_seconds: float = 5.0
     #: Key of sealed references, 64 hexadecimal digits; empty: a new one at each start.
     reference_key: str = ""
+    #: Sensors of others that every figure given to a member stands on, 2 to 5.
+    least_sensors: int = 3
+    #: How far behind now a member's data end, seconds.
+    member_delay_seconds: int = 3_600
+    #: How members see sensors: pseudonym, or aggregate (not at all).
+    member_level: str = "pseudonym"
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.least_sensors <= 5:
+            raise SettingsError(f"search.least_sensors must be 2 to 5, not {self.least_sensors}")
+        if self.member_delay_seconds < 0:
+            raise SettingsError("search.member_delay_seconds must be 0 or more")
+        if self.member_level not in ("pseudonym", "aggregate"):
+            raise SettingsError(
+                f"search.member_level must be pseudonym or aggregate, not {self.member_level!r}"
+            )

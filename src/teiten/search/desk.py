@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from teiten.foundation.clock import Clock, from_us
-from teiten.search import metrics
+from teiten.search import guarding, metrics
 from teiten.search.basis import Cost
 from teiten.search.config import SearchConfig
 from teiten.search.dimensions import Dimension, Key
@@ -23,6 +24,27 @@ from teiten.search.remembering import Memory
 from teiten.search.tables import PACKETS, Table
 from teiten.search.visibility import Visibility
 from teiten.store.errors import LimitExceeded, StoreError
+
+#: Tables that hold no packets and no counts of them by anything that a sender chooses.
+_OBSERVATION = frozenset({"coverage", "coverage_1h", "coverage_1d", "lost_batches", "coverage_excluded"})
+_TABLE = re.compile(r"\b(?:FROM|JOIN)\s+([a-z]\w*)")
+#: As :mod:`teiten.search.predicates` writes a condition on a sensor.
+_BOUND = re.compile(r"\bsensor (?:=|IN) \{p\d+:")
+
+
+def check_statement(visibility: Visibility, statement: str) -> None:
+    """Refuse a fault of ours: a member's statement over packets that nobody has guarded.
+
+    Raises:
+        TypeError: naming the tables.
+    """
+    tables = set(_TABLE.findall(statement)) - _OBSERVATION
+    if not tables or guarding.HARMLESS in statement:
+        return
+    if visibility.is_guarded and guarding.MARK not in statement:
+        raise TypeError(f"a statement over {', '.join(sorted(tables))} is not guarded; see search.guarding")
+    if visibility.bound_to and not _BOUND.search(statement):
+        raise TypeError(f"a statement over {', '.join(sorted(tables))} does not keep to the own sensors")
 
 
 @dataclass
@@ -56,6 +78,7 @@ class Desk:
         Raises:
             TooExpensive: when it goes beyond them.
             SearchUnavailable: when the store does not answer.
+            TypeError: for a statement that would tell a member what few sensors saw.
         """
         is_member = visibility.role == "member"
         most_rows = self.config.member_max_rows if is_member else self.config.analyst_max_rows

@@ -19,6 +19,8 @@ from teiten.search.visibility import Visibility
 
 #: What every guarded statement holds; :meth:`teiten.search.desk.Desk.select` looks for it.
 MARK = "/* on enough sensors */"
+#: What a statement over packets holds that needs no guard, since it tells nothing of single sensors.
+HARMLESS = "/* of the whole data set */"
 #: ``few_sensors`` and ``uniqUpTo`` know no more sensors than this: the largest *k*.
 MOST_SENSORS = 5
 #: Steps of small figures; larger ones have three significant digits.

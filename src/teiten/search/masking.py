@@ -8,14 +8,22 @@ they are counted (:mod:`teiten.search.guarding`), questions where they come in
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from teiten.search.answers import DatasetExtent
+from teiten.search.basis import Basis
 from teiten.search.conditions import Expression, walk
 from teiten.search.errors import NotPermitted
 from teiten.search.fields import FIELDS
 from teiten.search.permissions import PERMISSIONS, WORDS
 from teiten.search.visibility import Permission, Visibility
+
+#: Any answer of the search: a frozen dataclass with a basis.
+Answer = TypeVar("Answer", bound=Any)
+
 
 def is_masked(visibility: Visibility, column: str) -> bool:
     """Tell whether a column (or anything unknown) is hidden from the viewer."""
@@ -81,3 +89,49 @@ def check_column(visibility: Visibility, column: str, permission: Permission) ->
 def choose_columns(visibility: Visibility, columns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Part columns into those to select and those to show as masked."""
     return list_visible(visibility, columns), list_masked(visibility, columns)
+
+
+def mask_answer(visibility: Visibility, answer: Answer) -> Answer:
+    """Make what an answer rests on no finer than the viewer may see; its figures were made so when counted."""
+    if not visibility.is_guarded:
+        return answer
+    return replace(answer, basis=mask_basis(visibility, answer.basis))
+
+
+def mask_basis(visibility: Visibility, basis: Basis) -> Basis:
+    """Coarsen what a flood towards one sensor, or its failure, would show in the coverage."""
+    if not visibility.is_guarded:
+        return basis
+    until = basis.complete_until
+    drops = basis.kernel_drop_share
+    return replace(
+        basis,
+        complete_until=None if until is None else until.replace(minute=0, second=0, microsecond=0),
+        captured_packets=coarsen(basis.captured_packets),
+        kernel_drops=coarsen(basis.kernel_drops),
+        kernel_drop_share=None if drops is None else round(drops, 2),
+        excluded_packets=coarsen(basis.excluded_packets),
+        gaps=tuple(gap for gap in basis.gaps if gap.sensors >= visibility.least_sensors),
+        least_sensors=visibility.least_sensors,
+    )
+
+
+def mask_extents(visibility: Visibility, extents: Iterable[DatasetExtent]) -> tuple[DatasetExtent, ...]:
+    """Coarsen the data sets' counts and newest instants."""
+    if not visibility.is_guarded:
+        return tuple(extents)
+    return tuple(
+        replace(
+            extent,
+            first_at=extent.first_at.replace(minute=0, second=0, microsecond=0),
+            last_at=extent.last_at.replace(minute=0, second=0, microsecond=0),
+            packets=coarsen(extent.packets),
+        )
+        for extent in extents
+    )
+
+
+def coarsen(count: int) -> int:
+    """Give the first two digits of a total over all sensors."""
+    step: int = max(10, 10 ** (len(str(count)) - 2))
+    return count // step * step

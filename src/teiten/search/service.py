@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from teiten.foundation.clock import Clock
 from teiten.search import (
@@ -24,6 +25,7 @@ from teiten.search import (
     facets,
     lines,
     live,
+    masking,
     movers,
     news,
     packets,
@@ -33,6 +35,7 @@ from teiten.search import (
     single,
     sources,
 )
+from teiten.search.admission import admit
 from teiten.search.answers import DatasetExtent, Facets, Live, Packet, Rows, Series, SourcePage, Top, Totals
 from teiten.search.answers_news import Examples, Movers, News, NewsDimension
 from teiten.search.answers_places import Breadth, Comparison, SensorGroup
@@ -81,7 +84,9 @@ class Search:
 
     def totals(self, visibility: Visibility, query: Query, *, step_seconds: int | None = None) -> Totals:
         """Give the key figures with the previous period and a spark of each."""
-        return series.answer_totals(self._desk, visibility, query, step_seconds=step_seconds)
+        visibility, query = self._admit(visibility, query, step_seconds=step_seconds)
+        answer = series.answer_totals(self._desk, visibility, query, step_seconds=step_seconds)
+        return masking.mask_answer(visibility, answer)
 
     def series(
         self,
@@ -105,7 +110,8 @@ class Search:
             previous: overlay the period before.
             step_seconds: bucket length; None picks one that gives 60 to 385 buckets.
         """
-        return series.answer_series(
+        visibility, query = self._admit(visibility, query, step_seconds=step_seconds)
+        answer = series.answer_series(
             self._desk,
             visibility,
             query,
@@ -115,6 +121,7 @@ class Search:
             previous=previous,
             step_seconds=step_seconds,
         )
+        return masking.mask_answer(visibility, answer)
 
     def top(
         self,
@@ -127,15 +134,19 @@ class Search:
         sparks: bool = True,
     ) -> Top:
         """Rank a dimension's values by the query's metric (``limit`` 1 to 1000; 300 and no sparks for a map)."""
-        return ranking.answer_top(
+        visibility, query = self._admit(visibility, query)
+        answer = ranking.answer_top(
             self._desk, visibility, query, dimension=dimension, limit=limit, previous=previous, sparks=sparks
         )
+        return masking.mask_answer(visibility, answer)
 
     def facets(
         self, visibility: Visibility, query: Query, *, dimensions: Sequence[str] | None = None, limit: int = 5
     ) -> Facets:
         """Give the most frequent values of several dimensions by packets."""
-        return facets.answer_facets(self._desk, visibility, query, wanted=dimensions, limit=limit)
+        visibility, query = self._admit(visibility, query)
+        answer = facets.answer_facets(self._desk, visibility, query, wanted=dimensions, limit=limit)
+        return masking.mask_answer(visibility, answer)
 
     def rows(
         self,
@@ -148,9 +159,11 @@ class Search:
         count: bool = True,
     ) -> Rows:
         """Give one page of packets, newest first; ``page`` is the last answer's ``next_page``."""
-        return packets.answer_rows(
+        visibility, query = self._admit(visibility, query)
+        answer = packets.answer_rows(
             self._desk, visibility, query, page=page, limit=limit, columns=columns, count=count
         )
+        return masking.mask_answer(visibility, answer)
 
     def packet(self, visibility: Visibility, reference: str) -> Packet:
         """Give one packet by a reference from :meth:`rows`.
@@ -162,11 +175,17 @@ class Search:
 
     def source(self, visibility: Visibility, query: Query, *, source: str) -> SourcePage:
         """Give everything about an address or prefix (IPv4 /8 to /32, IPv6 /32 to /128)."""
-        return sources.answer_source(self._desk, visibility, query, source=source)
+        # The page shows all of a source, so that no filter may make it more real; a masked one is still refused.
+        check_filters(visibility, query.filters)
+        visibility, query = self._admit(visibility, replace(query, filters=None))
+        answer = sources.answer_source(self._desk, visibility, query, source=source)
+        return masking.mask_answer(visibility, answer)
 
     def breadth(self, visibility: Visibility, query: Query) -> Breadth:
         """Tell in what share of the covered sensors, and where, the matching packets were seen."""
-        return breadth.answer_breadth(self._desk, visibility, query)
+        visibility, query = self._admit(visibility, query)
+        answer = breadth.answer_breadth(self._desk, visibility, query)
+        return masking.mask_answer(visibility, answer)
 
     def compare(
         self,
@@ -190,7 +209,8 @@ class Search:
             limit: rows, 1 to 50.
             same_sensors: count only sensors that watched in this period and in the one before.
         """
-        return comparing.answer_comparison(
+        visibility, query = self._admit(visibility, query)
+        answer = comparing.answer_comparison(
             self._desk,
             visibility,
             query,
@@ -200,6 +220,7 @@ class Search:
             limit=limit,
             same_sensors=same_sensors,
         )
+        return masking.mask_answer(visibility, answer)
 
     def news(
         self,
@@ -211,11 +232,15 @@ class Search:
         limit: int = 20,
     ) -> News:
         """List values of the period that were not seen in the ``days`` (1 to 90) before it."""
-        return news.answer_news(self._desk, visibility, query, dimension=dimension, days=days, limit=limit)
+        visibility, query = self._admit(visibility, query)
+        answer = news.answer_news(self._desk, visibility, query, dimension=dimension, days=days, limit=limit)
+        return masking.mask_answer(visibility, answer)
 
     def movers(self, visibility: Visibility, query: Query, *, dimension: str, limit: int = 10) -> Movers:
         """List values whose rate grew beyond that of the 28 days before, with trend and anomaly."""
-        return movers.answer_movers(self._desk, visibility, query, dimension=dimension, limit=limit)
+        visibility, query = self._admit(visibility, query)
+        answer = movers.answer_movers(self._desk, visibility, query, dimension=dimension, limit=limit)
+        return masking.mask_answer(visibility, answer)
 
     def examples(
         self, visibility: Visibility, query: Query, *, payload_hash: str, limit: int = 5
@@ -225,7 +250,11 @@ class Search:
         Raises:
             NotPermitted: for a viewer who may not see payloads.
         """
-        return examples.answer_examples(self._desk, visibility, query, payload_hash=payload_hash, limit=limit)
+        visibility, query = self._admit(visibility, query)
+        answer = examples.answer_examples(
+            self._desk, visibility, query, payload_hash=payload_hash, limit=limit
+        )
+        return masking.mask_answer(visibility, answer)
 
     def sensors(
         self,
@@ -236,13 +265,17 @@ class Search:
         sensor: int | None = None,
     ) -> Sensors:
         """Give who was watching: each sensor's and region's coverage per hour or day."""
-        return sensors.answer_sensors(self._desk, visibility, query, step_seconds=step_seconds, sensor=sensor)
+        visibility, query = self._admit(visibility, query, step_seconds=step_seconds)
+        answer = sensors.answer_sensors(
+            self._desk, visibility, query, step_seconds=step_seconds, sensor=sensor
+        )
+        return masking.mask_answer(visibility, answer)
 
     def basis(self, visibility: Visibility, query: Query) -> Basis:
         """Give only the coverage that answers to ``query`` would rest on."""
-        check_filters(visibility, query.filters)
+        visibility, query = self._admit(visibility, query)
         window = lines.plan_for(self._desk, query).window
-        return coverage.observe(self._desk, visibility, query, window).basis
+        return masking.mask_basis(visibility, coverage.observe(self._desk, visibility, query, window).basis)
 
     def live(self, visibility: Visibility, query: Query, *, seconds: int = 60, latest: int = 50) -> Live:
         """Give the last ``seconds`` before now, in buckets of one second; the query's period is not used.
@@ -254,12 +287,13 @@ class Search:
 
     def datasets(self, visibility: Visibility) -> tuple[DatasetExtent, ...]:
         """List the data sets that hold anything, and the time each spans."""
-        return self._desk.memory.recall(
+        extents = self._desk.memory.recall(
             "datasets",
             now=self._desk.clock.monotonic(),
             keep_seconds=self._desk.config.freshness_cache_seconds,
             make=lambda: live.list_datasets(self._desk, visibility),
         )
+        return masking.mask_extents(visibility, extents)
 
     def fields(self, visibility: Visibility) -> tuple[FieldView, ...]:
         """List the fields of the query language."""
@@ -282,6 +316,7 @@ class Search:
         byte_order_mark: bool = False,
     ) -> Export:
         """Start an export of packets, oldest first; iterate over it for the bytes."""
+        visibility, query = self._admit(visibility, query)
         return start_export(
             self._desk,
             visibility,
@@ -291,3 +326,15 @@ class Search:
             limit=limit,
             byte_order_mark=byte_order_mark,
         )
+
+    def _admit(
+        self, visibility: Visibility, query: Query, *, step_seconds: int | None = None
+    ) -> tuple[Visibility, Query]:
+        """Give the visibility and the question with which a call is answered; every call begins with it."""
+        desk = self._desk
+        return admit(visibility, query, now=desk.clock.now(), zone=desk.zone, step_seconds=step_seconds)
+
+    @property
+    def config(self) -> SearchConfig:
+        """Limits, and what members may see."""
+        return self._desk.config

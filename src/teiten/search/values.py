@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from teiten.search.conditions import PortValue, Span, Value
 from teiten.search.errors import QueryError
 from teiten.search.fields import Field
+from teiten.search.pseudonyms import is_pseudonym
 from teiten.search.services import PROTOCOLS, name_protocol
 
 #: The word for "the file knows no country, AS …", "no hint", "no fingerprint".
@@ -37,6 +38,8 @@ def parse_value(field: Field, text: str, *, position: int | None = None) -> Valu
     try:
         return _READERS[field.kind](field, text.strip())
     except _Refused:
+        if is_pseudonym(text):
+            raise _refuse_pseudonym(field, text, position) from None
         where = "" if position is None else f"position {position}: "
         raise QueryError(
             f"{where}{field.rule}, not {text!r}",
@@ -45,6 +48,17 @@ def parse_value(field: Field, text: str, *, position: int | None = None) -> Valu
             rule=field.rule,
             position=position,
         ) from None
+
+
+def _refuse_pseudonym(field: Field, text: str, position: int | None) -> QueryError:
+    rule = "pseudonyms are for reading; filter by region or placement instead"
+    return QueryError(
+        f"{field.name} = {text.strip()}: a pseudonym is no filter, for its count would tell which sensor it is; {rule}",
+        field=field.name,
+        value=text,
+        rule=rule,
+        position=position,
+    )
 
 
 def print_value(field: Field, value: Value) -> str:

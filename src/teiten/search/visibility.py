@@ -51,6 +51,8 @@ class Visibility:
     least_sensors: int = 1
     #: Data younger than this are not shown, seconds.
     delay_seconds: int = 0
+    #: Real only because the question keeps to these sensors; a statement without them is refused.
+    bound_to: frozenset[int] = frozenset()
 
     @property
     def is_guarded(self) -> bool:
@@ -63,9 +65,10 @@ class Visibility:
         return not self.is_guarded
 
     @property
-    def cache_key(self) -> tuple[str, object, int]:
+    def cache_key(self) -> tuple[object, ...]:
         """What answers that depend on the viewer must be remembered under."""
-        return self.level, self.organisation_id if self.is_guarded else None, self.least_sensors
+        masked = (self.organisation_id, self.least_sensors) if self.is_guarded else ()
+        return self.level, self.may_see_payload, self.bound_to, *masked
 
     @property
     def rounding_keys(self) -> tuple[int, int]:
@@ -93,6 +96,7 @@ class Visibility:
             least_sensors=1,
             delay_seconds=0,
             pseudonym_key=None,
+            bound_to=self.own_sensors,
         )
 
 
@@ -103,6 +107,7 @@ def for_viewer(
     own_sensors: Iterable[int] = (),
     secret: bytes = b"",
     may_see_payload: bool = False,
+    member_level: Level = "pseudonym",
     least_sensors: int = LEAST_SENSORS,
     delay_seconds: int = DELAY_SECONDS,
 ) -> Visibility:
@@ -114,6 +119,7 @@ def for_viewer(
         own_sensors: the sensors that it hosts.
         secret: of the installation; pseudonyms and roundings last as long as it.
         may_see_payload: granted to this person, and the reason is in the log.
+        member_level: how a member sees sensors.
         least_sensors: *k*, 2 to 5.
         delay_seconds: how far behind now a member's data end.
 
@@ -127,7 +133,7 @@ def for_viewer(
     trusted = role in ("operator", "analyst")
     return Visibility(
         role=role,  # type: ignore[arg-type]  # checked above
-        level="real" if trusted else "pseudonym",
+        level="real" if trusted else member_level,
         may_see_sensor=trusted,
         may_see_destination=trusted,
         may_see_payload=trusted and may_see_payload,
