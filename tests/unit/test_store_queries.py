@@ -20,7 +20,12 @@ SAMPLES = {
     "DateTime64(6, 'UTC')": datetime(2026, 11, 20, tzinfo=timezone.utc),
 }
 BY_NAME = {"zone": "Asia/Tokyo", "id": "all", "time": "observed_at"}
-TABLES = {"daily_sums_of_day": "sources_1d", "last_arrival_of_rows": "packets", "rows_of_batches": "packets"}
+TABLES = {
+    "daily_sums_of_day": "sources_1d",
+    "last_arrival_of_rows": "packets",
+    "rows_of_batches": "packets",
+    "set_aside_rows_of_batches": "packets_excluded",
+}
 
 
 @pytest.mark.requirement("R2.3")

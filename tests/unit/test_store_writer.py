@@ -16,7 +16,7 @@ from teiten.store.metrics import REBUILT_PARTITIONS
 from teiten.store.partitions import DayOfDataset
 from teiten.store.schema import ROLLUPS
 from teiten.store.service import Store
-from teiten.store.testing import make_coverage, make_packets, temporary_store
+from teiten.store.testing import make_coverage, make_examples, make_packets, temporary_store
 from teiten.store.writer import BlockRows
 
 pytestmark = pytest.mark.requirement("R2.1")
@@ -43,14 +43,16 @@ def make_block(clock: FixedClock, *, packets: int = 10, seq: int = 1, at: dateti
             {}, rows=packets, captured=packets, batch_seq=seq, landed_at=landed,
             window_start_at=at, window_end_at=at + timedelta(minutes=5),
         ),
+        examples=make_examples({"row": 0}, {"row": 1}, observed_at=at, landed_at=landed, batch_seq=seq),
     )  # fmt: skip
 
 
 def counts(store: Store) -> dict[str, int]:
     sums = {"packets": "count()", "coverage": "count()"} | dict.fromkeys(ROLLUPS, "sum(packets)")
-    sums["coverage_1h"] = "sum(batches)"
+    sums |= {"coverage_1h": "sum(batches)", "coverage_1d": "sum(batches)", "payload_examples": "count()"}
+    final = ("coverage", "payload_examples")
     return {
-        table: store.select(f"SELECT {what} AS n FROM {table}{' FINAL' if table == 'coverage' else ''}")["n"][
+        table: store.select(f"SELECT {what} AS n FROM {table}{' FINAL' if table in final else ''}")["n"][
             0
         ].as_py()
         for table, what in sums.items()
@@ -58,7 +60,8 @@ def counts(store: Store) -> dict[str, int]:
 
 
 def expected(packets: int, batches: int) -> dict[str, int]:
-    return {"packets": packets, "coverage": batches, "coverage_1h": batches} | dict.fromkeys(ROLLUPS, packets)
+    coverage = dict.fromkeys(("coverage", "coverage_1h", "coverage_1d"), batches)
+    return {"packets": packets, "payload_examples": 2 * batches} | coverage | dict.fromkeys(ROLLUPS, packets)
 
 
 class Killed(Exception):
@@ -74,7 +77,9 @@ def kill_at(name: str):
 
 
 STEPS = [
-    f"{when} {table}" for table in ("packets", "coverage", "lost_batches") for when in ("before", "after")
+    f"{when} {table}"
+    for table in ("packets", "payload_examples", "coverage", "lost_batches")
+    for when in ("before", "after")
 ]
 
 

@@ -20,7 +20,11 @@ from teiten.search.permissions import PERMISSIONS
 from teiten.search.visibility import Permission
 from teiten.traffic import columns
 from teiten.traffic.columns import BY_NAME
+from teiten.traffic.hints import Hint
 from teiten.traffic.marks import ParseMark
+from teiten.traffic.nature import Nature
+from teiten.traffic.survey import SurveyKind
+from teiten.traffic.validity import SourceValidity
 
 #: How a field's values are written, checked and compared.
 #: ``bits`` compare whole (``=``) or by bit (``has``); ``marks`` always by bit: ``=`` is "carries".
@@ -183,29 +187,21 @@ def suggest_names(given: str, known: tuple[str, ...]) -> str:
 @cache
 def names_of(field_name: str) -> Mapping[str, int]:
     """Give the words of a field whose numbers have names: word → number (or bit)."""
-    if field_name == "protocol":
-        return services.PROTOCOLS
     if field_name == "tcp_flags":
         return {name: 1 << bit for bit, name in enumerate(TCP_FLAGS)}
-    if field_name == "parse_marks":
-        return _words(ParseMark)
-    if field_name == "nature":
-        from teiten.traffic.nature import Nature
+    if field_name == "protocol":
+        return services.PROTOCOLS
+    members = _MEMBERS.get(field_name)
+    return {} if members is None else _words(members)
 
-        return _words(Nature)
-    if field_name == "hint":
-        from teiten.traffic.hints import Hint
 
-        return _words(Hint)
-    if field_name == "validity":
-        from teiten.traffic.validity import SourceValidity
-
-        return _words(SourceValidity)
-    if field_name == "survey_kind":
-        from teiten.traffic.survey import SurveyKind
-
-        return _words(SurveyKind)
-    return {}
+_MEMBERS: Mapping[str, type[IntEnum | IntFlag]] = {
+    "parse_marks": ParseMark,
+    "nature": Nature,
+    "hint": Hint,
+    "validity": SourceValidity,
+    "survey_kind": SurveyKind,
+}
 
 
 def _words(members: type[IntEnum | IntFlag]) -> dict[str, int]:

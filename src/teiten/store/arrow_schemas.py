@@ -66,3 +66,21 @@ _LOST_BATCHES: list[tuple[str, pa.DataType]] = [
     ("block", pa.binary(16)),
 ]
 LOST_BATCHES = pa.schema(_LOST_BATCHES)
+
+#: One row a whole example of a payload; the store adds the day.
+_EXAMPLES: list[tuple[str, pa.DataType]] = [
+    ("dataset", pa.string()),
+    ("payload_hash", pa.uint64()),
+    ("sensor", pa.uint32()),
+    ("epoch", pa.uint32()),
+    ("batch_seq", pa.uint64()),
+    ("row", pa.uint32()),
+    ("observed_at", _INSTANT),
+    ("src_addr", pa.binary(16)),
+    ("protocol", pa.uint8()),
+    ("dst_port", pa.uint16()),
+    ("payload_length", pa.uint32()),
+    ("payload", pa.binary()),
+    ("landed_at", _INSTANT),
+]
+EXAMPLES = pa.schema(_EXAMPLES)

@@ -447,7 +447,7 @@ CREATE TABLE packets_excluded
 CREATE TABLE payload_examples
 (
     `dataset` LowCardinality(String),
-    `day` Date CODEC(ZSTD(1)),
+    `day` Date DEFAULT toDate(observed_at, 'Asia/Tokyo') CODEC(ZSTD(1)),
     `payload_hash` UInt64 CODEC(ZSTD(1)),
     `sensor` UInt32 CODEC(ZSTD(1)),
     `epoch` UInt32 CODEC(ZSTD(1)),
@@ -464,7 +464,7 @@ CREATE TABLE payload_examples
 CREATE TABLE payload_examples_excluded
 (
     `dataset` LowCardinality(String),
-    `day` Date CODEC(ZSTD(1)),
+    `day` Date DEFAULT toDate(observed_at, 'Asia/Tokyo') CODEC(ZSTD(1)),
     `payload_hash` UInt64 CODEC(ZSTD(1)),
     `sensor` UInt32 CODEC(ZSTD(1)),
     `epoch` UInt32 CODEC(ZSTD(1)),

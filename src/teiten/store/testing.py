@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from teiten.foundation.clock import Clock
-from teiten.store.arrow_schemas import COVERAGE, PACKETS
+from teiten.store.arrow_schemas import COVERAGE, EXAMPLES, PACKETS
 from teiten.store.config import StoreConfig
 from teiten.store.connections import quote_identifier
 from teiten.store.service import Store
@@ -72,6 +72,16 @@ def make_coverage(*rows: Mapping[str, Any], **shared: Any) -> pa.Table:
     return pa.table(columns, schema=COVERAGE)
 
 
+def make_examples(*rows: Mapping[str, Any], **shared: Any) -> pa.Table:
+    """Make payload examples from the columns that matter to a test."""
+    filled = [{**_EXAMPLE, **shared, **row} for row in rows]
+    for row in filled:
+        if isinstance(row["src_addr"], str):
+            row["src_addr"] = addresses.from_text(row["src_addr"])
+    columns = {field.name: pa.array([row[field.name] for row in filled], field.type) for field in EXAMPLES}
+    return pa.table(columns, schema=EXAMPLES)
+
+
 def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_dictionary(kind) else kind
 
@@ -94,4 +104,9 @@ _COVERAGE: dict[str, Any] = {
     "payload_bytes": 64, "boot_id": "boot-0001", "software": "0.1.0", "watched_prefix": ["192.0.2.1/32"],
     "watched_ip_version": [4], "watched_prefix_length": [32], "watched_mode": ["silent"],
     "watched_addresses": [1.0], "landed_at": _NOON + timedelta(minutes=5), "block": bytes(16),
+}  # fmt: skip
+_EXAMPLE: dict[str, Any] = {
+    "dataset": "live", "payload_hash": 7, "sensor": 1, "epoch": 1, "batch_seq": 1, "row": 0, "observed_at": _NOON,
+    "src_addr": "240.0.0.1", "protocol": 17, "dst_port": 53, "payload_length": 5, "payload": b"hello",
+    "landed_at": _NOON + timedelta(minutes=5),
 }  # fmt: skip

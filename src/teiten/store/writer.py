@@ -8,7 +8,10 @@ block is looked up first; where an earlier attempt left other rows than these, o
 beyond the memory, its rows are replaced, and the days that no longer agree with their
 roll-ups are rebuilt.
 
-Order: packets, coverage, lost batches, then the block's own record. Only the record
+Rows of excluded batches count as present (they lie in tables of their own), and so do
+erased ones.
+
+Order: packets, examples, coverage, lost batches, then the block's own record. Only the record
 says that a block is wholly there.
 """
 
@@ -26,6 +29,7 @@ import pyarrow.compute as pc
 from teiten.foundation.clock import from_us
 from teiten.store import check, metrics, rebuild
 from teiten.store.partitions import DayOfDataset
+from teiten.store.schema import EXCLUDED
 from teiten.store.service import Store
 
 #: Beyond this age, or this many blocks later, tokens may have been forgotten.
@@ -42,7 +46,14 @@ Outcome: TypeAlias = Literal["written", "known", "repaired"]
 Step: TypeAlias = Callable[[str], None]
 
 _DAY_US = 86_400_000_000
-_TIME_COLUMNS = {"packets": "observed_at", "coverage": "window_start_at", "lost_batches": "window_start_at"}
+_TIME_COLUMNS = {
+    "packets": "observed_at",
+    "payload_examples": "observed_at",
+    "coverage": "window_start_at",
+    "lost_batches": "window_start_at",
+}
+#: The same of the tables in which excluded rows lie.
+_TIMES = _TIME_COLUMNS | {aside: _TIME_COLUMNS[table] for table, aside in EXCLUDED.items()}
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,8 @@ class BlockRows:
     coverage: pa.Table
     #: One row per tombstone; None when there are none.
     lost: pa.Table | None = None
+    #: Whole examples of payloads (``arrow_schemas.EXAMPLES``); None when there are none.
+    examples: pa.Table | None = None
     #: Batches that are refused now; an earlier attempt may have taken them.
     refused: tuple[BatchSpan, ...] = ()
     #: A block with very many rows comes in parts; their members are always the same.
@@ -140,7 +153,12 @@ def has_block(store: Store, rows: BlockRows) -> bool:
 
 
 def _insert_all(store: Store, rows: BlockRows, *, token: str, note: Step) -> None:
-    tables = {"packets": rows.packets, "coverage": rows.coverage, "lost_batches": rows.lost}
+    tables = {
+        "packets": rows.packets,
+        "payload_examples": rows.examples,
+        "coverage": rows.coverage,
+        "lost_batches": rows.lost,
+    }
     for table, content in tables.items():
         note(f"before {table}")
         if content is not None and content.num_rows:
@@ -195,7 +213,7 @@ def _has_other_rows(store: Store, rows: BlockRows, *, is_changed: bool) -> bool:
     written = {"coverage": dict.fromkeys(accepted, 1), "packets": {k: n for k, n in accepted.items() if n}}
     for table, expected in written.items():
         present: dict[tuple[int, int, int], int] = {}
-        for one in _find_present(store, rows, table):
+        for one in [*_find_present(store, rows, table), *_find_set_aside(store, rows, table)]:
             name = (one["sensor"], one["epoch"], one["batch_seq"])
             present[name] = present.get(name, 0) + one["rows"]
         if present and (is_changed or present != expected):
@@ -206,11 +224,12 @@ def _has_other_rows(store: Store, rows: BlockRows, *, is_changed: bool) -> bool:
 def _repair(store: Store, rows: BlockRows, note: Step) -> Outcome:
     """Write a block of which an attempt may have left a part that tokens cannot complete."""
     days = set(list_days_of(store, rows))
-    for table in ("packets", "coverage"):
-        present = _find_present(store, rows, table)
+    for table in ("packets", "payload_examples", "coverage"):
+        present = [*_find_present(store, rows, table), *_find_set_aside(store, rows, table)]
         days.update(DayOfDataset(one["dataset"], one["day"]) for one in present)
         if present:
-            _remove_batches(store, rows, table)
+            for stored in (table, EXCLUDED[table], *(["erased_rows"] if table == "packets" else [])):
+                _remove_batches(store, rows, stored)
     _insert_all(store, rows, token=f"{rows.block}:{uuid.uuid4()}", note=note)
     for day in sorted(days):
         if check.check_day(store, day):
@@ -228,12 +247,32 @@ def _find_present(store: Store, rows: BlockRows, table: str) -> list[dict[str, A
     return found
 
 
+def _find_set_aside(store: Store, rows: BlockRows, table: str) -> list[dict[str, Any]]:
+    """Give what :func:`_find_present` gives, of excluded and of erased rows of the block's batches."""
+    found: list[dict[str, Any]] = []
+    for batches in _slice_spans(rows):
+        values = {
+            **batches,
+            "table": EXCLUDED[table],
+            "time": _TIME_COLUMNS[table],
+            "zone": store.config.zone,
+        }
+        found.extend(store.query("set_aside_rows_of_batches", values, role="maintenance").to_pylist())
+        if table == "packets":
+            found.extend(store.query("erased_rows_of_batches", batches, role="maintenance").to_pylist())
+    return found
+
+
 def _remove_batches(store: Store, rows: BlockRows, table: str) -> None:
+    name = _TIMES.get(table)
+    span = (
+        ""
+        if name is None
+        else (f" AND {name} >= {{start:DateTime64(6, 'UTC')}} AND {name} < {{end:DateTime64(6, 'UTC')}}")
+    )
     for batches in _slice_spans(rows):
         store.command(
-            f"DELETE FROM {table} WHERE dataset IN {{datasets:Array(String)}}"  # noqa: S608 - one of two
-            f" AND {_TIME_COLUMNS[table]} >= {{start:DateTime64(6, 'UTC')}}"
-            f" AND {_TIME_COLUMNS[table]} < {{end:DateTime64(6, 'UTC')}}"
+            f"DELETE FROM {table} WHERE dataset IN {{datasets:Array(String)}}{span}"  # noqa: S608 - our own tables
             " AND (sensor, epoch, batch_seq) IN {batches:Array(Tuple(UInt32, UInt32, UInt64))}",
             batches,
         )

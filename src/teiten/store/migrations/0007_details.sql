@@ -195,7 +195,7 @@ GROUP BY dataset, day, actor, nature, survey, ip_version, answering;
 CREATE TABLE IF NOT EXISTS payload_examples
 (
     dataset LowCardinality(String),
-    day Date CODEC(ZSTD(1)),
+    day Date DEFAULT toDate(observed_at, '$zone') CODEC(ZSTD(1)),
     payload_hash UInt64 CODEC(ZSTD(1)),
     sensor UInt32 CODEC(ZSTD(1)),
     epoch UInt32 CODEC(ZSTD(1)),
