@@ -335,6 +335,7 @@ CREATE TABLE networks_regions_1d
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, asn, region, nature, survey, ip_version) ORDER BY (day, asn, region, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW networks_regions_1d_view TO networks_regions_1d
@@ -348,7 +349,8 @@ CREATE MATERIALIZED VIEW networks_regions_1d_view TO networks_regions_1d
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, asn, region, nature, survey, ip_version, answering, count() AS packets, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, asn, region, nature, survey, ip_version, answering;
+    `few_sensors` Array(UInt32),
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, asn, region, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, asn, region, nature, survey, ip_version, answering;
 
 CREATE TABLE packets
 (
@@ -582,6 +584,7 @@ CREATE TABLE ports_countries_1d
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, protocol, dst_port, country, nature, survey, ip_version) ORDER BY (day, protocol, dst_port, country, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW ports_countries_1d_view TO ports_countries_1d
@@ -596,7 +599,8 @@ CREATE MATERIALIZED VIEW ports_countries_1d_view TO ports_countries_1d
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, country, nature, survey, ip_version, answering, count() AS packets, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, country, nature, survey, ip_version, answering;
+    `few_sensors` Array(UInt32),
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, country, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, country, nature, survey, ip_version, answering;
 
 CREATE TABLE ports_regions_1d
 (
@@ -610,6 +614,7 @@ CREATE TABLE ports_regions_1d
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, protocol, dst_port, region, nature, survey, ip_version) ORDER BY (day, protocol, dst_port, region, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW ports_regions_1d_view TO ports_regions_1d
@@ -624,7 +629,8 @@ CREATE MATERIALIZED VIEW ports_regions_1d_view TO ports_regions_1d
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, region, nature, survey, ip_version, answering, count() AS packets, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, region, nature, survey, ip_version, answering;
+    `few_sensors` Array(UInt32),
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, region, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, region, nature, survey, ip_version, answering;
 
 CREATE TABLE probes_1d
 (

@@ -105,6 +105,7 @@ GROUP BY dataset, hour, asn, nature, survey, ip_version, answering;
 
 ALTER TABLE networks_regions_1d
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
+    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (day, asn, region, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS networks_regions_1d_view;
@@ -119,12 +120,14 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
+    groupUniqArray(5)(sensor) AS few_sensors,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
 GROUP BY dataset, day, asn, region, nature, survey, ip_version, answering;
 
 ALTER TABLE ports_countries_1d
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
+    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (day, protocol, dst_port, country, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS ports_countries_1d_view;
@@ -139,12 +142,14 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
+    groupUniqArray(5)(sensor) AS few_sensors,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
 GROUP BY dataset, day, protocol, dst_port, country, nature, survey, ip_version, answering;
 
 ALTER TABLE ports_regions_1d
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
+    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (day, protocol, dst_port, region, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS ports_regions_1d_view;
@@ -159,6 +164,7 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
+    groupUniqArray(5)(sensor) AS few_sensors,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
 GROUP BY dataset, day, protocol, dst_port, region, nature, survey, ip_version, answering;
