@@ -57,10 +57,6 @@ class Hint(IntFlag):
     NOT_COMPUTABLE = 1 << 31
 
 
-#: Rules that need the public destination.
-NEEDS_DESTINATION = Hint.MIRAI | Hint.MASSCAN_OLD | Hint.MASSCAN_NEW
-
-
 class Fields:
     """The columns that the rules ask about, of the IPv4 packets with a whole header."""
 
@@ -248,7 +244,7 @@ def match_nmap_syn(fields: Fields) -> Mask:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule as the rules page shows it."""
+    """A rule as the rules page shows it, and what verdicts must know of it."""
 
     hint: Hint
     #: The tool, as a label reads.
@@ -259,6 +255,14 @@ class Rule:
     #: What a match means, and what it does not.
     meaning: str
     match: Callable[[Fields], Mask]
+    #: Probability that a packet of another program matches by chance. Only fields that such a
+    #: program would draw at random count; how many bits it shares on purpose is not known.
+    chance: float
+    #: Share of the sources without the tool that are expected to write such packets on purpose.
+    lookalikes: float
+    needs_destination: bool = False
+    #: Only TCP SYNs are asked about; else UDP and ICMP echo requests too.
+    is_of_syn_only: bool = True
 
 
 RULES: tuple[Rule, ...] = (
@@ -269,6 +273,9 @@ RULES: tuple[Rule, ...] = (
         "Mirai bot/scanner.c; Merit annotate.go; CAIDA tagpackets.go",
         "TCP SYN whose sequence number equals the destination address. By chance once in 4 thousand million.",
         match_mirai,
+        chance=2.0**-32,
+        lookalikes=1e-6,
+        needs_destination=True,
     ),
     Rule(
         Hint.ZMAP_OLD,
@@ -278,6 +285,9 @@ RULES: tuple[Rule, ...] = (
         "IP id 54321, TTL from 255, DF clear, ToS 0; TCP with window 65535 and no option but MSS 1460, "
         "any UDP, or an ICMP echo request.",
         match_zmap_old,
+        chance=2.0**-16,
+        lookalikes=1e-5,
+        is_of_syn_only=False,
     ),
     Rule(
         Hint.ZMAP_NEW,
@@ -287,6 +297,8 @@ RULES: tuple[Rule, ...] = (
         "Window 65535, TTL from 255, DF clear, ToS 0 and one of ZMap's option sets (windows, "
         "smallest-probes, linux, bsd). Other raw senders may look alike.",
         match_zmap_new,
+        chance=2.0**-10,
+        lookalikes=5e-4,
     ),
     Rule(
         Hint.MASSCAN_OLD,
@@ -295,6 +307,9 @@ RULES: tuple[Rule, ...] = (
         "Masscan src/templ-pkt.c",
         "IP id = (destination ^ port ^ sequence) & 0xffff, TTL from 255, DF clear, ToS 0, window 1024, no options.",
         match_masscan_old,
+        chance=2.0**-16,
+        lookalikes=1e-6,
+        needs_destination=True,
     ),
     Rule(
         Hint.MASSCAN_NEW,
@@ -303,6 +318,9 @@ RULES: tuple[Rule, ...] = (
         "Masscan commit 4f89257, src/templ-pkt.c",
         "The IP id of Masscan with MSS 1460 as the only option.",
         match_masscan_new,
+        chance=2.0**-16,
+        lookalikes=1e-6,
+        needs_destination=True,
     ),
     Rule(
         Hint.NMAP_SYN,
@@ -312,5 +330,8 @@ RULES: tuple[Rule, ...] = (
         "Window 1024, 2048, 3072 or 4096, MSS 1460 as the only option, TTL at most 59, DF clear, ToS 0, "
         "IP id not 0. Weaker than the others: no field is keyed by the destination.",
         match_nmap_syn,
+        # A verdict argues by pairs of packets instead (traffic.verdicts).
+        chance=2.0**-10,
+        lookalikes=1e-4,
     ),
 )
