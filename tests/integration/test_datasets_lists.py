@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
@@ -41,9 +40,6 @@ class Book:
     def use_survey(self, content: bytes) -> str:
         self.given.append(content)
         return f"version-{len(self.given)}"
-
-    def use_rules(self, path: Path, *, kind: str) -> str:
-        raise NotImplementedError
 
 
 def take(name: str, *rows: str, at: datetime = NOW, actor=None, **defaults):

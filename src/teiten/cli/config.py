@@ -6,6 +6,7 @@ from typing import Any
 
 from teiten.accounts.config import AccountsConfig
 from teiten.automation.config import AutomationConfig
+from teiten.datasets.config import DatasetsConfig
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.site import DatabaseConfig, SiteConfig
 from teiten.gateway.config import GatewayConfig
@@ -20,6 +21,7 @@ SECTIONS: dict[str, type[Any]] = {
     "accounts": AccountsConfig,
     "automation": AutomationConfig,
     "database": DatabaseConfig,
+    "datasets": DatasetsConfig,
     "fleet": FleetConfig,
     "gateway": GatewayConfig,
     "landing": LandingConfig,

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 import teiten
-
-#: verb → module and function, loaded only when the verb is used.
-Route = str
+from teiten.cli import dataset_words
+from teiten.cli.words import Verbs
+from teiten.cli.words import add_group as _group
+from teiten.cli.words import add_verb as _verb
 
 
 def build() -> argparse.ArgumentParser:
@@ -24,26 +25,8 @@ def build() -> argparse.ArgumentParser:
     _add_sensor(verbs)
     _add_user(verbs)
     _add_care(verbs)
+    dataset_words.add_words(verbs)
     return parser
-
-
-Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
-
-
-def _verb(
-    verbs: Verbs[argparse.ArgumentParser], name: str, route: Route | None, text: str
-) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(name, help=text, description=text)
-    if route is not None:
-        parser.set_defaults(route=route)
-    return parser
-
-
-def _group(
-    verbs: Verbs[argparse.ArgumentParser], name: str, text: str, *, required: bool = True
-) -> Verbs[argparse.ArgumentParser]:
-    parser = verbs.add_parser(name, help=text, description=text)
-    return parser.add_subparsers(dest="subverb", required=required, metavar="VERB")
 
 
 def _add_running(verbs: Verbs[argparse.ArgumentParser]) -> None:

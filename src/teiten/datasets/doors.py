@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 
@@ -15,6 +14,3 @@ class ReferencePublisher(Protocol):
         Raises:
             TeitenError: when it cannot be used; nothing was changed.
         """
-
-    def use_rules(self, path: Path, *, kind: str) -> str:
-        """Use a file of bogon networks (``kind`` ``bogons``) or of probe rules (``probes``) likewise."""
