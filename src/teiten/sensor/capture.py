@@ -17,6 +17,7 @@ from teiten.foundation.clock import Clock
 from teiten.protocol.header import Watched
 from teiten.sensor.column_sets import count_rows, select_rows
 from teiten.sensor.config import SensorConfig
+from teiten.sensor.examples import ExampleChooser, attach_examples, count_examples
 from teiten.sensor.exclusion import Exclusion
 from teiten.sensor.keeper import Keeper
 from teiten.sensor.prefixes import Network, PrefixSet, parse_network
@@ -84,6 +85,9 @@ class Capture:
         self._next_check = 0.0
         #: Length that windows shall have; may be set from another thread.
         self.window_seconds = config.live_window_seconds if config.live else config.window_seconds
+        #: Payload bytes that shall be kept; may be set from another thread.
+        self.payload_bytes = windows.payload_bytes
+        self.examples = ExampleChooser(per_window=config.examples_per_window, whole_only=True)
         self._next_address_check = 0.0
         self.interfaces = [WatchedInterface(name, config, self._waiter) for name in config.interfaces]
         self.counts = CaptureCounts()
@@ -118,6 +122,9 @@ class Capture:
         if now.monotonic >= self._next_check:
             self.check_interfaces()
         self._windows.set_length(self.window_seconds * 1_000_000, now)
+        if self.payload_bytes != self._windows.payload_bytes:
+            self._change_payload(now)
+        self._keep_whole_packets()
         if emptied:
             self._hand_over(self._windows.advance(now))
 
@@ -150,6 +157,19 @@ class Capture:
         mode = self._config.mode
         watched = tuple(Watched(str(network), mode) for network in observed)
         self._hand_over(self._windows.watch(watched, now))
+
+    def _change_payload(self, now: Instant) -> None:
+        """Keep more or less payload from here on, in a window of its own."""
+        self._drain(now)
+        self._parse(now)
+        _log.info("What is kept of payloads has changed", extra={"payload_bytes": self.payload_bytes})
+        self._hand_over(self._windows.set_payload(self.payload_bytes, now))
+
+    def _keep_whole_packets(self) -> None:
+        """Have the kernel keep whole packets only while an example may still be taken."""
+        wanted = self._windows.payload_bytes > 0 and self.examples.is_hungry
+        for interface in self.interfaces:
+            interface.copy_long_packets(wanted)
 
     def _list_observed(self) -> tuple[Network, ...]:
         """Give the observed prefixes that an interface that is up can receive."""
@@ -197,8 +217,13 @@ class Capture:
             return
         packets = self._staging.filled()
         columns = self._read_columns(packets)
-        self._staging.clear()
         verdict = self._exclusion.judge(columns, self._observed)
+        if self._windows.payload_bytes:
+            self.examples.begin_day(now.wall_us)
+            frames = self._staging.frames
+            chosen = self.examples.choose(columns, packets, kept=verdict.kept, frames=frames)
+            columns = attach_examples(columns, chosen)
+        self._staging.clear()
         self._count(packets, solicited=verdict.solicited, other=verdict.other_destination)
         if verdict.excluded:
             self._windows.count(excluded=verdict.excluded)
@@ -213,7 +238,7 @@ class Capture:
             wire_length=packets.wire_length,
             observed_at_us=packets.observed_at_us,
             vlan=packets.vlan,
-            payload_bytes=self._config.payload_bytes,
+            payload_bytes=self._windows.payload_bytes,
             stacked_vlan=packets.stacked,
         )
 
@@ -242,6 +267,10 @@ class Capture:
             self.counts.moved += window.moved
             self.counts.clock_steps += window.clock_stepped
             self._keeper.put(window)
+        if closed:
+            current = self._windows.current
+            used = count_examples(current.chunks) if current else 0
+            self.examples.begin_window(used, at=self._clock.monotonic())
 
     def _finish(self) -> None:
         now = self._now()

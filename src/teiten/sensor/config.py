@@ -40,6 +40,9 @@ class SensorConfig:
     exclude_own: bool = True
     #: Payload bytes kept per packet, 0 to 128; 0 records none.
     payload_bytes: int = 0
+    #: Most payload examples a window, 0 to 64: the whole payload, up to 1,500 bytes, of one packet of each
+    #: payload that is new on a UTC day. None without ``payload_bytes``.
+    examples_per_window: int = 8
     #: Payload bytes kept per packet of a replayed capture file, 0 to 128.
     import_payload_bytes: int = 64
 
@@ -104,6 +107,7 @@ class SensorConfig:
 _RANGES: dict[str, tuple[float, float]] = {
     "payload_bytes": (0, 128),
     "import_payload_bytes": (0, 128),
+    "examples_per_window": (0, 64),
     "ring_slots": (4_096, 4_194_304),
     "gather_seconds": (0.0, 1.0),
     "nice": (-20, 19),

@@ -37,6 +37,7 @@ class ImportRequest:
     files: tuple[Path, ...]
     observed: tuple[Watched, ...] = ()
     payload_bytes: int = 64
+    examples_per_window: int = 8
     #: Import under a name that was finished before.
     again: bool = False
 
@@ -138,6 +139,7 @@ class Importer:
             make_batch=self._make_batch,
             observed=request.observed,
             payload_bytes=request.payload_bytes,
+            examples_per_window=request.examples_per_window,
             progress=progress,
         )
         self._record.note(self._index, finished=True)

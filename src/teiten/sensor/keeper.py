@@ -41,7 +41,6 @@ class Keeper:
         identity: whose key seals.
         spool: where they go; used by this thread only once started.
         boot_id: of this process.
-        payload_bytes: kept per packet.
         clock_offset_us: asked at sealing time.
         clock: for intervals.
     """
@@ -52,14 +51,12 @@ class Keeper:
         spool: Spool,
         *,
         boot_id: str,
-        payload_bytes: int,
         clock_offset_us: Callable[[], int | None],
         clock: Clock,
     ) -> None:
         self._identity = identity
         self.spool = spool
         self._boot_id = boot_id
-        self._payload_bytes = payload_bytes
         self._clock_offset_us = clock_offset_us
         self._clock = clock
         self._queue: queue.SimpleQueue[Window | None] = queue.SimpleQueue()
@@ -135,7 +132,7 @@ class Keeper:
             excluded=window.excluded,
             gap_us=window.gap_us,
             clock_stepped=window.clock_stepped,
-            payload_bytes=self._payload_bytes,
+            payload_bytes=window.payload_bytes,
             clock_offset_us=self._clock_offset_us(),
         )
         self._held_rows += window.rows

@@ -52,7 +52,6 @@ class Recording:
             identity.sealing,
             self._spool,
             boot_id=self._boot_id,
-            payload_bytes=config.payload_bytes,
             clock_offset_us=lambda: self._orders.clock_offset_us,
             clock=clock,
         )
@@ -62,8 +61,14 @@ class Recording:
             early_rows=config.early_rows,
             max_rows=config.max_rows,
         )
-        windows = Windows(rules, previous_end_us=self._spool.last_window_end_us)
+        windows = Windows(
+            rules,
+            previous_end_us=self._spool.last_window_end_us,
+            # As ordered before the first packet: an off switch must not open again at a restart.
+            payload_bytes=_lower(config.payload_bytes, self._orders.payload_bytes),
+        )
         self.capture = Capture(config, self._exclusion, windows=windows, keeper=self._keeper, clock=clock)
+        self._apply(self._orders)
         self._status_stop = threading.Event()
         self._status_thread = threading.Thread(target=self._report, name="status")
 
@@ -121,6 +126,12 @@ class Recording:
         if orders != self._orders:
             _log.info("The gateway has set the sensor", extra=dataclasses.asdict(orders))
         self._orders = orders
+        self._apply(orders)
+
+    def _apply(self, orders: Orders) -> None:
+        config, capture = self._config, self.capture
+        capture.payload_bytes = _lower(config.payload_bytes, orders.payload_bytes)
+        capture.examples.per_window = _lower(config.examples_per_window, orders.examples_per_window)
         ordinary = orders.window_seconds or self._config.window_seconds
         is_live = orders.live or self._config.live
         self.capture.window_seconds = self._config.live_window_seconds if is_live else ordinary
@@ -138,10 +149,11 @@ class Recording:
             "boot_id": self._boot_id,
             "started_at_us": self._started_at_us,
             "written_at_us": self._clock.now_us(),
-            "packets": vars(self.capture.counts),
+            "packets": {**vars(self.capture.counts), **vars(self.capture.examples.counts)},
             "watched": [str(network) for network in self.capture.watched],
             "mode": self._config.mode,
-            "payload_bytes": self._config.payload_bytes,
+            "payload_bytes": self.capture.payload_bytes,
+            "examples_per_window": self.capture.examples.per_window,
             "window_seconds": self.capture.window_seconds,
             "interfaces": [_describe(interface) for interface in self.capture.interfaces],
             "exclusion": list(self._exclusion.declaration),
@@ -166,6 +178,11 @@ class Recording:
         if self._keeper.held_windows:
             errors.append(self._keeper.last_error)
         return "; ".join(errors)
+
+
+def _lower(own: int, ordered: int | None) -> int:
+    """Give what is kept: the gateway may lower what the sensor's settings allow, never raise it."""
+    return own if ordered is None else min(own, ordered)
 
 
 def phase_of(sensor: int, length_seconds: int) -> int:

@@ -11,6 +11,7 @@ The same parser, columns and batches as live capture; only the source differs.
   More packets in one microsecond than a batch holds make windows that share it.
 * What the capture watched is what the caller declares; without that, the coverage of
   the import is unknown, not empty.
+* Payload examples are chosen as in live capture, from what the files hold of a packet.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ from teiten.sensor.capture_file_order import (
 from teiten.sensor.capture_files import CaptureFile, PacketChunk, open_capture
 from teiten.sensor.column_sets import WireColumns
 from teiten.sensor.errors import ReplayError
+from teiten.sensor.examples import ExampleChooser, attach_examples
 from teiten.sensor.sealing import BatchDraft
+from teiten.sensor.staging import RawPackets
 from teiten.traffic.parse import parse_packets
 
 DAY_US = 86_400_000_000
@@ -109,6 +112,7 @@ def replay_files(
     make_batch: MakeBatch,
     observed: Sequence[Watched] = (),
     payload_bytes: int = 64,
+    examples_per_window: int = 8,
     progress: Progress = lambda done_bytes, total_bytes, packets: None,  # noqa: ARG005 - a silent default
 ) -> ReplayReport:
     """Turn capture files into batches of the data set ``import:dataset_name``.
@@ -119,6 +123,7 @@ def replay_files(
         make_batch: takes each finished batch, in the order of time: seals and spools it.
         observed: what the captures watched; empty when that is unknown.
         payload_bytes: bytes of payload to keep per packet, 0..128.
+        examples_per_window: payload examples of a batch, 0..64; none without payload.
         progress: told how far the work is.
 
     Raises:
@@ -129,7 +134,10 @@ def replay_files(
     captures = [open_capture(path) for path in paths]
     total_bytes = 2 * sum(capture.size_bytes for capture in captures)
     surveys = _survey_files(captures, lambda done: progress(done, total_bytes, 0))
-    replay = _Replay(f"import:{dataset_name}", tuple(observed), payload_bytes, captures=captures)
+    chooser = ExampleChooser(per_window=examples_per_window if payload_bytes else 0, whole_only=False)
+    replay = _Replay(
+        f"import:{dataset_name}", tuple(observed), payload_bytes, captures=captures, chooser=chooser
+    )
     packets = batches = 0
     for window, entries in replay.plan(list_in_order(captures, surveys)):
         make_batch(window, replay.read_columns(entries))
@@ -194,11 +202,13 @@ class _Replay:
         payload_bytes: int,
         *,
         captures: Sequence[CaptureFile],
+        chooser: ExampleChooser,
     ) -> None:
         self.dataset = dataset
         self._watched = watched
         self._payload_bytes = payload_bytes
         self._captures = captures
+        self._chooser = chooser
         self._max_rows = min(MAX_ROWS, _MAX_BODY_BYTES // (_ROW_BYTES + payload_bytes))
 
     def plan(self, line: Iterator[Entries]) -> Iterator[tuple[WindowDraft, Entries]]:
@@ -215,13 +225,16 @@ class _Replay:
             previous = entries
 
     def read_columns(self, entries: Entries) -> WireColumns:
+        """Parse the packets of one window; examples lie beside the columns."""
+        self._chooser.begin_window(0)
+        self._chooser.begin_day(_span(entries)[0])
         return column_sets.join([self._parse(chunk) for chunk in read_entries(self._captures, entries)])
 
     def _draft(self, start_us: int, end_us: int, gap_us: int) -> WindowDraft:
         return WindowDraft(self.dataset, start_us, end_us, self._watched, gap_us, self._payload_bytes)
 
     def _parse(self, chunk: PacketChunk) -> WireColumns:
-        return parse_packets(
+        columns = parse_packets(
             chunk.raw,
             chunk.captured_length,
             wire_length=chunk.wire_length,
@@ -230,6 +243,16 @@ class _Replay:
             payload_bytes=self._payload_bytes,
             stacked_vlan=chunk.stacked_vlan,
         )
+        # Fields in the order of RawPackets, which is that of PacketChunk.
+        packets = RawPackets(
+            chunk.raw,
+            chunk.captured_length,
+            chunk.wire_length,
+            chunk.observed_at_us,
+            chunk.vlan,
+            chunk.stacked_vlan,
+        )
+        return attach_examples(columns, self._chooser.choose(columns, packets))
 
 
 def _span(entries: Entries) -> tuple[int, int]:

@@ -45,6 +45,7 @@ def run_replay(options: argparse.Namespace, config: SensorConfig, clock: Clock) 
         files=tuple(options.files),
         observed=parse_observed(config.observed, config.mode),
         payload_bytes=config.import_payload_bytes,
+        examples_per_window=config.examples_per_window,
         again=options.again,
     )
     spool = Spool(

@@ -36,18 +36,28 @@ class Orders:
     config_version: int = 0
     live: bool = False
     window_seconds: int | None = None
+    #: Most payload bytes kept per packet; None: as the sensor is set.
+    payload_bytes: int | None = None
+    #: Most payload examples a window; None: as the sensor is set.
+    examples_per_window: int | None = None
     clock_offset_us: int | None = None
 
 
 def read_orders(state: StateFolder) -> Orders:
     """Read the orders; without a readable file, none."""
     told = state.read_json(ORDERS)
-    window, offset = told.get("window_seconds"), told.get("clock_offset_us")
+
+    def number(name: str) -> int | None:
+        value = told.get(name)
+        return value if isinstance(value, int) else None
+
     return Orders(
         config_version=int(told.get("config_version", 0)),
         live=bool(told.get("live", False)),
-        window_seconds=window if isinstance(window, int) else None,
-        clock_offset_us=offset if isinstance(offset, int) else None,
+        window_seconds=number("window_seconds"),
+        payload_bytes=number("payload_bytes"),
+        examples_per_window=number("examples_per_window"),
+        clock_offset_us=number("clock_offset_us"),
     )
 
 
@@ -89,6 +99,8 @@ class SpoolReporter:
             "config_version": answer.config.version,
             "live": answer.config.live,
             "window_seconds": answer.config.window_seconds,
+            "payload_bytes": answer.config.payload_bytes,
+            "examples_per_window": answer.config.examples_per_window,
             "clock_offset_us": clock_offset_us,
         }
         if orders != self._state.read_json(ORDERS):

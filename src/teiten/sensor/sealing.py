@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import teiten
 from teiten.protocol import batch, seal
-from teiten.protocol.header import SCHEMA_VERSION, BatchHeader, LostBatch, Watched
+from teiten.protocol.header import SCHEMA_VERSION, BatchHeader, LostBatch, PayloadExample, Watched
 from teiten.sensor.column_sets import count_rows
+from teiten.sensor.examples import take_examples
 from teiten.sensor.sealed import SealedBatch, SealingIdentity
 from teiten.traffic.columns import PacketColumns
 
@@ -51,15 +52,17 @@ def seal_batch(
     Args:
         identity: whose key seals.
         draft: what was watched.
-        columns: every wire column; all times within the draft's window.
+        columns: every wire column; all times within the draft's window. Examples may lie beside
+            (see ``examples``).
         seq: the batch's number in the epoch, from 1 without gaps.
         lost: tombstones not receipted yet, ascending, all before ``seq``.
 
     Raises:
         BatchError: when header or columns break a rule of the protocol.
     """
-    header = _make_header(identity, draft, rows=count_rows(columns), seq=seq, lost=lost)
-    body = batch.encode(header, columns)
+    packets, examples = take_examples(columns)
+    header = _make_header(identity, draft, rows=count_rows(packets), seq=seq, lost=lost, examples=examples)
+    body = batch.encode(header, packets)
     digest = seal.digest_of(body)
     signature = seal.seal(
         identity.private_key,
@@ -84,7 +87,13 @@ def seal_batch(
 
 
 def _make_header(
-    identity: SealingIdentity, draft: BatchDraft, *, rows: int, seq: int, lost: tuple[LostBatch, ...]
+    identity: SealingIdentity,
+    draft: BatchDraft,
+    *,
+    rows: int,
+    seq: int,
+    lost: tuple[LostBatch, ...],
+    examples: tuple[PayloadExample, ...],
 ) -> BatchHeader:
     return BatchHeader(
         schema_version=SCHEMA_VERSION,
@@ -106,4 +115,5 @@ def _make_header(
         boot_id=draft.boot_id,
         software=draft.software,
         lost=lost,
+        examples=examples,
     )

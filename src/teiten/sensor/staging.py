@@ -3,7 +3,8 @@
 Parsing costs about 130 µs a call however few packets it gets, so packets are
 copied out of the ring at once and parsed when enough of them have gathered.
 The buffers are made once; what :meth:`Staging.filled` gives are views that the
-next :meth:`Staging.clear` makes free for new packets.
+next :meth:`Staging.clear` makes free for new packets. Of a few packets that are longer
+than a row, the whole packet lies beside.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Whole packets kept beside the rows.
+_MAX_FRAMES = 128
 
 
 class RawPackets(NamedTuple):
@@ -50,6 +54,8 @@ class Staging:
         self.capacity = capacity
         self.width = width
         self.count = 0
+        #: Row → the whole packet from the IP header on, for some that are longer than a row.
+        self.frames: dict[int, bytes] = {}
         self._all = RawPackets(
             raw=np.zeros((capacity, width), np.uint8),
             captured_length=np.zeros(capacity, np.uint32),
@@ -63,6 +69,10 @@ class Staging:
     def room(self) -> int:
         return self.capacity - self.count
 
+    @property
+    def has_frame_room(self) -> bool:
+        return len(self.frames) < _MAX_FRAMES
+
     def next_rows(self, count: int) -> RawPackets:
         """Give the next ``count`` free rows to be written, and count them as filled."""
         start, self.count = self.count, self.count + count
@@ -74,3 +84,4 @@ class Staging:
 
     def clear(self) -> None:
         self.count = 0
+        self.frames.clear()

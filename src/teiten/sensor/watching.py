@@ -52,6 +52,11 @@ class WatchedInterface:
         """Tell whether at least ``count`` packets wait."""
         return self._ring is not None and self._ring.holds(count)
 
+    def copy_long_packets(self, wanted: bool) -> None:  # noqa: FBT001  # a switch
+        """Have packets that are longer than a slot kept whole, or not."""
+        if self._ring is not None:
+            self._ring.copy_long_packets(wanted)
+
     def read_drops(self) -> int:
         return 0 if self._ring is None else self._ring.read_drops()
 

@@ -7,7 +7,7 @@ When a window closes:
 
 * at its boundary: every ``length`` seconds at the sensor's own phase;
 * by rows: at ``early_rows`` once it is 1 s old, at ``max_rows`` at once;
-* when what is watched changes, or when the wall clock steps by more than 1 s
+* when what is watched or how much payload is kept changes, or when the wall clock steps by more than 1 s
   against the monotonic one (then ``clock_stepped`` is set).
 
 The wall clock is fixed to the monotonic one when a window opens; that mapping says
@@ -81,6 +81,8 @@ class Window:
     #: Packets whose time was moved into the window.
     moved: int = 0
     clock_stepped: bool = False
+    #: Payload bytes kept per packet.
+    payload_bytes: int = 0
 
     @property
     def captured(self) -> int:
@@ -102,15 +104,24 @@ class Windows:
     Args:
         rules: when windows close.
         previous_end_us: end of the last window sealed before this process; None: there was none.
+        payload_bytes: kept per packet.
     """
 
-    def __init__(self, rules: WindowRules, *, previous_end_us: int | None = None) -> None:
+    def __init__(
+        self, rules: WindowRules, *, previous_end_us: int | None = None, payload_bytes: int = 0
+    ) -> None:
         self._rules = rules
+        self._payload_bytes = payload_bytes
         self._open: Window | None = None
         self._opened_at = Instant(0, 0.0)
         self._previous_end_us = previous_end_us
         self._blind_since: float | None = None
         self._uncounted = Counts()
+
+    @property
+    def payload_bytes(self) -> int:
+        """Payload bytes that packets fed now may have."""
+        return self._payload_bytes
 
     @property
     def current(self) -> Window | None:
@@ -148,6 +159,20 @@ class Windows:
             floor = max(self._open.start_us, now.wall_us)
             self._open.end_us = self._rules.next_boundary_us(floor)
 
+    def set_payload(self, payload_bytes: int, now: Instant) -> list[Window]:
+        """Keep another length of payload from ``now`` on; a window that has packets is closed for it."""
+        closed = self.advance(now)
+        self._payload_bytes = payload_bytes
+        window = self._open
+        if window is None:
+            return closed
+        if not window.rows:
+            window.payload_bytes = payload_bytes
+            return closed
+        closed.append(self._close(self._mapped_us(now), now))
+        self._open_at(closed[-1].end_us, window.watched, now)
+        return closed
+
     def feed(self, columns: WireColumns, now: Instant) -> list[Window]:
         """Take packets that were drained at ``now``; give the windows that this closes."""
         rows = count_rows(columns)
@@ -177,20 +202,27 @@ class Windows:
 
     def _open_first(self, watched: tuple[Watched, ...], now: Instant) -> None:
         """Open after a start or a blind time, with the gap this leaves."""
-        gap_us, stepped_back = 0, False
+        gap_us, stepped_back, start_us = 0, False, now.wall_us
         if self._blind_since is not None:
             gap_us = round((now.monotonic - self._blind_since) * _SECOND_US)
+            start_us = self._start_after_previous(now.wall_us)
         elif self._previous_end_us is not None:
             gap_us = max(0, now.wall_us - self._previous_end_us)
             stepped_back = now.wall_us < self._previous_end_us
-        self._open_at(now.wall_us, watched, now)
+        self._open_at(start_us, watched, now)
         assert self._open is not None  # noqa: S101  # _open_at has just set it; for the type checker
         self._open.gap_us = gap_us
         # The clock was set back while we were away: this window overlaps what was sealed before.
         self._open.clock_stepped = stepped_back
 
+    def _start_after_previous(self, wall_us: int) -> int:
+        """Give ``wall_us``, or the end of the window before where that is later by no more than a slew."""
+        late_us = (self._previous_end_us or 0) - wall_us
+        return wall_us + late_us if 0 < late_us <= _STEP_US else wall_us
+
     def _open_at(self, start_us: int, watched: tuple[Watched, ...], now: Instant) -> None:
-        self._open = Window(start_us, self._rules.next_boundary_us(start_us), watched)
+        boundary_us = self._rules.next_boundary_us(start_us)
+        self._open = Window(start_us, boundary_us, watched, payload_bytes=self._payload_bytes)
         self._settle_counts()
         # Mapping: this wall time is that monotonic time.
         self._opened_at = Instant(start_us, now.monotonic - (now.wall_us - start_us) / _SECOND_US)
