@@ -23,6 +23,7 @@ from teiten.fleet.coalesce import Coalescer
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.errors import FleetAwayError, StaleHeartbeatError
 from teiten.fleet.heartbeats import Beat, Noted, note_beats, write_history
+from teiten.fleet.settling import settle_addresses
 from teiten.foundation.clock import Clock
 from teiten.protocol.enrolment import EnrolAnswer, EnrolRequest
 from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
@@ -130,6 +131,9 @@ class FleetDoors:
         metrics.HEARTBEATS.labels("accepted").inc()
         if noted.is_remarkable:
             await call_in_thread(lambda: write_history(sensor, beat, noted, now=now))
+        if noted.unsettled is not None:
+            stated = noted.unsettled
+            await call_in_thread(lambda: settle_addresses(sensor, stated, heard_at=noted.heard_at, now=now))
         return HeartbeatAnswer(server_time_us=self._clock.now_us(), config=noted.config)
 
     async def _find_identities(self, asked: Sequence[tuple[int, int]]) -> list[Identity | None]:

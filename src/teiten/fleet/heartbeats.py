@@ -18,6 +18,7 @@ import psycopg
 
 from teiten.fleet import journal, services
 from teiten.fleet.models import SensorEventKind
+from teiten.fleet.stated import NOTHING_KEY, Stated, read_stated
 from teiten.protocol.heartbeat import Heartbeat
 from teiten.protocol.sensor_config import SensorConfig
 
@@ -31,7 +32,8 @@ WITH beat AS (
         %(batches)s::bigint[], %(bytes)s::bigint[], %(error)s::text[], %(peer)s::inet[], %(report)s::jsonb[]
     ) AS t (sensor, at, counter, boot_id, software, clock_offset, captured, drops, batches, bytes, error, peer, report)
 ), earlier AS MATERIALIZED (
-    SELECT h.sensor_id, h.counter, h.boot_id, h.previous_boot_id, h.silent_since
+    SELECT h.sensor_id, h.counter, h.boot_id, h.previous_boot_id, h.silent_since, h.heartbeat_at, h.address_key,
+        h.address_due_at
     FROM fleet_sensorhealth AS h JOIN beat ON beat.sensor = h.sensor_id
 ), noted AS (
     INSERT INTO fleet_sensorhealth AS h (
@@ -69,7 +71,7 @@ WITH beat AS (
     RETURNING h.sensor_id
 )
 SELECT beat.sensor, noted.sensor_id IS NOT NULL, earlier.counter, earlier.boot_id, earlier.previous_boot_id,
-    earlier.silent_since, s.config_version, s.live, s.window_seconds,
+    earlier.silent_since, earlier.heartbeat_at, earlier.address_key, earlier.address_due_at, s.config_version, s.live, s.window_seconds,
     s.payload_bytes, s.examples_per_window
 FROM beat
 JOIN fleet_sensor AS s ON s.id = beat.sensor
@@ -101,6 +103,10 @@ class Noted:
     is_cloned: bool
     silent_since: datetime | None
     config: SensorConfig
+    #: The heartbeat before this one.
+    heard_at: datetime | None = None
+    #: What it tells of public addresses, where that is not recorded yet.
+    unsettled: Stated | None = None
 
     @property
     def is_remarkable(self) -> bool:
@@ -134,7 +140,9 @@ def write_history(sensor: int, beat: Heartbeat, noted: Noted, *, now: datetime) 
 
 
 def _read(row: tuple[Any, ...], beat: Beat) -> Noted:
-    _, is_new, counter, boot_id, previous_boot_id, silent_since, *told = row
+    _, is_new, counter, boot_id, previous_boot_id, silent_since, heard_at, key, due_at, *told = row
+    stated = read_stated(beat.said, address_of(beat.peer))
+    is_settled = stated.key == (key or NOTHING_KEY) and (due_at is None or beat.at < due_at)
     moved = is_new and boot_id is not None and boot_id != beat.said.boot_id
     return Noted(
         is_new=is_new,
@@ -143,6 +151,8 @@ def _read(row: tuple[Any, ...], beat: Beat) -> Noted:
         is_cloned=moved and previous_boot_id == beat.said.boot_id,
         silent_since=silent_since if is_new else None,
         config=SensorConfig(*told),
+        heard_at=heard_at,
+        unsettled=None if is_settled or not is_new else stated,
     )
 
 

@@ -14,3 +14,8 @@ GROUP_SIZE = Histogram(
     ["door"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
+ADDRESSES = Counter(
+    "teiten_fleet_addresses_total",
+    "Public addresses that heartbeats told of, by what became of them.",
+    ["outcome"],
+)

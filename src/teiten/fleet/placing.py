@@ -49,7 +49,9 @@ def place_sensor(
             locked,
             at=act.at,
             actor=act.actor,
-            **{"region": region.pk, "since": start.isoformat(), **asdict(site)},
+            region=region.pk,
+            since=start.isoformat(),
+            site=asdict(site),
         )
     return placed
 
