@@ -199,6 +199,26 @@ def fill_fleet(cast: Any) -> None:
         )  # fmt: skip
 
 
+def write_notes(cast: Any) -> None:
+    """Write what an analyst noticed, and what she calls a fingerprint."""
+    from teiten.datasets import annotating, naming
+    from teiten.fleet.services import Act
+
+    act = Act(at=NOW, actor=cast.ann)
+    annotating.create_annotation(
+        at=NOW - timedelta(days=5), kind="cve", text_ja="CVE-2026-0001 が公表された", text_en="CVE-2026-0001 was published",
+        link="https://example.org/cve-2026-0001", act=act,
+    )  # fmt: skip
+    annotating.create_annotation(
+        at=NOW - timedelta(days=2), until_at=NOW - timedelta(days=1), kind="campaign", dataset="simulated",
+        text_ja="23/TCP への走査が増えた", text_en="More scans of 23/TCP", act=act,
+    )  # fmt: skip
+    naming.name_fingerprint(
+        kind="tcp_fp", value="1024::1460:", name="Example scanner", version="2.1", valid_from=START,
+        note="Seen in the logs of our own test.", act=act,
+    )  # fmt: skip
+
+
 @contextmanager
 def running_site(server_url: str) -> Iterator[Site]:
     """Serve the portal on loopback, with a browser beside it."""
@@ -212,7 +232,9 @@ def running_site(server_url: str) -> Iterator[Site]:
 
     clock = FixedClock(NOW)
     with migrated_database(server_url), temporary_store(clock) as store:
-        fill_fleet(make_cast(NOW))
+        cast = make_cast(NOW)
+        fill_fleet(cast)
+        write_notes(cast)
         windows = make_windows()
         rows = make_packets(*make_rows(windows))
         block = writer.BlockRows(

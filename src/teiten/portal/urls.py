@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("teiten.portal.signin.urls")),
     path("", include("teiten.portal.overview.urls")),
     path("", include("teiten.portal.values.urls")),
+    path("", include("teiten.portal.notes.urls")),
     path("explore/", include("teiten.portal.explore.urls")),
     path("sources/", include("teiten.portal.sources.urls")),
     path("sensors/", include("teiten.portal.sensors.urls")),

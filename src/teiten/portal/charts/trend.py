@@ -94,6 +94,7 @@ def _data(series: Series, instants: Instants, language: str) -> dict[str, Any]:
         "strip": list(series.basis.strip.share) if _is_aligned(series) else [1.0] * len(series.starts),
         "gapBelow": GAP_BELOW,
         "pendingFrom": _pending_from(series, instants),
+        "marks": [],
         "zone": instants.local(start).strftime("%z")[:3] + ":" + instants.local(start).strftime("%z")[3:],
         "words": _words(instants, start),
     }

@@ -13,6 +13,7 @@ from teiten.portal.controls import name_metric
 from teiten.portal.explore.options import Options, list_option_controls
 from teiten.portal.naming.groups import name_dimension, name_group
 from teiten.portal.presenting.comparing import compare_fairly, is_comparable
+from teiten.portal.presenting.notes import list_notes, mark_trend
 from teiten.portal.presenting.pivots import keep, leave_out, page_of
 from teiten.portal.presenting.rows import COLUMNS, describe_rows
 from teiten.portal.problems import Panel
@@ -71,7 +72,8 @@ def _basis_of(*panels: Panel[Any]) -> dict[str, Any]:
 
 def describe_series(series: Series, screen: Screen, options: Options) -> dict[str, Any]:
     """Give the chart and, below it, each line's statistics."""
-    trend = describe_trend(series, instants=screen.instants, language=screen.language)
+    plain = describe_trend(series, instants=screen.instants, language=screen.language)
+    trend = mark_trend(plain, list_notes(screen), screen)
     lines = [*series.lines, *([series.others] if series.others is not None else [])] or [series.total]
     comparable = is_comparable(series.total.values, series.total.previous)
     table = []

@@ -27,7 +27,7 @@ class Kind:
 _PLACES = ("src_addr", "asn", "country")
 
 KINDS: tuple[Kind, ...] = (
-    Kind("port", "dst_port", _("Port"), (*_PLACES, "tcp_fp", "hint", "probe", "region"), "fingerprint_port"),
+    Kind("port", "dst_port", _("Port"), (*_PLACES, "tcp_fp", "hint", "probe"), "fingerprint_port"),
     Kind(
         "fingerprint",
         "tcp_fp",

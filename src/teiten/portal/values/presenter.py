@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from django.utils.translation import gettext as _
 
+from teiten.datasets.models import FingerprintKind
+from teiten.datasets.selectors import names_of
 from teiten.portal.asking import ask_all
 from teiten.portal.charts.trend import describe_trend
 from teiten.portal.naming.groups import name_group
+from teiten.portal.presenting.breadth import describe_breadth
 from teiten.portal.presenting.comparing import compare_fairly, is_comparable
+from teiten.portal.presenting.news import describe_news
+from teiten.portal.presenting.notes import list_notes, mark_trend
 from teiten.portal.presenting.rankings import rank
 from teiten.portal.problems import Panel
 from teiten.portal.screen import Screen
 from teiten.portal.values.subject import Subject, name_better
-from teiten.search.answers import Figure, Points, Top, TopRow, Totals
+from teiten.search.answers import Figure, Points, Series, Top, TopRow, Totals
+from teiten.search.answers_news import NewsDimension
 from teiten.search.dimensions import DIMENSIONS
 from teiten.search.query import Metric
 from teiten.search.service import Search
@@ -60,14 +66,33 @@ def describe_value(search: Search, screen: Screen, subject: Subject) -> dict[str
         "figures": _list_figures(totals.answer, screen, comparable=comparable) if totals.answer else [],
         "basis": totals.answer.basis if totals.answer else None,
         "place": describe_place(place.answer, found),
-        "trend": trend
-        if trend.answer is None
-        else Panel(describe_trend(trend.answer, instants=screen.instants, language=screen.language)),
+        "trend": trend if trend.answer is None else Panel(_describe_trend(trend.answer, screen)),
+        "breadth": _present(asked["breadth"], lambda breadth: describe_breadth(
+            breadth, screen, within=subject.group.condition
+        )),
+        "news": _present(asked["news"], lambda news: describe_news(news, screen)) if "news" in asked else None,
+        "names": list_names_of(subject, screen),
         "lists": [
             _present_list(asked[name], screen, subject, comparable=comparable) for name in _lists_of(subject)
         ],
         "rows_url": screen.url_of("explore", subject.query),
         "overview_url": screen.url_of("overview", subject.query),
+    }  # fmt: skip
+
+
+def _describe_trend(series: Series, screen: Screen) -> dict[str, Any]:
+    trend = describe_trend(series, instants=screen.instants, language=screen.language)
+    return mark_trend(trend, list_notes(screen), screen)
+
+
+def list_names_of(subject: Subject, screen: Screen) -> dict[str, Any] | None:
+    """Give what analysts call the value, and where they do; None for a value that is not named."""
+    dimension, key = subject.kind.dimension, subject.group.key
+    if dimension not in FingerprintKind.values:
+        return None
+    return {
+        "name": names_of(dimension, [key], screen.query.end).get(key),
+        "url": screen.url_of("names", None, dimension, key),
     }
 
 
@@ -80,13 +105,17 @@ def _questions(search: Search, screen: Screen, subject: Subject) -> dict[str, Ca
     questions: dict[str, Callable[[], Any]] = {
         "totals": lambda: search.totals(viewer, query),
         "trend": lambda: search.series(viewer, query, dimension=None),
+        "breadth": lambda: search.breadth(viewer, query),
         "place": lambda: search.top(
             viewer, screen.query, dimension=subject.kind.dimension, limit=_RANKS, sparks=False
         ),
     }
-    for dimension in _lists_of(subject):
-        questions[dimension] = lambda dimension=dimension: search.top(
-            viewer, query, dimension=dimension, limit=_ROWS, sparks=False
+    if subject.kind.news:
+        dimension = cast("NewsDimension", subject.kind.news)
+        questions["news"] = lambda: search.news(viewer, query, dimension=dimension, limit=_ROWS)
+    for name in _lists_of(subject):
+        questions[name] = lambda name=name: search.top(
+            viewer, query, dimension=name, limit=_ROWS, sparks=False
         )  # type: ignore[misc]  # binds the name
     return questions
 
@@ -126,6 +155,10 @@ def _list_figures(totals: Totals, screen: Screen, *, comparable: bool) -> list[V
         figure("packets", _("Packets"), totals.packets),
         figure("rate", _("Per covered address-day"), totals.rate, _("packets")),
     ]
+
+
+def _present(panel: Panel[Any], describe: Callable[[Any], Any]) -> Panel[Any]:
+    return panel if panel.answer is None else Panel(describe(panel.answer))
 
 
 def _present_list(panel: Panel[Any], screen: Screen, subject: Subject, *, comparable: bool) -> Panel[Any]:

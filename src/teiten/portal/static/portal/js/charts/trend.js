@@ -6,7 +6,7 @@ import { fade } from "../theme.js";
 import { momentText, shortNumber, timeAxis, valueAxis } from "./axes.js";
 import { watchBrush } from "./brush.js";
 
-const LEFT = 52, RIGHT = 12, TOP = 12, STRIP = 22, AXIS = 28;
+const LEFT = 52, RIGHT = 12, TOP = 12, PINS = 14, STRIP = 22, AXIS = 28;
 
 /** Buckets hold from their start to the next, so a line needs the end of the last one. */
 function points(figures, values) {
@@ -62,6 +62,25 @@ function shadeSeries(figures, tokens) {
   return { type: "line", data: [], silent: true, z: 6, markArea: { silent: true, animation: false, data: areas } };
 }
 
+/** What happened at a time, by the number that the list beside the chart explains: a pin, and a tint for what lasted. */
+function markSeries(figures, tokens) {
+  return {
+    type: "custom", silent: true, z: 8, data: figures.marks.filter((mark) => mark.at <= figures.end).map((mark) => [mark.at, mark.number, mark.until]),
+    renderItem(params, api) {
+      const { y, height } = params.coordSys;
+      const x = Math.round(api.coord([api.value(0), 0])[0]);
+      const until = Number.isFinite(api.value(2)) ? api.coord([Math.min(api.value(2), figures.end), 0])[0] : x;
+      const text = { text: String(api.value(1)), x, y: y - 8, fill: tokens["surface-1"], font: "700 11px sans-serif", align: "center", verticalAlign: "middle" };
+      return { type: "group", children: [
+        { type: "rect", shape: { x, y, width: Math.max(0, until - x), height }, style: { fill: fade(tokens["ink-1"], 0.06) } },
+        { type: "line", shape: { x1: x, y1: y, x2: x, y2: y + height }, style: { stroke: tokens["ink-1"], lineWidth: 1, lineDash: [2, 2] } },
+        { type: "circle", shape: { cx: x, cy: y - 8, r: 8 }, style: { fill: tokens["ink-1"] } },
+        { type: "text", style: text },
+      ] };
+    },
+  };
+}
+
 function stripSeries(figures, tokens) {
   return {
     type: "custom", xAxisIndex: 1, yAxisIndex: 1, silent: true, z: 3, data: figures.strip.map((share, i) => [figures.starts[i], share ?? 0]),
@@ -87,6 +106,8 @@ function describePoint(figures, hidden, params) {
   lines.push(share === null ? figures.words.notWatched : `${figures.words.coverage} ${(share * 100).toFixed(1)} %`);
   if (figures.total) lines.push(lineOf(params, figures.words.total, figures.total[i]));
   if (figures.previous) lines.push(lineOf(params, figures.words.previous, figures.previous[i]));
+  const next = figures.starts[i] + figures.step;
+  for (const mark of figures.marks) if (mark.at >= figures.starts[i] && mark.at < next) lines.push(`(${mark.number}) ${mark.text}`);
   for (const line of figures.lines) if (!hidden.has(line.name)) lines.push(lineOf(params, line.name, line.values[i]));
   return lines.join("\n");
 }
@@ -98,7 +119,7 @@ function build(figures, hidden, tokens, size) {
   const isWhole = hidden.size === 0;
   return {
     grid: [
-      { left: LEFT, right: RIGHT, top: TOP, bottom: STRIP + AXIS + 12 },
+      { left: LEFT, right: RIGHT, top: TOP + (figures.marks.length ? PINS : 0), bottom: STRIP + AXIS + 12 },
       { left: LEFT, right: RIGHT, height: STRIP, bottom: 4, show: true, borderWidth: 0, backgroundColor: hatchPattern(tokens, tokens["surface-2"]) },
     ],
     xAxis: [timeAxis(tokens, frame), timeAxis(tokens, { ...frame, isLabelled: false, gridIndex: 1 })],
@@ -116,7 +137,7 @@ function build(figures, hidden, tokens, size) {
       ...(isWhole ? bandSeries(figures, tokens) : []),
       ...(figures.previous && isWhole ? [plainLine(figures.words.previous, figures.previous, figures, { color: tokens["ink-4"], width: 1.25, type: [4, 3] }, 5)] : []),
       ...(figures.total && isWhole ? [plainLine(figures.words.total, figures.total, figures, { color: tokens["ink-1"], width: 1.75 }, 5)] : []),
-      shadeSeries(figures, tokens), stripSeries(figures, tokens),
+      shadeSeries(figures, tokens), markSeries(figures, tokens), stripSeries(figures, tokens),
     ],
   };
 }
