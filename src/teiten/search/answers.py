@@ -193,7 +193,7 @@ class Rows:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    #: For each row, what :meth:`Search.packet` takes.
+    #: For each row, what :meth:`Search.packet` takes; empty where rows are lines of alike packets.
     references: tuple[str, ...]
     #: Columns whose values this viewer may not see.
     masked: tuple[str, ...]
@@ -205,6 +205,8 @@ class Rows:
     is_count_capped: bool
     basis: Basis
     cost: Cost
+    #: About how many packets each row stands for, where rows are lines of alike packets of an hour; else empty.
+    packets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

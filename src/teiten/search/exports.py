@@ -2,7 +2,9 @@
 
 Rows come oldest first, in chunks of some hundred thousand, each masked by
 :func:`teiten.search.masking.mask_batch` before it is written. The first column is
-always the data set, so that simulated rows stay marked wherever a file ends up.
+always the data set, so that simulated rows stay marked wherever a file ends up. A member
+gets lines of alike packets of an hour (:mod:`teiten.search.grouped`), with their number
+as the last column.
 
 What a file rests on (query, data set, period, coverage, time, disclosure level) is in
 the schema metadata of Parquet and Arrow under keys that begin with ``teiten.``. CSV
@@ -22,14 +24,15 @@ from typing import Any
 import pyarrow as pa
 
 from teiten.foundation.clock import from_us, to_us
-from teiten.search import cells, formats, lines, metrics, url
+from teiten.search import cells, formats, grouped, lines, metrics, url
 from teiten.search.basis import Basis
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
 from teiten.search.errors import QueryError, TooExpensive
 from teiten.search.formats import FORMATS, ExportFormat
 from teiten.search.masking import check_filters, choose_columns, list_visible, mask_batch
-from teiten.search.packets import check_columns, write_columns, write_where
+from teiten.search.packet_filters import write_where
+from teiten.search.packets import check_columns, write_columns
 from teiten.search.predicates import Binding
 from teiten.search.query import Query
 from teiten.search.tables import PACKETS
@@ -97,7 +100,8 @@ def start_export(
             f"format must be {rule}, not {file_format!r}", field="format", value=file_format, rule=rule
         )
     wanted = check_columns(("dataset", *(columns or list_visible(visibility, _ALL))))
-    stretches = _plan_stretches(desk, visibility, query)
+    shown, masked = _choose_columns(visibility, wanted)
+    stretches = _plan_stretches(desk, visibility, query, shown)
     found = sum(stretch.rows for stretch in stretches)
     rows = found if limit is None else min(found, limit)
     if rows > desk.config.max_export_rows:
@@ -108,7 +112,8 @@ def start_export(
         )
     window = lines.plan_for(desk, query, needs_hosts=False).window
     basis = observe(desk, visibility, query, window).basis
-    _, masked = choose_columns(visibility, wanted)
+    if visibility.is_guarded:
+        wanted = (*(shown if columns is None else wanted), grouped.PACKETS_COLUMN)
     start = ExportStart(
         file_name=_name_file(query, file_format),
         media_type=FORMATS[file_format].media_type,
@@ -117,7 +122,7 @@ def start_export(
         rows=rows,
         metadata=describe(desk, visibility, query, basis=basis),
     )
-    batches = _read_batches(desk, visibility, query, stretches, columns=wanted, limit=rows)
+    batches = _read_batches(desk, visibility, query, stretches, shown=shown, columns=wanted, limit=rows)
     pieces = formats.write(file_format, batches, metadata=start.metadata, byte_order_mark=byte_order_mark)
     return Export(start, _count_pieces(pieces, file_format, rows))
 
@@ -183,15 +188,40 @@ def _clip(first_us: int, last_us: int, rows: int, *, start_us: int, end_us: int)
     return Stretch(from_us(max(first_us, start_us)), from_us(min(last_us, end_us)), rows)
 
 
-def _plan_stretches(desk: Desk, visibility: Visibility, query: Query) -> list[Stretch]:
+def _choose_columns(
+    visibility: Visibility, columns: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    choose = grouped.choose_group_columns if visibility.is_guarded else choose_columns
+    return choose(visibility, columns)
+
+
+def _plan_stretches(
+    desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str]
+) -> list[Stretch]:
+    if visibility.is_guarded:
+        hours = grouped.count_groups(desk, visibility, query, columns)
+        return plan_hours(hours)
     binding = Binding()
     statement = (
         "SELECT intDiv(toUnixTimestamp64Micro(observed_at), 3600000000) AS hour, count() AS found"  # noqa: S608 - declared names, bound values
         f" FROM {PACKETS.name} WHERE {write_where(query, binding)} GROUP BY hour ORDER BY hour LIMIT 200000"
     )
     rows = desk.select(visibility, statement, binding.parameters, role="export").to_pylist()
-    hours = [(row["hour"] * _HOUR_US, row["found"]) for row in rows]
-    return plan_chunks(hours, start_us=to_us(query.start), end_us=to_us(query.end))
+    found = [(row["hour"] * _HOUR_US, row["found"]) for row in rows]
+    return plan_chunks(found, start_us=to_us(query.start), end_us=to_us(query.end))
+
+
+def plan_hours(hours: Sequence[tuple[int, int]]) -> list[Stretch]:
+    """Turn lines per hour into stretches of whole hours: a line must not be cut in two."""
+    stretches: list[Stretch] = []
+    for hour_us, lines_found in hours:
+        last = stretches[-1] if stretches else None
+        end = from_us(hour_us + _HOUR_US)
+        if last is not None and last.rows + lines_found <= CHUNK_ROWS:
+            stretches[-1] = Stretch(last.start, end, last.rows + lines_found)
+        else:
+            stretches.append(Stretch(from_us(hour_us), end, lines_found))
+    return stretches
 
 
 def _read_batches(
@@ -200,22 +230,38 @@ def _read_batches(
     query: Query,
     stretches: Sequence[Stretch],
     *,
+    shown: Sequence[str],
     columns: Sequence[str],
     limit: int,
 ) -> Iterator[pa.RecordBatch]:
     """Give masked, readable batches with exactly ``columns``; at least one, if empty."""
-    shown, _ = choose_columns(visibility, columns)
+    read = _read_lines if visibility.is_guarded else _read_packets
     missing = limit
     whole = [Stretch(query.start, query.end, 0)]
     for stretch in stretches or whole:
-        table = _read_stretch(
-            desk, visibility, query.within(stretch.start, stretch.end), shown, limit=missing
-        )
-        missing -= table.num_rows
-        batch = cells.make_readable(mask_batch(visibility, cells.combine(table)))
+        batch = read(desk, visibility, query.within(stretch.start, stretch.end), shown, limit=missing)
+        missing -= batch.num_rows
         yield _order_columns(batch, columns)
         if missing <= 0:
             return
+
+
+def _read_packets(
+    desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str], *, limit: int
+) -> pa.RecordBatch:
+    table = _read_stretch(desk, visibility, query, columns, limit=limit)
+    return cells.make_readable(mask_batch(visibility, cells.combine(table)))
+
+
+def _read_lines(
+    desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str], *, limit: int
+) -> pa.RecordBatch:
+    table = grouped.read_groups(desk, visibility, query, columns, limit=limit, is_export=True)
+    batch = cells.make_readable(grouped.to_batch(visibility, query, table, columns))
+    packets = cells.combine(table.select(["packet_count"])).column(0)
+    return pa.RecordBatch.from_arrays(
+        [*batch.columns, packets], names=[*batch.schema.names, grouped.PACKETS_COLUMN]
+    )
 
 
 def _read_stretch(

@@ -1,4 +1,4 @@
-"""Single packets: pages of rows by keyset, newest first, and the identity of each."""
+"""Single packets: pages of rows by keyset, newest first, and the identity of each; lines of alike packets for members."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from teiten.foundation.clock import from_us, to_us
-from teiten.search import cells, fields, lines
+from teiten.search import cells, fields, grouped, guarding, lines
 from teiten.search.answers import Rows
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
 from teiten.search.errors import QueryError
 from teiten.search.masking import check_filters, choose_columns, mask_batch
-from teiten.search.predicates import Binding, write_filter
+from teiten.search.packet_filters import write_where
+from teiten.search.predicates import Binding
 from teiten.search.query import Query
 from teiten.search.ranking import check_limit
 from teiten.search.references import RowPlace
-from teiten.search.statements import write_survey
 from teiten.search.tables import PACKETS
 from teiten.search.visibility import Visibility
 from teiten.traffic.columns import BY_NAME, COLUMNS
@@ -50,6 +50,8 @@ def answer_rows(
     check_filters(visibility, query.filters)
     check_limit(limit, most=desk.config.max_page_rows)
     wanted = check_columns(columns or DEFAULT_COLUMNS)
+    if visibility.is_guarded:
+        return _answer_groups(desk, visibility, query, wanted, page=page, limit=limit, count=count)
     shown, masked = choose_columns(visibility, wanted)
     below = desk.references.read(visibility, page, name="page") if page else None
     table = _collect(desk, visibility, query, shown, below=below, limit=limit)
@@ -69,6 +71,65 @@ def answer_rows(
         basis=observe(desk, visibility, query, window).basis,
         cost=desk.cost_of_packets(window, started, call="rows"),
     )
+
+
+def _answer_groups(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    wanted: Sequence[str],
+    *,
+    page: str | None,
+    limit: int,
+    count: bool,
+) -> Rows:
+    started = desk.clock.monotonic()
+    shown, masked = grouped.choose_group_columns(visibility, wanted)
+    below = grouped.parse_place(desk, visibility, page, shown) if page else None
+    table = _collect_groups(desk, visibility, query, shown, below=below, limit=limit)
+    kept = table.slice(0, limit)
+    following = None
+    if table.num_rows > limit:
+        last = grouped.read_place(kept, limit - 1, shown)
+        following = grouped.write_place(desk, visibility, last, shown)
+    found, capped = _count(desk, visibility, query) if count else (0, False)
+    window = lines.plan_for(desk, query, needs_hosts=False).window
+    return Rows(
+        columns=tuple(wanted),
+        rows=cells.to_rows(grouped.to_batch(visibility, query, kept, shown), wanted),
+        references=(),
+        masked=masked,
+        next_page=following,
+        count=found,
+        is_count_capped=capped,
+        basis=observe(desk, visibility, query, window).basis,
+        cost=desk.cost_of_packets(window, started, call="rows"),
+        packets=tuple(int(found) for found in kept.column("packet_count").to_numpy()),
+    )
+
+
+def _collect_groups(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    columns: Sequence[str],
+    *,
+    below: grouped.Place | None,
+    limit: int,
+) -> pa.Table:
+    """Read whole hours, back from the end, until the page (and one line more) is full."""
+    tables: list[pa.Table] = []
+    missing = limit + 1
+    end_us = to_us(query.end) if below is None else min(to_us(query.end), grouped.end_of(below))
+    for start, end in _list_stretches(query, end_us):
+        part = grouped.read_groups(
+            desk, visibility, query.within(start, end), columns, below=below, limit=missing
+        )
+        tables.append(part)
+        missing -= part.num_rows
+        if missing <= 0:
+            break
+    return pa.concat_tables(tables)
 
 
 def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
@@ -112,7 +173,8 @@ def _collect(
     """Read stretch by stretch, back from the end, until the page (and one row more) is full."""
     tables: list[pa.Table] = []
     missing = limit + 1
-    for start, end in _list_stretches(query, below):
+    end_us = to_us(query.end) if below is None else min(to_us(query.end), below.observed_us + 1)
+    for start, end in _list_stretches(query, end_us):
         part = _read_stretch(desk, visibility, query.within(start, end), columns, below=below, limit=missing)
         tables.append(part)
         missing -= part.num_rows
@@ -121,10 +183,9 @@ def _collect(
     return pa.concat_tables(tables)
 
 
-def _list_stretches(query: Query, below: RowPlace | None) -> Iterator[tuple[datetime, datetime]]:
-    end = query.end if below is None else min(query.end, from_us(below.observed_us + 1))
+def _list_stretches(query: Query, end_us: int) -> Iterator[tuple[datetime, datetime]]:
     length = timedelta(seconds=_FIRST_STRETCH_SECONDS)
-    end = max(end, query.start + timedelta(microseconds=1))
+    end = max(from_us(end_us), query.start + timedelta(microseconds=1))
     while end > query.start:
         start = max(query.start, end - length)
         yield start, end
@@ -158,18 +219,6 @@ def _read_stretch(
     return desk.select(visibility, statement, binding.parameters)
 
 
-def write_where(query: Query, binding: Binding) -> str:
-    """Give the clause of a query over single packets, its period exact."""
-    parts = [
-        f"dataset = {binding.bind('String', query.dataset)}",
-        f"observed_at >= {binding.instant(to_us(query.start))}",
-        f"observed_at < {binding.instant(to_us(query.end))}",
-        *([] if query.survey == "all" else [write_survey(query.survey)]),
-        *([] if query.filters is None else [write_filter(query.filters, binding)]),
-    ]
-    return " AND ".join(parts)
-
-
 def _read_places(table: pa.Table, dataset: str) -> list[RowPlace]:
     columns = [table.column(name).to_pylist() for name in _PLACE]
     return [
@@ -182,7 +231,7 @@ def _count(desk: Desk, visibility: Visibility, query: Query) -> tuple[int, bool]
     binding = Binding()
     most = desk.config.count_limit
     statement = (
-        "SELECT count() AS found FROM (SELECT 1 AS one"  # noqa: S608 - as above
+        f"SELECT {guarding.count_packets(visibility, PACKETS)} AS found FROM (SELECT sensor"  # noqa: S608 - as above
         f" FROM {PACKETS.name} WHERE {write_where(query, binding)} LIMIT {binding.bind('UInt32', most + 1)})"
     )
     found = int(desk.select(visibility, statement, binding.parameters).column("found")[0].as_py() or 0)

@@ -9,7 +9,7 @@ from teiten.search import cells, lines, rebuilding
 from teiten.search.answers import Packet
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
-from teiten.search.errors import NotFound
+from teiten.search.errors import NotFound, NotPermitted
 from teiten.search.fields import names_of
 from teiten.search.masking import choose_columns, mask_batch
 from teiten.search.packets import write_columns
@@ -27,7 +27,7 @@ _NOT_FIELDS = ("payload", "tcp_options")
 def answer_packet(desk: Desk, visibility: Visibility, reference: str) -> Packet:
     """See :meth:`teiten.search.service.Search.packet`."""
     started = desk.clock.monotonic()
-    place = desk.references.read(visibility, reference)
+    visibility, place = _admit(desk, visibility, reference)
     shown, masked = choose_columns(visibility, _ALL)
     row = _read(desk, visibility, place, shown)
     bits = {name: _words(name, row[column]) for name, column in _BIT_FIELDS.items()}
@@ -54,6 +54,27 @@ def answer_packet(desk: Desk, visibility: Visibility, reference: str) -> Packet:
         basis=observe(desk, visibility, query, window).basis,
         cost=desk.cost_of(PACKETS, window, started, call="packet"),
     )
+
+
+def _admit(desk: Desk, visibility: Visibility, reference: str) -> tuple[Visibility, RowPlace]:
+    """Read a reference; a member opens packets of the own organisation's sensors only.
+
+    Raises:
+        QueryError: when it is no reference.
+        NotPermitted: for any other packet of a member, whether it is there or not.
+    """
+    if not visibility.is_guarded:
+        return visibility, desk.references.read(visibility, reference)
+    own = visibility.for_own_sensors()
+    place = desk.references.read(own, reference)
+    if place.sensor not in visibility.own_sensors:
+        raise NotPermitted(
+            f"a {visibility.role} may open packets of sensors of the own organisation only: a single packet"
+            " would tell which sensor a marked one reached; search for lines of alike packets, or ask the"
+            " operator for an analyst's role",
+            field="reference",
+        )
+    return own, place
 
 
 _BIT_FIELDS = {"hint": "hints", "parse_marks": "parse_marks", "tcp_flags": "tcp_flags"}

@@ -17,7 +17,7 @@ from teiten.search.desk import Desk
 from teiten.search.dimensions import Key
 from teiten.search.errors import QueryError
 from teiten.search.fields import FIELDS
-from teiten.search.packets import write_where
+from teiten.search.packet_filters import write_where
 from teiten.search.predicates import Binding, highest_address, lowest_address
 from teiten.search.query import Query
 from teiten.search.tables import PACKETS, SOURCES
