@@ -19,6 +19,7 @@ from teiten.sensor.capture_file_links import Packets
 from teiten.sensor.capture_file_order import Entries
 from teiten.sensor.capture_files import open_capture
 from teiten.sensor.errors import ReplayError
+from teiten.sensor.examples import take_examples
 from teiten.sensor.replay import DAY_US, cut_batches, replay_files
 from teiten.traffic.parse import parse_packets
 
@@ -339,3 +340,53 @@ def test_batches_keep_every_packet_within_day_limit_and_window(times, max_rows, 
         assert start // DAY_US == after[0] // DAY_US
         # Only a single time that overfills a batch is shared.
         assert start >= end or (before[0] == before[-1] == after[0] and len(before) == max_rows)
+
+
+def udp4(payload):
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 28 + len(payload), 1, 0, 64, 17, 0)
+    return (
+        head
+        + bytes.fromhex("f0000001c6336407")
+        + struct.pack(">HHHH", 1000, 2000, 8 + len(payload), 0)
+        + payload
+    )
+
+
+def pcap_of(packets, *, snap_bytes=65_535):
+    """Write (time, packet) pairs, cut as ``tcpdump -s`` would."""
+    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 101)]
+    for time_us, packet in packets:
+        kept = packet[:snap_bytes]
+        out.append(struct.pack("<IIII", *divmod(time_us, 1_000_000), len(kept), len(packet)) + kept)
+    return b"".join(out)
+
+
+def examples_of(batches):
+    return [[one.payload for one in take_examples(columns)[1]] for _window, columns in batches]
+
+
+def test_an_import_has_examples_of_each_day(write):
+    probe, other = b"probe " * 200, b"other " * 20
+    packets = [
+        (MIDNIGHT + at, udp4(payload))
+        for at, payload in ((1, probe), (2, other), (3, probe), (DAY_US + 1, probe), (DAY_US + 2, b""))
+    ]
+
+    batches, _report = run([write(pcap_of(packets))])
+
+    assert examples_of(batches) == [[probe, other], [probe]]
+
+
+def test_an_import_has_as_many_examples_as_are_allowed(write):
+    packets = [(MIDNIGHT + number, udp4(bytes([number]) * 90)) for number in range(20)]
+    path = write(pcap_of(packets))
+
+    assert [len(found) for found in examples_of(run([path])[0])] == [8]
+    assert [len(found) for found in examples_of(run([path], examples_per_window=3)[0])] == [3]
+    assert examples_of(run([path], payload_bytes=0)[0]) == [[]]
+
+
+def test_an_import_of_cut_packets_gives_what_was_captured(write):
+    path = write(pcap_of([(MIDNIGHT, udp4(b"x" * 500))], snap_bytes=128))
+
+    assert examples_of(run([path])[0]) == [[b"x" * 100]]

@@ -142,6 +142,7 @@ class Capture:
                 interface.check_addresses()
         if any(interface.state != "up" for interface in self.interfaces):
             self._next_check = now.monotonic + _EAGER_CHECK_SECONDS
+        self._keep_whole_packets()
         self._watch(now)
 
     def _watch(self, now: Instant) -> None:
