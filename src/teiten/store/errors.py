@@ -5,7 +5,9 @@ StoreError
 ├── LimitExceeded        a query took too much time or memory: the asker must narrow it
 ├── BadQuery             the store refused a statement: a bug, or a schema that does not fit
 ├── StoreMismatch        data and program do not fit (zone, schema, version): stop the start
-└── RebuildRefused       roll-ups cannot be made again, because raw rows are gone
+├── RebuildRefused       roll-ups cannot be made again, because raw rows are gone
+├── DayHeld              a legal hold forbids to remove anything of a day
+└── ChangeRefused        an exclusion or erasure that makes no sense: reversed, over-broad, about nothing
 """
 
 from teiten.foundation.errors import TeitenError
@@ -33,3 +35,11 @@ class StoreMismatch(StoreError):
 
 class RebuildRefused(StoreError):
     """A roll-up cannot be made again from raw rows, since some of them were removed."""
+
+
+class DayHeld(StoreError):
+    """A day is under a legal hold; nothing of it may be removed."""
+
+
+class ChangeRefused(StoreError):
+    """What was asked of stored rows cannot be meant; nothing was changed."""

@@ -38,7 +38,6 @@ CREATE TABLE changes
     `id` UUID,
     `kind` LowCardinality(String),
     `arguments` String,
-    `days` Array(Tuple(String, Date)),
     `phase` LowCardinality(String),
     `step` UInt32,
     `noted_at` DateTime64(6, 'UTC')) ENGINE = ReplacingMergeTree(step) ORDER BY id SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192;

@@ -90,7 +90,6 @@ CREATE TABLE IF NOT EXISTS changes
     id UUID,
     kind LowCardinality(String),
     arguments String,
-    days Array(Tuple(String, Date)),
     phase LowCardinality(String),
     step UInt32,
     noted_at DateTime64(6, 'UTC')
