@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
                     "network",
                     models.CharField(
                         blank=True,
-                        db_comment="消去するアドレス・プレフィックス(CIDR)",
+                        db_comment="消去するアドレス・プレフィックス(CIDR)。遅着データへの再適用が終わると空にする",
                         max_length=49,
                         verbose_name="network",
                     ),
@@ -213,7 +213,11 @@ class Migration(migrations.Migration):
                             models.Q(
                                 ("kind", "address"),
                                 ("organisation", None),
-                                models.Q(("network", ""), _negated=True),
+                                models.Q(
+                                    models.Q(("network", ""), _negated=True),
+                                    ("state", "done"),
+                                    _connector="OR",
+                                ),
                             ),
                             models.Q(
                                 ("kind", "organisation"), ("network", ""), ("organisation__isnull", False)

@@ -26,7 +26,10 @@ class Erasure(models.Model):
         _("kind"), max_length=16, choices=ErasureKind.choices, db_comment="種類(address, organisation)"
     )
     network = models.CharField(
-        _("network"), max_length=49, blank=True, db_comment="消去するアドレス・プレフィックス(CIDR)"
+        _("network"),
+        max_length=49,
+        blank=True,
+        db_comment="消去するアドレス・プレフィックス(CIDR)。遅着データへの再適用が終わると空にする",
     )
     organisation = models.ForeignKey(
         Organisation,
@@ -91,7 +94,7 @@ class Erasure(models.Model):
                 condition=Q(start_at=None) | Q(end_at__gt=F("start_at")), name="erasure_not_reversed"
             ),
             models.CheckConstraint(
-                condition=(Q(kind="address", organisation=None) & ~Q(network=""))
+                condition=(Q(kind="address", organisation=None) & (~Q(network="") | Q(state=WorkState.DONE)))
                 | Q(kind="organisation", organisation__isnull=False, network=""),
                 name="erasure_fits_its_kind",
             ),
