@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
-from teiten.search import gaps, lines, roster, watched
+from teiten.search import gaps, lines, modes, roster, watched
 from teiten.search.answers import Figure, Points
-from teiten.search.basis import Basis, Strip
+from teiten.search.basis import Basis, Gap, Strip
 from teiten.search.desk import Desk
 from teiten.search.dimensions import Dimension, Key
 from teiten.search.figures import make_figure, measure, points_of, share_of
 from teiten.search.lines import Counts
+from teiten.search.maintenance import Planned, read_planned, sum_up
+from teiten.search.modes import Stratum
 from teiten.search.periods import DAY, Window
 from teiten.search.predicates import Binding
 from teiten.search.query import Metric, Query
@@ -48,6 +50,8 @@ class Observation:
         While the window is not over, the previous packets and hosts are taken in
         proportion to the time that has passed, so that like is compared with like.
         """
+        if metric == "rate" and self.basis.no_rate:
+            return Figure(None, None, None)
         before, now = self.totals(days)
         value = measure(metric, packets=counts.total_packets[1], hosts=counts.total_hosts[1], days=now)
         previous = measure(metric, packets=counts.total_packets[0], hosts=counts.total_hosts[0], days=before)
@@ -60,6 +64,9 @@ class Observation:
     ) -> tuple[Points, Points]:
         """Give a line bucket by bucket: this period's, and the previous one's."""
         each = self.days if days is None else days
+        if metric == "rate" and self.basis.no_rate:
+            nothing: Points = (None,) * self.window.count
+            return nothing, nothing
         points = points_of(metric, packets=counts.packets, hosts=counts.hosts, days=each)
         return points[self.window.count :], points[: self.window.count]
 
@@ -70,7 +77,8 @@ def observe(desk: Desk, visibility: Visibility, query: Query, window: Window) ->
     Panels of one screen ask for the same; the answer is kept for a few seconds.
     """
     family = lines.family_of(query)
-    key = ("observation", query.dataset, roster.project(query.filters), family, window)
+    query = modes.settle(desk, visibility, query)
+    key = ("observation", query.dataset, roster.project(query.filters), query.mode, family, window)
     return desk.memory.recall(
         key,
         now=desk.clock.monotonic(),
@@ -110,22 +118,51 @@ def split_days(
 def _observe(desk: Desk, visibility: Visibility, query: Query, window: Window) -> Observation:
     span = join_windows(window)
     members = roster.list_members(desk, visibility, query, window)
-    freshness = roster.read_freshness(desk, visibility, query, members)
+    known = tuple(member for member in members if member.until_us > window.start_us)
     by_region = watched.read_watched(desk, visibility, query, span)
     seen = Watched.together(by_region.values(), span.count)
     family = _choose_family(lines.family_of(query), seen)
+    freshness = roster.read_freshness(desk, visibility, query, members)
+    planned = read_planned(desk, visibility, query, window, members=known, family=family)
+    sheet = _Sheet(query, window, family=family, known=known, seen=seen.cut(window.count), planned=planned)
+    found: tuple[Gap, ...] = ()
+    if not query.dataset.startswith("import:"):
+        cut = {str(region): part.cut(window.count) for region, part in by_region.items()}
+        until = freshness.complete_until_us
+        found = gaps.find_gaps(known, cut, window, family=family, pending_from_us=until, planned=planned)
     basis = _make_basis(
-        query,
-        window,
+        sheet,
         members,
         freshness,
-        seen=seen.cut(window.count),
-        family=family,
-        by_region={str(region): part.cut(window.count) for region, part in by_region.items()},
+        found=found,
+        strata=modes.list_strata(desk, visibility, query, window),
         rule_versions=_read_rule_versions(desk, visibility, query, window),
     )
     days = tuple(watched.to_days(seen.address_seconds(family)))
     return Observation(basis, window, family, desk.clock.now_us(), days)
+
+
+class _Sheet:
+    """Address-seconds per bucket: covered + planned + missing = expected."""
+
+    def __init__(
+        self,
+        query: Query,
+        window: Window,
+        *,
+        family: int,
+        known: Sequence[Member],
+        seen: Watched,
+        planned: Mapping[str, Planned],
+    ) -> None:
+        self.query, self.window, self.family, self.known, self.seen = query, window, family, known, seen
+        self.covered = seen.address_seconds(family)
+        is_import = query.dataset.startswith("import:")
+        expected = self.covered if is_import else gaps.expect(known, window, family=family)
+        # A sensor's mean count of addresses is not exact per bucket: what was watched was expected.
+        self.expected = np.maximum(expected, self.covered)
+        self.planned = np.minimum(sum_up(planned, window.count), self.expected - self.covered)
+        self.missing = self.expected - self.covered - self.planned
 
 
 def _choose_family(asked: int, seen: Watched) -> int:
@@ -136,40 +173,52 @@ def _choose_family(asked: int, seen: Watched) -> int:
 
 
 def _make_basis(
-    query: Query,
-    window: Window,
+    sheet: _Sheet,
     members: tuple[Member, ...],
     freshness: Freshness,
     *,
-    seen: Watched,
-    family: int,
-    by_region: Mapping[str, Watched],
+    found: tuple[Gap, ...],
+    strata: Sequence[Stratum],
     rule_versions: tuple[int, ...],
 ) -> Basis:
-    is_import = query.dataset.startswith("import:")
-    known = [member for member in members if member.until_us > window.start_us]
-    covered = seen.address_seconds(family)
-    expected = covered if is_import else gaps.expect(known, window, family=family)
+    query, window, known = sheet.query, sheet.window, sheet.known
+    covered, expected = float(sheet.covered.sum()), float(sheet.expected.sum())
     until = freshness.complete_until_us
-    found = (
-        () if is_import else gaps.find_gaps(known, by_region, window, family=family, pending_from_us=until)
-    )
     return Basis(
         dataset=query.dataset,
         start_at=from_us(window.start_us),
         end_at=from_us(window.end_us),
-        covered_address_days=float(covered.sum()) / DAY,
-        expected_address_days=float(expected.sum()) / DAY,
-        share=_share(float(covered.sum()), float(expected.sum())),
+        covered_address_days=covered / DAY,
+        expected_address_days=expected / DAY,
+        share=share_of(covered, expected),
         complete_until=None if until is None else from_us(until),
         late_expected=len({m.sensor for m in known if not m.is_reporting} | freshness.holed),
         sensors_seen_before=sum(bool(m.seconds_before) for m in members),
         gaps=found,
-        strip=_make_strip(window, covered, expected, seen),
-        family=family,
+        strip=_make_strip(window, sheet.covered, sheet.expected, sheet.seen),
+        family=sheet.family,
         rule_versions=rule_versions,
+        mode=query.mode,
+        planned_address_days=float(sheet.planned.sum()) / DAY,
+        missing_address_days=float(sheet.missing.sum()) / DAY,
+        **_tell_strata(query, [each for each in strata if each.ip_version == sheet.family], covered=covered),
         **_count_members(known),
     )
+
+
+def _tell_strata(query: Query, strata: Sequence[Stratum], *, covered: float) -> dict[str, Any]:
+    """Tell modes and prefix lengths apart, and whether a rate would mix any."""
+    apart: dict[str, float] = {}
+    for stratum in strata:
+        apart[stratum.mode] = apart.get(stratum.mode, 0.0) + stratum.seconds / DAY
+    if query.mode in apart:
+        apart[query.mode] = covered / DAY
+    kept = [stratum for stratum in strata if query.mode in ("all", stratum.mode)]
+    lengths = tuple(sorted({stratum.prefix_length for stratum in kept}))
+    reason = "prefixes_mixed" if len(lengths) > 1 and kept[0].ip_version == 6 else ""
+    if len({stratum.mode for stratum in kept}) > 1:
+        reason = "modes_mixed"
+    return {"modes_apart": apart, "prefix_lengths": lengths, "no_rate": reason}
 
 
 def _count_members(known: Sequence[Member]) -> dict[str, Any]:
@@ -194,16 +243,10 @@ def _make_strip(
     return Strip(
         step_seconds=window.step_seconds,
         starts=window.starts,
-        share=tuple(map(_share, covered.tolist(), expected.tolist())),
+        share=tuple(map(share_of, covered.tolist(), expected.tolist())),
         covered_address_days=tuple(watched.to_days(covered)),
         sensors=tuple(seen.sensors.tolist()),
     )
-
-
-def _share(covered: float, expected: float) -> float | None:
-    """Give covered / expected, at most 1: a sensor's mean count of addresses is not exact per bucket."""
-    share = share_of(covered, expected)
-    return None if share is None else min(1.0, share)
 
 
 _RULE_VERSIONS = """

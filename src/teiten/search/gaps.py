@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
 from teiten.search.basis import Gap
+from teiten.search.maintenance import Planned
 from teiten.search.periods import DAY, Window
 from teiten.search.roster import Member
 from teiten.search.watched import Watched
@@ -36,8 +37,11 @@ def find_gaps(
     *,
     family: int,
     pending_from_us: int | None,
+    planned: Mapping[str, Planned] | None = None,
 ) -> tuple[Gap, ...]:
     """Find the largest gaps: runs of buckets in which a region watched less than expected.
+
+    Maintenance and what is missing beside it are gaps of their own.
 
     Args:
         members: the roster.
@@ -45,12 +49,18 @@ def find_gaps(
         window: the period.
         family: address family that missing address-days are counted in.
         pending_from_us: data of buckets that end after this may still come.
+        planned: region → what it missed by declared maintenance.
     """
     gaps: list[Gap] = []
     for region in sorted({member.region for member in members}):
         mine = [member for member in members if member.region == region]
         seen = watched.get(region) or Watched.nothing(window.count)
-        gaps.extend(_find_runs(region, mine, seen, window, family=family, pending_from_us=pending_from_us))
+        apart = (planned or {}).get(region) or Planned.nothing(window.count)
+        gaps.extend(
+            _find_runs(
+                region, mine, seen, window, family=family, pending_from_us=pending_from_us, planned=apart
+            )
+        )
     return tuple(sorted(gaps, key=lambda gap: -gap.missing_address_days)[:_MOST_GAPS])
 
 
@@ -62,30 +72,32 @@ def _find_runs(
     *,
     family: int,
     pending_from_us: int | None,
+    planned: Planned,
 ) -> Iterable[Gap]:
     expected = expect(members, window, family=family)
-    lost = expect_sensors(members, window) - seen.sensor_seconds
-    lost_sensors = lost / (np.array(window.lengths_us) / 1_000_000)
-    missing = np.maximum(0.0, expected - seen.address_seconds(family))
-    is_gap = missing > _LEAST_SHARE * expected
-    start = 0
-    while start < window.count:
-        if not is_gap[start]:
-            start += 1
-            continue
-        end = start
-        while end < window.count and is_gap[end]:
-            end += 1
-        is_pending = pending_from_us is not None and window.edges_us[end] > pending_from_us
-        yield Gap(
-            start_at=from_us(window.edges_us[start]),
-            end_at=from_us(window.edges_us[end]),
-            region=region,
-            sensors=max(1, ceil(float(lost_sensors[start:end].max()) - _LEAST_SHARE)),
-            missing_address_days=float(missing[start:end].sum()) / DAY,
-            kind="pending" if is_pending else "missing",
-        )
-        start = end
+    lost = expect_sensors(members, window) - seen.sensor_seconds - planned.sensor_seconds
+    lengths = np.array(window.lengths_us) / 1_000_000
+    missing = np.maximum(0.0, expected - seen.address_seconds(family) - planned.address_seconds)
+    for kind, absent, sensors in (
+        ("missing", missing, lost / lengths),
+        ("planned", planned.address_seconds, planned.sensor_seconds / lengths),
+    ):
+        for start, end in _list_runs(absent > _LEAST_SHARE * expected):
+            is_pending = pending_from_us is not None and window.edges_us[end] > pending_from_us
+            yield Gap(
+                start_at=from_us(window.edges_us[start]),
+                end_at=from_us(window.edges_us[end]),
+                region=region,
+                sensors=max(1, ceil(float(sensors[start:end].max()) - _LEAST_SHARE)),
+                missing_address_days=float(absent[start:end].sum()) / DAY,
+                kind="planned" if kind == "planned" else "pending" if is_pending else "missing",
+            )
+
+
+def _list_runs(is_gap: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
+    """Give ``[start, end)`` of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_gap, [False]]).astype(np.int8)))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
 def _sum_up(weights: Sequence[tuple[Member, float]], window: Window) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from teiten.search.errors import QueryError
 from teiten.search.query import Query
 
 DAY = 86_400
+HOUR_US = 3_600_000_000
 _FINE_STEPS = (1, 5, 10, 30, 60, 300, 900, 3_600)
 _MOST_FINE_BUCKETS = 180
 #: More buckets than this are refused: nobody can see them.
@@ -141,6 +142,12 @@ def _edges_of_days(query: Query, days: int, zone: str) -> list[int]:
         day += timedelta(days=days)
         edges.append(_midnight(day, local))
     return edges
+
+
+def find_midnight(instant_us: int, zone: str) -> int:
+    """Give the local midnight at or before an instant, µs."""
+    local = ZoneInfo(zone)
+    return _midnight(from_us(instant_us).astimezone(local).date(), local)
 
 
 def _midnight(day: date, zone: ZoneInfo) -> int:

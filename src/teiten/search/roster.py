@@ -1,7 +1,8 @@
 """Which sensors were expected to watch, from when to when, and how fresh they are.
 
-The store knows sensors by the windows they reported. A sensor is *expected* from the
-start of its first window on. While it is *reporting* (its newest window ended at most
+The store knows sensors by the windows they reported in the mode that is asked about. A
+sensor is *expected* from the start of its first window on, up to its last one where it
+watches in another mode since. While it is *reporting* (its newest window ended at most
 ``silent_after_seconds`` before now) it is expected up to that window's end, since its
 next one is not due; a silent sensor is expected up to now, so that its silence counts
 as missing, until it is forgotten after ``forget_after_days``.
@@ -13,19 +14,20 @@ tombstone explains; older holes are counted as late instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from teiten.foundation.clock import from_us
 from teiten.search import holes
 from teiten.search.conditions import AllOf, Condition, Expression, Not, all_of, any_of, negate, walk
 from teiten.search.desk import Desk
-from teiten.search.periods import Window
+from teiten.search.periods import DAY, HOUR_US, Window, find_midnight
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query
+from teiten.search.tables import COVERAGE_DAILY, COVERAGE_HOURLY, Table
 from teiten.search.visibility import Visibility
 
-HOUR_US = 3_600_000_000
 DAY_US = 86_400_000_000
 _COVERAGE_FIELDS = frozenset({"region", "sensor"})
 
@@ -85,34 +87,23 @@ def project(expression: Expression | None) -> Expression | None:
 _SPAN = """
 SELECT
     sensor,
-    argMax(region, hour) AS last_region,
-    toUnixTimestamp(min(hour)) AS first_hour,
+    argMax(region, {time}) AS last_region,
+    toUnixTimestamp(minIf({stamp}, {mode})) AS first_second,
+    toUnixTimestamp64Micro(maxIf(last_window_end_at, {mode})) AS mode_last_us,
     toUnixTimestamp64Micro(max(last_window_end_at)) AS last_us,
-    sum(sensor_seconds) AS seconds_all,
-    sumIf(address_seconds, ip_version = 4) AS v4_seconds,
-    sumIf(address_seconds, ip_version = 6) AS v6_seconds,
-    sumIf(sensor_seconds, hour >= {middle}) AS seconds_now,
-    sumIf(sensor_seconds, hour < {middle}) AS seconds_before,
-    sumIf(captured, hour >= {middle}) AS captured_now,
-    sumIf(kernel_drops, hour >= {middle}) AS drops_now,
-    sumIf(excluded, hour >= {middle}) AS excluded_now,
-    groupUniqArrayIf(mode, hour >= {middle}) AS modes_now
-FROM coverage_1h
-WHERE dataset = {dataset} AND hour >= {start} AND hour < {end} AND {filter}
-GROUP BY sensor
-ORDER BY sensor
-"""
-_EARLIER = """
-SELECT
-    sensor,
-    argMax(region, hour) AS last_region,
-    toUnixTimestamp(min(hour)) AS first_hour,
-    toUnixTimestamp64Micro(max(last_window_end_at)) AS last_us,
-    sum(sensor_seconds) AS seconds_all,
-    sumIf(address_seconds, ip_version = 4) AS v4_seconds,
-    sumIf(address_seconds, ip_version = 6) AS v6_seconds
-FROM coverage_1h
-WHERE dataset = {dataset} AND hour >= {since} AND hour < {start} AND {filter}
+    countIf({mode}) AS rows_in_mode,
+    sum(sensor_seconds) AS any_seconds,
+    sumIf(sensor_seconds, {mode}) AS mode_seconds,
+    sumIf(address_seconds, ip_version = 4 AND {mode}) AS v4_seconds,
+    sumIf(address_seconds, ip_version = 6 AND {mode}) AS v6_seconds,
+    sumIf(greatest(sensor_seconds, address_seconds > 0), {now} AND {mode}) AS seconds_now,
+    sumIf(greatest(sensor_seconds, address_seconds > 0), {before} AND {mode}) AS seconds_before,
+    sumIf(captured, {now} AND {mode}) AS captured_now,
+    sumIf(kernel_drops, {now} AND {mode}) AS drops_now,
+    sumIf(excluded, {now} AND {mode}) AS excluded_now,
+    groupUniqArrayIf(mode, {now}) AS modes_now
+FROM {table}
+WHERE dataset = {dataset} AND {time} >= {start} AND {time} < {end} AND {filter}
 GROUP BY sensor
 ORDER BY sensor
 """
@@ -120,17 +111,9 @@ _FIRST_WINDOWS = """
 SELECT sensor, min(toUnixTimestamp64Micro(window_start_at)) AS first_us
 FROM coverage
 WHERE dataset = {dataset} AND sensor IN {sensors} AND window_start_at >= {since} AND window_start_at < {until}
+    AND (empty(watched_mode) OR arrayExists(mode -> {mode}, watched_mode))
 GROUP BY sensor
 """
-#: What a sensor that watched in no hour of the span has there.
-_NOTHING: Mapping[str, Any] = {
-    "seconds_now": 0.0,
-    "seconds_before": 0.0,
-    "captured_now": 0,
-    "drops_now": 0,
-    "excluded_now": 0,
-    "modes_now": (),
-}
 #: The past hardly changes: late data of earlier days show after this, seconds.
 _EARLIER_KEPT_SECONDS = 300.0
 
@@ -138,7 +121,7 @@ _EARLIER_KEPT_SECONDS = 300.0
 def list_members(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[Member, ...]:
     """List the sensors that were expected at any time of the window or the one before."""
     return desk.memory.recall(
-        ("members", query.dataset, project(query.filters), window),
+        ("members", query.dataset, project(query.filters), query.mode, window),
         now=desk.clock.monotonic(),
         keep_seconds=desk.config.freshness_cache_seconds,
         make=lambda: _list_members(desk, visibility, query, window),
@@ -146,73 +129,125 @@ def list_members(desk: Desk, visibility: Visibility, query: Query, window: Windo
 
 
 def _list_members(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[Member, ...]:
+    """Put together what sensors did in the days before the span and in the span itself.
+
+    The span is read from its first midnight on, so that the days before are whole ones
+    of the daily roll-up, and change so little that they are remembered.
+    """
     span_us = window.before().start_us
-    start_us = _full_hour(span_us)
+    midnight_us = find_midnight(span_us, desk.zone)
     earlier = desk.memory.recall(
-        ("earlier", query.dataset, project(query.filters), start_us),
+        ("earlier", query.dataset, project(query.filters), query.mode, midnight_us),
         now=desk.clock.monotonic(),
         keep_seconds=_EARLIER_KEPT_SECONDS,
-        make=lambda: _read_earlier(desk, visibility, query, start_us),
+        make=lambda: _read_earlier(desk, visibility, query, midnight_us),
     )
-    rows = _read_span(desk, visibility, query, window, start_us=start_us)
-    newcomers = [row for row in rows.values() if row["sensor"] not in earlier]
+    table = COVERAGE_DAILY if window.step_seconds >= DAY else COVERAGE_HOURLY
+    rows = _read_rows(
+        desk, visibility, query, table, bounds=(midnight_us, span_us, window.start_us, window.end_us)
+    )
+    newcomers = [row for row in rows.values() if row["sensor"] not in earlier and row["rows_in_mode"]]
     first = _read_first_windows(desk, visibility, query, newcomers)
     merged = (_merge(earlier.get(sensor), rows.get(sensor)) for sensor in sorted({*earlier, *rows}))
-    members = (_make_member(desk, query, row, first.get(row["sensor"])) for row in merged)
+    members = (
+        _make_member(desk, query, row, first.get(row["sensor"])) for row in merged if row["rows_in_mode"]
+    )
     return tuple(m for m in members if m.until_us > max(m.from_us, span_us))
 
 
-def _read_span(
-    desk: Desk, visibility: Visibility, query: Query, window: Window, *, start_us: int
-) -> dict[int, dict[str, Any]]:
-    binding = Binding()
-    statement = _SPAN.format(
-        dataset=binding.bind("String", query.dataset),
-        start=_hour(start_us, binding),
-        middle=_hour(_full_hour(window.start_us), binding),
-        end=_hour(window.end_us, binding),
-        filter=write_filter(project(query.filters), binding),
-    )
-    return {row["sensor"]: row for row in desk.select(visibility, statement, binding.parameters).to_pylist()}
-
-
 def _read_earlier(
-    desk: Desk, visibility: Visibility, query: Query, start_us: int
+    desk: Desk, visibility: Visibility, query: Query, midnight_us: int
 ) -> dict[int, dict[str, Any]]:
     """Find the sensors that watched before the span and are not forgotten."""
+    since_us = find_midnight(midnight_us - desk.config.forget_after_days * DAY_US, desk.zone)
+    bounds = (since_us, midnight_us, midnight_us, midnight_us)
+    return _read_rows(desk, visibility, query, COVERAGE_DAILY, bounds=bounds)
+
+
+def _read_rows(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    table: Table,
+    *,
+    bounds: tuple[int, int, int, int],
+) -> dict[int, dict[str, Any]]:
+    """Read what each sensor watched.
+
+    Args:
+        desk: what asks the store.
+        visibility: whose limits hold.
+        query: data set, mode and filter.
+        table: coverage by hour or by day.
+        bounds: first instant read, start of the previous period, of the period, and its end; µs.
+    """
     binding = Binding()
-    statement = _EARLIER.format(
+    first, before, start = (_write_instant(desk, table, instant_us, binding) for instant_us in bounds[:3])
+    end = _write_instant(desk, table, -(-bounds[3] // HOUR_US) * HOUR_US, binding)
+    statement = _SPAN.format(
+        table=table.name,
+        time=table.time,
+        stamp=_write_stamp(desk, table, binding),
+        mode=write_mode(query, binding),
+        now=f"{table.time} >= {start}",
+        before=f"({table.time} >= {before} AND {table.time} < {start})",
         dataset=binding.bind("String", query.dataset),
-        since=_hour(start_us - desk.config.forget_after_days * DAY_US, binding),
-        start=_hour(start_us, binding),
+        start=first,
+        end=end,
         filter=write_filter(project(query.filters), binding),
     )
-    return {row["sensor"]: row for row in desk.select(visibility, statement, binding.parameters).to_pylist()}
+    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    for row in rows:
+        row["first_us"] = row["first_second"] * 1_000_000
+    return {row["sensor"]: row for row in rows}
+
+
+def write_mode(query: Query, binding: Binding) -> str:
+    """Give the clause that keeps the query's mode, over a column or variable ``mode``; imports may not know theirs."""
+    if query.mode == "all":
+        return "1"
+    known = ["answering"] if query.mode == "answering" else ["silent", "unknown"]
+    return f"mode IN {binding.bind('Array(String)', known)}"
+
+
+def _write_instant(desk: Desk, table: Table, instant_us: int, binding: Binding) -> str:
+    if table.grain_seconds == DAY:
+        return binding.bind("Date", from_us(max(0, instant_us)).astimezone(ZoneInfo(desk.zone)).date())
+    return f"toDateTime({binding.bind('Int64', max(0, _full_hour(instant_us) // 1_000_000))}, 'UTC')"
+
+
+def _write_stamp(desk: Desk, table: Table, binding: Binding) -> str:
+    """Give the expression of the instant at which a row's hour or day begins."""
+    return f"toDateTime(day, {binding.bind('String', desk.zone)})" if table.grain_seconds == DAY else "hour"
+
+
+_SUMS = ("any_seconds", "mode_seconds", "v4_seconds", "v6_seconds", "rows_in_mode")
+_NOW = ("seconds_now", "seconds_before", "captured_now", "drops_now", "excluded_now")
 
 
 def _merge(earlier: dict[str, Any] | None, row: dict[str, Any] | None) -> dict[str, Any]:
     """Put what a sensor did before the span and in it together."""
-    if row is None:
-        return {**(earlier or {}), **_NOTHING}
-    if earlier is None:
-        return row
-    sums = {name: row[name] + earlier[name] for name in ("seconds_all", "v4_seconds", "v6_seconds")}
-    return {**row, **sums, "first_hour": earlier["first_hour"]}
+    if earlier is None or row is None:
+        return row or {**(earlier or {}), **dict.fromkeys(_NOW, 0), "modes_now": ()}
+    sums = {name: row[name] + earlier[name] for name in _SUMS}
+    first = min((part["first_us"] for part in (earlier, row) if part["rows_in_mode"]), default=0)
+    last = max(part["mode_last_us"] for part in (earlier, row))
+    return {**row, **sums, "first_us": first, "mode_last_us": last}
 
 
 def _read_first_windows(
     desk: Desk, visibility: Visibility, query: Query, rows: list[dict[str, Any]]
 ) -> dict[int, int]:
-    """Find when each sensor's first window began: the roll-up only knows the hour."""
+    """Find when each sensor's first window began: the roll-up only knows the hour or day."""
     if not rows:
         return {}
     binding = Binding()
-    hours = [row["first_hour"] * 1_000_000 for row in rows]
     statement = _FIRST_WINDOWS.format(
         dataset=binding.bind("String", query.dataset),
         sensors=binding.bind("Array(UInt32)", [row["sensor"] for row in rows]),
-        since=binding.instant(min(hours) - HOUR_US),
-        until=binding.instant(max(hours) + HOUR_US),
+        since=binding.instant(min(row["first_us"] for row in rows) - HOUR_US),
+        until=binding.instant(max(row["first_us"] for row in rows) + DAY_US),
+        mode=write_mode(query, binding),
     )
     found = desk.select(visibility, statement, binding.parameters).to_pylist()
     return {row["sensor"]: row["first_us"] for row in found}
@@ -238,20 +273,20 @@ def _full_hour(instant_us: int) -> int:
     return instant_us // HOUR_US * HOUR_US
 
 
-def _hour(instant_us: int, binding: Binding) -> str:
-    return f"toDateTime({binding.bind('Int64', max(0, instant_us // 1_000_000))}, 'UTC')"
-
-
 def _make_member(desk: Desk, query: Query, row: dict[str, Any], first_us: int | None) -> Member:
-    now_us, last_us, seconds = desk.clock.now_us(), row["last_us"], row["seconds_all"]
+    now_us, last_us = desk.clock.now_us(), row["last_us"]
+    # Of two prefixes in two modes only the first one's rows carry the sensor's seconds.
+    seconds = row["mode_seconds"] or row["any_seconds"]
     is_import = query.dataset.startswith("import:")
     reporting = is_import or last_us >= now_us - desk.config.silent_after_seconds * 1_000_000
+    has_moved_on = row["mode_last_us"] < last_us
     forgotten_us = last_us + desk.config.forget_after_days * DAY_US
+    expected_until_us = last_us if reporting else min(now_us, forgotten_us)
     return Member(
         sensor=row["sensor"],
         region=row["last_region"],
-        from_us=row["first_hour"] * 1_000_000 if first_us is None else first_us,
-        until_us=last_us if reporting else min(now_us, forgotten_us),
+        from_us=row["first_us"] if first_us is None else first_us,
+        until_us=row["mode_last_us"] if has_moved_on else expected_until_us,
         addresses_v4=row["v4_seconds"] / seconds if seconds else 0.0,
         addresses_v6=row["v6_seconds"] / seconds if seconds else 0.0,
         last_window_end_us=last_us,

@@ -26,6 +26,7 @@ from teiten.search import (
     lines,
     live,
     masking,
+    modes,
     movers,
     news,
     packets,
@@ -45,6 +46,7 @@ from teiten.search.desk import Desk
 from teiten.search.doors import FleetFacts, ObservationStore, SystemNames
 from teiten.search.exports import Export, ExportFormat, start_export
 from teiten.search.masking import check_filters
+from teiten.search.modes import watch_all
 from teiten.search.query import Query
 from teiten.search.references import ReferenceDesk
 from teiten.search.series import RankBy
@@ -177,7 +179,7 @@ class Search:
         """Give everything about an address or prefix (IPv4 /8 to /32, IPv6 /32 to /128)."""
         # The page shows all of a source, so that no filter may make it more real; a masked one is still refused.
         check_filters(visibility, query.filters)
-        visibility, query = self._admit(visibility, replace(query, filters=None))
+        visibility, query = self._admit(visibility, replace(query, filters=None, mode="all"))
         answer = sources.answer_source(self._desk, visibility, query, source=source)
         return masking.mask_answer(visibility, answer)
 
@@ -265,7 +267,7 @@ class Search:
         sensor: int | None = None,
     ) -> Sensors:
         """Give who was watching: each sensor's and region's coverage per hour or day."""
-        visibility, query = self._admit(visibility, query, step_seconds=step_seconds)
+        visibility, query = self._admit(visibility, watch_all(query), step_seconds=step_seconds)
         answer = sensors.answer_sensors(
             self._desk, visibility, query, step_seconds=step_seconds, sensor=sensor
         )
@@ -283,6 +285,7 @@ class Search:
         Raises:
             NotPermitted: for a member.
         """
+        query = modes.settle(self._desk, visibility, query)
         return live.answer_live(self._desk, visibility, query, seconds=seconds, latest=latest)
 
     def datasets(self, visibility: Visibility) -> tuple[DatasetExtent, ...]:
@@ -332,7 +335,10 @@ class Search:
     ) -> tuple[Visibility, Query]:
         """Give the visibility and the question with which a call is answered; every call begins with it."""
         desk = self._desk
-        return admit(visibility, query, now=desk.clock.now(), zone=desk.zone, step_seconds=step_seconds)
+        visibility, query = admit(
+            visibility, query, now=desk.clock.now(), zone=desk.zone, step_seconds=step_seconds
+        )
+        return visibility, modes.settle(desk, visibility, query)
 
     @property
     def config(self) -> SearchConfig:

@@ -103,6 +103,10 @@ PAYLOADS = _daily(
     "payloads_1d", "payload_hash", "protocol", "dst_port", "probe", only=(where("payload_hash", "!=", 0),)
 )
 
+#: What was watched, by hour and by day.
+COVERAGE_HOURLY = Table("coverage_1h", HOUR, "hour", frozenset())
+COVERAGE_DAILY = Table("coverage_1d", DAY, "day", frozenset())
+
 #: From the smallest to the largest of each grain.
 ROLL_UPS: tuple[Table, ...] = (
     _hourly("totals_1h", "region", "hints", "validity"),

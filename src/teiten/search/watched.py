@@ -13,21 +13,20 @@ from teiten.search.desk import Desk
 from teiten.search.periods import DAY, Window
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query
-from teiten.search.roster import project
+from teiten.search.roster import project, write_mode
 from teiten.search.statements import write_bucket, write_time
-from teiten.search.tables import HOUR, Table
+from teiten.search.tables import COVERAGE_DAILY, COVERAGE_HOURLY, HOUR
 from teiten.search.visibility import Visibility
 
-_HOURS = Table("coverage_1h", HOUR, "hour", frozenset())
-_HOURLY = """
+_ROLLED_UP = """
 SELECT
     {key} AS key, {bucket} AS bucket,
     sumIf(address_seconds, ip_version = 4) AS v4_seconds,
     sumIf(address_seconds, ip_version = 6) AS v6_seconds,
     sum(sensor_seconds) AS seconds,
-    uniqExactIf(sensor, sensor_seconds > 0) AS sensors
-FROM coverage_1h
-WHERE dataset = {dataset} AND {time} AND {filter}
+    uniqExactIf(sensor, sensor_seconds > 0 OR address_seconds > 0) AS sensors
+FROM {table}
+WHERE dataset = {dataset} AND {time} AND {mode} AND {filter}
 GROUP BY key, bucket
 ORDER BY key, bucket
 """
@@ -42,8 +41,9 @@ FROM
 (
     SELECT
         sensor, region,
-        arraySum((count, version) -> if(version = 4, count, 0), watched_addresses, watched_ip_version) AS v4_addresses,
-        arraySum((count, version) -> if(version = 6, count, 0), watched_addresses, watched_ip_version) AS v6_addresses,
+        arrayFilter((place, mode) -> {mode}, arrayEnumerate(watched_mode), watched_mode) AS places,
+        arraySum(place -> if(watched_ip_version[place] = 4, watched_addresses[place], 0), places) AS v4_addresses,
+        arraySum(place -> if(watched_ip_version[place] = 6, watched_addresses[place], 0), places) AS v6_addresses,
         toUnixTimestamp64Micro(window_start_at) - {start} AS from_us,
         toUnixTimestamp64Micro(window_end_at) - {start} AS until_us,
         arrayJoin(range(
@@ -52,7 +52,7 @@ FROM
         )) AS bucket,
         (least(until_us, (bucket + 1) * {step}, {length}) - greatest(from_us, bucket * {step})) / 1000000 AS overlap
     FROM coverage FINAL
-    WHERE dataset = {dataset} AND notEmpty(watched_prefix)
+    WHERE dataset = {dataset} AND notEmpty(places)
         AND window_start_at >= {since} AND window_start_at < {until} AND window_end_at > {first} AND {filter}
 )
 GROUP BY key, bucket
@@ -110,11 +110,14 @@ def read_watched(
     """Give what was watched per bucket of ``span``, for each region or sensor."""
     binding = Binding()
     if span.step_seconds >= HOUR:
-        statement = _HOURLY.format(
+        table = COVERAGE_DAILY if span.step_seconds >= DAY else COVERAGE_HOURLY
+        statement = _ROLLED_UP.format(
             key=KEYS[by],
-            bucket=write_bucket(_HOURS, span, binding),
+            table=table.name,
+            bucket=write_bucket(table, span, binding),
             dataset=binding.bind("String", query.dataset),
-            time=write_time(_HOURS, span, binding),
+            time=write_time(table, span, binding),
+            mode=write_mode(query, binding),
             filter=write_filter(project(query.filters), binding),
         )
     else:
@@ -125,6 +128,7 @@ def read_watched(
 def _by_window(query: Query, span: Window, key: str, binding: Binding) -> str:
     return _BY_WINDOW.format(
         key=key,
+        mode=write_mode(query, binding),
         start=binding.bind("Int64", span.start_us),
         step=binding.bind("Int64", span.step_seconds * 1_000_000),
         length=binding.bind("Int64", span.end_us - span.start_us),
