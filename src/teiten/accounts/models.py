@@ -122,6 +122,11 @@ class User(AbstractBaseUser):
     must_change_password = models.BooleanField(
         _("must change password"), default=True, db_comment="次のサインインでパスワード変更を求めるなら真"
     )
+    may_see_payload = models.BooleanField(
+        _("may see payload"),
+        default=False,
+        db_comment="ペイロードの閲覧を許すなら真。閲覧のたびに理由の記録も要る。運用者と分析官だけに付けられる",
+    )
     password_changed_at = models.DateTimeField(_("password changed at"), db_comment="パスワード変更日時(UTC)")
     created_at = models.DateTimeField(_("created at"), db_comment="登録日時(UTC)")
 
@@ -137,6 +142,9 @@ class User(AbstractBaseUser):
             models.CheckConstraint(condition=Q(user_id__regex=USER_ID_PATTERN), name="user_user_id_form"),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="user_role_known"),
             models.CheckConstraint(condition=Q(language__in=Language.values), name="user_language_known"),
+            models.CheckConstraint(
+                condition=Q(may_see_payload=False) | ~Q(role=Role.MEMBER), name="user_payload_not_for_members"
+            ),
         )
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from django.db.models import Q
 
 from teiten.accounts import audit, lockout
 from teiten.accounts.errors import AccountsInputError
-from teiten.accounts.models import Language, Organisation, SecurityEventKind, Session, User
+from teiten.accounts.models import Language, Organisation, Role, SecurityEventKind, Session, User
 from teiten.accounts.sessions import hash_key
 
 #: Words and figures that are not confused when read aloud.
@@ -123,13 +123,28 @@ def change_user(
     is_active: bool | None = None,
     language: str | None = None,
     display_name: str | None = None,
+    may_see_payload: bool | None = None,
 ) -> None:
     """Change what is given; a change of role, or switching off, ends all sessions.
+
+    Whoever becomes a member loses the permission to see payload.
 
     Raises:
         AccountsInputError: when a value breaks a rule; nothing was changed.
     """
-    wanted = {"role": role, "is_active": is_active, "language": language, "display_name": display_name}
+    if (role or user.role) == Role.MEMBER:
+        if may_see_payload:
+            raise AccountsInputError(
+                "may_see_payload", "payload is never for members; make the person an analyst first"
+            )
+        may_see_payload = False
+    wanted = {
+        "role": role,
+        "is_active": is_active,
+        "language": language,
+        "display_name": display_name,
+        "may_see_payload": may_see_payload,
+    }
     changed: dict[str, Any] = {
         field: value for field, value in wanted.items() if value is not None and value != getattr(user, field)
     }
