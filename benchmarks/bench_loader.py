@@ -35,6 +35,7 @@ from teiten.loader import tables
 from teiten.loader.config import LoaderConfig
 from teiten.loader.reference import ReferenceBook, ReferenceData
 from teiten.loader.service import Loader
+from teiten.loader.testing import StandingPlacement, StandingRegister
 from teiten.loader.verifying import Verified
 from teiten.protocol import batch, keys, seal
 from teiten.protocol.batch import Batch
@@ -55,26 +56,17 @@ KEY = keys.generate_key()
 REGIONS = tuple(f"region-{number:02}" for number in range(47))
 
 
-@dataclass(frozen=True)
-class Placed:
-    sensor: int
-    region: str
-    dataset: str
-    may_import: bool
-    keys: dict[int, bytes]
-
-
-class Fleet:
+class Fleet(StandingRegister):
     """Ten thousand sensors with one key; the loader cannot tell."""
 
     def __init__(self) -> None:
         public = keys.public_bytes(KEY)
         self._placed = {
-            n: Placed(n, REGIONS[n % 47], "live", may_import=False, keys={1: public})
+            n: StandingPlacement(n, REGIONS[n % 47], "live", may_import=False, keys={1: public})
             for n in range(1, SENSORS + 1)
         }
 
-    def find_placement(self, sensor: int, _key_no: int) -> Placed | None:
+    def find_placement(self, sensor: int, _key_no: int) -> StandingPlacement | None:
         return self._placed.get(sensor)
 
 

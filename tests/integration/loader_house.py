@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from teiten.foundation.clock import Clock
@@ -16,6 +15,7 @@ from teiten.landing.segments import Arrival
 from teiten.loader.config import LoaderConfig
 from teiten.loader.reference import ReferenceBook
 from teiten.loader.service import Loader
+from teiten.loader.testing import StandingPlacement, StandingRegister
 from teiten.protocol import batch, keys, seal
 from teiten.protocol.testing import make_columns, make_header
 from teiten.store.schema import ROLLUPS
@@ -30,26 +30,19 @@ def signing_key():
     return Ed25519PrivateKey.from_private_bytes(KEY_SEED)
 
 
-@dataclass(frozen=True)
-class Placed:
-    sensor: int
-    region: str
-    dataset: str
-    may_import: bool
-    keys: Mapping[int, bytes]
-
-
-class Fleet:
+class Fleet(StandingRegister):
     """Sensors of ``simulated`` with one key; a test may take some away."""
 
     def __init__(self) -> None:
         self.public = keys.public_bytes(signing_key())
         self.unknown: set[int] = set()
 
-    def find_placement(self, sensor: int, key_no: int) -> Placed | None:
+    def find_placement(self, sensor: int, key_no: int) -> StandingPlacement | None:
         if sensor in self.unknown:
             return None
-        return Placed(sensor, f"region-{sensor % 3}", "simulated", may_import=False, keys={1: self.public})
+        return StandingPlacement(
+            sensor, f"region-{sensor % 3}", "simulated", may_import=False, keys={1: self.public}
+        )
 
 
 def landing_config(folder: Path) -> LandingConfig:

@@ -24,6 +24,7 @@ from teiten.landing.log import LandingLog
 from teiten.loader.config import LoaderConfig
 from teiten.loader.reference import ReferenceBook
 from teiten.loader.service import Loader
+from teiten.loader.testing import StandingPlacement, StandingRegister
 from teiten.protocol import batch, keys, seal
 from teiten.protocol.arrangement import arrange
 from teiten.protocol.testing import START_US, make_columns, make_header
@@ -38,16 +39,7 @@ from teiten.traffic.columns import VarBytes
 SENSOR = 7
 
 
-@dataclass(frozen=True)
-class Placed:
-    sensor: int
-    region: str
-    dataset: str
-    may_import: bool
-    keys: dict[int, bytes]
-
-
-class Fleet:
+class Fleet(StandingRegister):
     """One sensor, as doors and register see it."""
 
     def __init__(self) -> None:
@@ -59,10 +51,12 @@ class Fleet:
             return None
         return SensorIdentity(SENSOR, 1, keys.public_bytes(self.key), 1, self.state)  # type: ignore[arg-type]
 
-    def find_placement(self, sensor: int, key_no: int) -> Placed | None:
+    def find_placement(self, sensor: int, key_no: int) -> StandingPlacement | None:
         if sensor != SENSOR:
             return None
-        return Placed(SENSOR, "kanto", "simulated", may_import=False, keys={1: keys.public_bytes(self.key)})
+        return StandingPlacement(
+            SENSOR, "kanto", "simulated", may_import=False, keys={1: keys.public_bytes(self.key)}
+        )
 
 
 @dataclass

@@ -139,7 +139,10 @@ def test_a_survey_list_holds_between_its_days(tmp_path: Path) -> None:
     instants = [datetime(2026, *day, tzinfo=timezone.utc) for day in ((1, 1), (1, 31), (2, 1))]
     sources = addresses.from_texts(["240.9.0.1"] * 3)
 
-    assert data.find_survey(sources, np.array([to_us(at) for at in instants])).tolist() == [1, 1, 0]
+    kinds, actors = data.find_survey(sources, np.array([to_us(at) for at in instants]))
+
+    assert kinds.tolist() == [1, 1, 0]
+    assert actors.tolist() == ["Example Research", "Example Research", ""]
 
 
 @pytest.mark.parametrize(

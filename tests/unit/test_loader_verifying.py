@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pytest
 import zstandard
@@ -13,6 +11,7 @@ from teiten.landing.blocks import Member
 from teiten.loader import verifying
 from teiten.loader.config import LoaderConfig
 from teiten.loader.errors import Unbelievable
+from teiten.loader.testing import StandingPlacement
 from teiten.protocol import batch, dictionary, keys, seal
 from teiten.protocol.header import BatchHeader, Watched
 from teiten.protocol.testing import make_columns, make_header
@@ -22,16 +21,7 @@ KEY = keys.generate_key()
 DAY_US = 86_400_000_000
 
 
-@dataclass(frozen=True)
-class Placed:
-    sensor: int
-    region: str
-    dataset: str
-    may_import: bool
-    keys: Mapping[int, bytes]
-
-
-AT_HOME = Placed(7, "kanto", "simulated", may_import=False, keys={1: keys.public_bytes(KEY)})
+AT_HOME = StandingPlacement(7, "kanto", "simulated", may_import=False, keys={1: keys.public_bytes(KEY)})
 
 
 def write(header: BatchHeader) -> bytes:
@@ -50,7 +40,7 @@ def make_member(body: bytes, header: BatchHeader, **changes: int) -> Member:
     )
 
 
-def code_of(header: BatchHeader, placed: Placed | None = AT_HOME, **changes: int) -> str:
+def code_of(header: BatchHeader, placed: StandingPlacement | None = AT_HOME, **changes: int) -> str:
     body = write(header)
     with pytest.raises(Unbelievable) as refused:
         verifying.verify(make_member(body, header, **changes), body, placed, config=LoaderConfig())

@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+
+class AddressPeriod(Protocol):
+    """Which public addresses stood for the local ones of a range, one by one, in ``[from_us, to_us)``."""
+
+    @property
+    def local_first(self) -> bytes:
+        """16 bytes, IPv4 mapped into IPv6, like all addresses here."""
+
+    @property
+    def local_last(self) -> bytes:
+        """Inclusive."""
+
+    @property
+    def public(self) -> bytes:
+        """Stands for ``local_first``."""
+
+    @property
+    def from_us(self) -> int: ...
+
+    @property
+    def to_us(self) -> int: ...
 
 
 class Placement(Protocol):
@@ -11,9 +33,6 @@ class Placement(Protocol):
 
     @property
     def sensor(self) -> int: ...
-
-    @property
-    def region(self) -> str: ...
 
     @property
     def dataset(self) -> str:
@@ -26,7 +45,26 @@ class Placement(Protocol):
     def keys(self) -> Mapping[int, bytes]:
         """Key number → 32 raw bytes, Ed25519."""
 
+    def region_at(self, at_us: int) -> str:
+        """Give the region in which the sensor stood."""
+
+    @property
+    def public_periods(self) -> Sequence[AddressPeriod]:
+        """Public addresses, the best known first."""
+
+    @property
+    def revision(self) -> int:
+        """Revision in which region or public addresses changed last."""
+
 
 class SensorRegister(Protocol):
+    """Facts about sensors, with revisions that count over the whole fleet and never go back."""
+
     def find_placement(self, sensor: int, key_no: int) -> Placement | None:
-        """Find a sensor; called from one thread."""
+        """Find a sensor; called from one thread of each loader."""
+
+    def current_revision(self) -> int:
+        """Give a revision that everything given from now on contains."""
+
+    def refresh(self) -> None:
+        """Give what is there now, not what was there a moment ago, from now on."""

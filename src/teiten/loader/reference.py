@@ -1,4 +1,4 @@
-"""Reference data (country/AS files, survey list): kept by version, because a block names the version it used.
+"""Reference data (country/AS files, survey list, bogons, probes): kept by version, because a block names its own.
 
 A version is a folder ``<digest>`` below the reference folder; the file ``current``
 names the one in use. Versions stay, so that a block that is repeated after a crash
@@ -13,10 +13,12 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,10 @@ from numpy.typing import NDArray
 from teiten.loader.errors import ReferenceFileError, ReferenceMissing
 from teiten.loader.places import PlaceTable, read_table
 from teiten.loader.survey_list import read_survey_list
-from teiten.traffic.survey import SurveyTable
+from teiten.traffic.errors import RuleFileError
+from teiten.traffic.probes import ProbeTable, load_probes, read_probes
+from teiten.traffic.survey import SurveyKind, SurveyTable
+from teiten.traffic.validity import BogonTable, load_bogons, read_bogons
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +37,11 @@ _log = logging.getLogger(__name__)
 NONE = ""
 _CURRENT = "current"
 _SURVEY = "survey.csv"
+_BOGONS = "bogons.csv"
+_PROBES = "probes.csv"
+_PLACES = "places-*.mmdb"
+#: Kind of rule file → its name in a version; what is not there is what ships with Teiten.
+RULE_FILES = {"bogons": _BOGONS, "probes": _PROBES}
 _DIGEST_CHARACTERS = 16
 
 
@@ -43,6 +53,8 @@ class ReferenceData:
     countries: PlaceTable | None
     asns: PlaceTable | None
     survey: SurveyTable | None
+    bogons: BogonTable = field(default_factory=load_bogons)
+    probes: ProbeTable = field(default_factory=load_probes)
 
     def place(self, addresses: NDArray[np.uint8]) -> tuple[NDArray[np.object_], NDArray[np.uint32]]:
         """Give country (empty: unknown) and AS number (0: unknown) of each address, shape (n, 16)."""
@@ -56,11 +68,17 @@ class ReferenceData:
             _, asns = self.asns.lookup(addresses)
         return countries, asns
 
-    def find_survey(self, addresses: NDArray[np.uint8], times_us: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Give 1 where the source is a known survey scanner at that time."""
+    def find_survey(
+        self, addresses: NDArray[np.uint8], times_us: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+        """Give on what grounds each source counts as a survey scanner (``SurveyKind``), and whose it is."""
         if self.survey is None:
-            return np.zeros(addresses.shape[0], np.uint8)
-        return self.survey.lookup(addresses, times_us)[0].astype(np.uint8)
+            return np.zeros(addresses.shape[0], np.uint8), np.full(addresses.shape[0], "", object)
+        _, actors = self.survey.lookup(addresses, times_us)
+        # The last entry answers for -1, which is nobody.
+        kinds = np.array([*self.survey.kinds, SurveyKind.NONE], np.uint8)
+        owners = np.array([*self.survey.owners, ""], object)
+        return kinds[actors], owners[actors]
 
     @property
     def as_names(self) -> dict[int, str]:
@@ -100,17 +118,25 @@ class ReferenceBook:
         """
         return self._open(version)
 
-    def use(self, place_files: Sequence[Path] = (), survey_list: Path | None = None) -> ReferenceData:
+    def use(
+        self,
+        place_files: Sequence[Path] = (),
+        survey_list: Path | None = None,
+        *,
+        rule_files: Mapping[str, Path | None] = MappingProxyType({}),
+    ) -> ReferenceData:
         """Check files and use them from now on; what is not given stays as it is.
+
+        Args:
+            place_files: country/AS files; any replace all present ones.
+            survey_list: the survey list.
+            rule_files: kind in :data:`RULE_FILES` → file, or None for what ships with Teiten.
 
         Raises:
             ReferenceFileError: when a file cannot be used; nothing was changed.
         """
-        for path in place_files:
-            read_table(path)
-        if survey_list is not None:
-            read_survey_list(survey_list)
-        sources = self._sources(place_files, survey_list)
+        _check_files(place_files, survey_list, rule_files)
+        sources = self._sources(place_files, survey_list, rule_files)
         version = _version_of(sources)
         target = self._folder / version
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -139,15 +165,24 @@ class ReferenceBook:
             return False
         return True
 
-    def _sources(self, place_files: Sequence[Path], survey_list: Path | None) -> dict[str, Path]:
+    def _sources(
+        self,
+        place_files: Sequence[Path],
+        survey_list: Path | None,
+        rule_files: Mapping[str, Path | None],
+    ) -> dict[str, Path]:
         """Name the files of the next version, the present ones where none is given."""
         current = self._folder / self.current_version()
         kept = {path.name: path for path in current.iterdir()} if self.current_version() else {}
         if place_files:
-            kept = {name: path for name, path in kept.items() if name == _SURVEY}
+            kept = {name: path for name, path in kept.items() if not fnmatch(name, _PLACES)}
             kept |= {f"places-{number}.mmdb": path for number, path in enumerate(place_files)}
         if survey_list is not None:
             kept[_SURVEY] = survey_list
+        for kind, path in rule_files.items():
+            kept.pop(RULE_FILES[kind], None)
+            if path is not None:
+                kept[RULE_FILES[kind]] = path
         for path in kept.values():
             if not path.is_file():
                 raise ReferenceFileError(f"{path} is no file")
@@ -169,15 +204,44 @@ class ReferenceBook:
         return _read_folder(folder, version)
 
 
+def _check_files(
+    place_files: Sequence[Path], survey_list: Path | None, rule_files: Mapping[str, Path | None]
+) -> None:
+    for path in place_files:
+        read_table(path)
+    if survey_list is not None:
+        read_survey_list(survey_list)
+    for kind, rules in rule_files.items():
+        if rules is not None:
+            check_rule_file(kind, rules)
+
+
+def check_rule_file(kind: str, path: Path) -> BogonTable | ProbeTable:
+    """Read a file of ``bogons`` or ``probes`` without using it.
+
+    Raises:
+        ReferenceFileError: naming the line and the rule.
+    """
+    try:
+        return read_bogons(path) if kind == "bogons" else read_probes(path)
+    except RuleFileError as error:
+        raise ReferenceFileError(f"{path.name}: {error}") from error
+
+
 def _read_folder(folder: Path, version: str) -> ReferenceData:
-    tables = [read_table(path) for path in sorted(folder.glob("places-*.mmdb"))]
-    survey = folder / _SURVEY
-    return ReferenceData(
-        version=version,
-        countries=next((table for table in tables if table.has_countries), None),
-        asns=next((table for table in tables if table.has_asns), None),
-        survey=read_survey_list(survey) if survey.exists() else None,
-    )
+    tables = [read_table(path) for path in sorted(folder.glob(_PLACES))]
+    survey, bogons, probes = (folder / name for name in (_SURVEY, _BOGONS, _PROBES))
+    try:
+        return ReferenceData(
+            version=version,
+            countries=next((table for table in tables if table.has_countries), None),
+            asns=next((table for table in tables if table.has_asns), None),
+            survey=read_survey_list(survey) if survey.exists() else None,
+            bogons=read_bogons(bogons) if bogons.exists() else load_bogons(),
+            probes=read_probes(probes) if probes.exists() else load_probes(),
+        )
+    except RuleFileError as error:
+        raise ReferenceFileError(f"reference data {version}: {error}") from error
 
 
 def _version_of(sources: dict[str, Path]) -> str:

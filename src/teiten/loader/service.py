@@ -26,6 +26,8 @@ from teiten.loader import members, metrics, tables
 from teiten.loader.config import LoaderConfig
 from teiten.loader.doors import SensorRegister
 from teiten.loader.errors import BlockFailed, ReferenceFileError, ReferenceMissing
+from teiten.loader.examples import build_examples
+from teiten.loader.facts import Facts, facts_of
 from teiten.loader.members import MemberSorter, SortedMembers
 from teiten.loader.reference import NONE, ReferenceBook, ReferenceData
 from teiten.loader.verifying import Verified
@@ -35,9 +37,6 @@ from teiten.store.writer import BlockRows
 from teiten.traffic.rules import RULE_VERSION
 
 _log = logging.getLogger(__name__)
-
-#: While little arrives, the loader rests so many times as long as a block took.
-_REST = 2.0
 
 #: While little arrives, the loader rests so many times as long as a block took.
 _REST = 2.0
@@ -90,6 +89,7 @@ class Loader:
         self._limits = BlockLimits(max_batches=config.max_batches, max_bytes=config.max_bytes)
         self._once = OncePer(10.0)
         self._stopping = threading.Event()
+        self._register = register
         self._sorter = MemberSorter(config, ledger=ledger, register=register, clock=clock)
         self._listeners: list[Callable[[Loaded], None]] = []
 
@@ -151,8 +151,8 @@ class Loader:
         Raises:
             LandingError, StoreError, LoaderError: the block is given back and will be tried again.
         """
-        version = self._reference.current_version()
-        block = self._ledger.compose(self._limits, rule_version=RULE_VERSION, place_version=version)
+        facts = Facts(self._reference.current_version(), self._register.current_revision())
+        block = self._ledger.compose(self._limits, rule_version=RULE_VERSION, place_version=str(facts))
         if block is None:
             return None
         with metrics.BLOCK_SECONDS.time():
@@ -169,6 +169,9 @@ class Loader:
     def _load(self, block: Block) -> tuple[Loaded, list[Quarantine]]:
         self._at("composed")
         landed, aside = self._sorter.read(block.members)
+        if block.attempts > 1:
+            # The attempt before may have known more of the sensors than we do.
+            self._register.refresh()
         rows = batches = 0
         datasets: set[str] = set()
         for number, part in enumerate(members.split_parts(landed, self._config.part_bytes)):
@@ -187,7 +190,9 @@ class Loader:
         is_retry = block.attempts > 1
         if not found.verified and not is_retry:
             return 0
-        reference, is_changed = self._open_reference(block)
+        facts = facts_of(block.place_version)
+        reference, is_changed = self._open_reference(block, facts.reference)
+        is_changed = is_changed or any(one.revision > facts.revision for one in found.verified)
         content = self._build(block, number, found, reference=reference)
         self._ledger.renew(block)
         self._at("inserting")
@@ -209,16 +214,16 @@ class Loader:
 
         return pass_step
 
-    def _open_reference(self, block: Block) -> tuple[ReferenceData, bool]:
+    def _open_reference(self, block: Block, named: str) -> tuple[ReferenceData, bool]:
         """Give the places that the block names, and whether rules or places are others than at first.
 
         Files that are gone or damaged cost their columns, never the packets: then those in use
         are taken, then none.
         """
         is_changed = block.rule_version != RULE_VERSION
-        for version in (block.place_version, self._reference.current_version()):
+        for version in (named, self._reference.current_version()):
             try:
-                return self._reference.open(version), is_changed or version != block.place_version
+                return self._reference.open(version), is_changed or version != named
             except (ReferenceMissing, ReferenceFileError) as error:
                 _log.error(
                     "reference data cannot be read; use them again with `teiten geo use`",
@@ -244,6 +249,7 @@ class Loader:
             packets=packets,
             coverage=tables.build_coverage(found.verified, block=block.id),
             lost=tables.build_lost(found.verified, block=block.id),
+            examples=build_examples(found.verified),
             refused=tuple(found.refused),
             part=number,
         )

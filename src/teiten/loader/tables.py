@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from teiten.loader import destinations, modes
 from teiten.loader.reference import ReferenceData
 from teiten.loader.verifying import Verified
 from teiten.protocol.header import BatchHeader
@@ -35,19 +36,42 @@ def build_packets(batches: Sequence[Verified], reference: ReferenceData) -> pa.T
     if not batches:
         return PACKETS.empty_table()
     wire = _concatenate([one.batch.columns for one in batches])
-    times = np.asarray(wire["observed_at"], dtype=np.int64)
+    counts = np.array([one.batch.header.rows for one in batches], np.int64)
     sources = np.asarray(wire["src_addr"], dtype=np.uint8)
+    context = _make_context(wire, batches, counts=counts, reference=reference)
     countries, asns = reference.place(sources)
+    survey, actors = reference.find_survey(sources, context.times_us)
     columns: dict[str, Any] = {
         **wire,
-        **rules.derive_columns(wire, rules.take_as_recorded(wire)),
-        **_identity(batches),
+        **rules.derive_columns(wire, context),
+        **_identity(batches, counts),
+        "answering": modes.find_answering(wire, batches, counts),
         "country": countries,
         "asn": asns,
-        "survey": reference.find_survey(sources, times),
-        "actor": np.full(times.size, "", object),
+        "survey": survey,
+        "actor": actors,
     }
     return pa.table({column.name: _to_arrow(columns[column.name]) for column in COLUMNS})
+
+
+def _make_context(
+    wire: dict[str, Any],
+    batches: Sequence[Verified],
+    *,
+    counts: NDArray[np.int64],
+    reference: ReferenceData,
+) -> rules.Context:
+    """Say what the rules must know beside the packets."""
+    is_simulated = destinations.find_simulated(batches, counts)
+    public, is_known = destinations.find_destinations(wire, batches, counts=counts, is_simulated=is_simulated)
+    return rules.Context(
+        destinations=public,
+        is_known=is_known,
+        is_exempt=is_simulated,
+        times_us=np.asarray(wire["observed_at"], dtype=np.int64),
+        bogons=reference.bogons,
+        probes=reference.probes,
+    )
 
 
 def build_coverage(batches: Sequence[Verified], *, block: str) -> pa.Table:
@@ -125,10 +149,9 @@ def _measure(prefix: str) -> tuple[int, int, float]:
     return network.version, network.prefixlen, float(1 << (_IPV4_BITS - network.prefixlen)) if is_v4 else 1.0
 
 
-def _identity(batches: Sequence[Verified]) -> dict[str, Any]:
+def _identity(batches: Sequence[Verified], counts: NDArray[np.int64]) -> dict[str, Any]:
     """Give the columns that are the same for all packets of a batch."""
     headers = [one.batch.header for one in batches]
-    counts = np.array([header.rows for header in headers], np.int64)
 
     def spread(values: list[Any], kind: Any) -> NDArray[Any]:
         return np.repeat(np.array(values, dtype=kind), counts)
@@ -141,7 +164,6 @@ def _identity(batches: Sequence[Verified]) -> dict[str, Any]:
         "batch_seq": spread([header.seq for header in headers], np.uint64),
         "row": (np.arange(counts.sum()) - np.repeat(starts, counts)).astype(np.uint32),
         "region": spread([one.region for one in batches], object),
-        "answering": np.zeros(counts.sum(), np.uint8),
         "landed_at": spread(
             [one.member.landed_at_us // _ARRIVAL_US * _ARRIVAL_US for one in batches], np.int64
         ),

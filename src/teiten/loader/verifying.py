@@ -5,7 +5,9 @@ Pure: bytes, the ledger's entry and the sensor's placement in, a batch or a reas
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,12 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from teiten.landing.blocks import Member
 from teiten.loader.config import LoaderConfig
-from teiten.loader.doors import Placement
+from teiten.loader.doors import AddressPeriod, Placement
 from teiten.loader.errors import Unbelievable
 from teiten.protocol import batch, keys, seal
 from teiten.protocol.batch import Batch, DecodeLimits
 from teiten.protocol.errors import BatchError, MessageError, SealError
 from teiten.protocol.header import BatchHeader, Watched
+from teiten.traffic.columns import VarBytes
 
 #: A shorter IPv4 prefix cannot be what one sensor watches.
 SHORTEST_IPV4 = 8
@@ -33,6 +36,10 @@ class Verified:
     member: Member
     batch: Batch
     region: str
+    #: Public addresses of the sensor, the best known first.
+    periods: Sequence[AddressPeriod] = ()
+    #: Revision in which region or public addresses changed last.
+    revision: int = 0
 
 
 def verify(member: Member, body: bytes, placement: Placement | None, *, config: LoaderConfig) -> Verified:
@@ -49,10 +56,17 @@ def verify(member: Member, body: bytes, placement: Placement | None, *, config: 
         raise Unbelievable(error.code, str(error)) from error
     try:
         _check_statement(member, unpacked.header, known, config=config)
+        _check_examples(unpacked)
     except Unbelievable as error:
         error.header = unpacked.header
         raise
-    return Verified(member, unpacked, known.region)
+    return Verified(
+        member,
+        unpacked,
+        known.region_at(unpacked.header.window_start_us),
+        known.public_periods,
+        known.revision,
+    )
 
 
 def limits_of(config: LoaderConfig) -> DecodeLimits:
@@ -69,6 +83,25 @@ def _check_statement(
     problem = find_watched_problem(header.watched)
     if problem is not None:
         raise Unbelievable(*problem)
+
+
+def _check_examples(unpacked: Batch) -> None:
+    """Check that an example's captured bytes have the hash that its packet states.
+
+    That it begins with what the packet keeps and is no longer than the packet's payload
+    was checked when the batch was read.
+    """
+    kept, hashes = unpacked.columns["payload"], unpacked.columns["payload_hash"]
+    for example in unpacked.header.examples:
+        if not isinstance(kept, VarBytes) or isinstance(hashes, VarBytes):
+            raise TypeError("payload holds byte strings and payload_hash numbers")
+        size = int(kept.offsets[example.row + 1]) - int(kept.offsets[example.row])
+        digest = hashlib.blake2b(example.payload[:size], digest_size=8).digest()
+        if not size or int.from_bytes(digest, "little") != int(hashes[example.row]):
+            raise Unbelievable(
+                "examples.hash",
+                f"the example of row {example.row} has another hash than the payload_hash of that row",
+            )
 
 
 def _check_sensor(member: Member, placement: Placement | None) -> Placement:

@@ -19,7 +19,7 @@ from teiten.traffic.errors import AddressError
 from teiten.traffic.parse_bytes import Bytes, Mask
 from teiten.traffic.timed_ranges import FOREVER_US, TimedRangeTable, read_range
 
-__all__ = ["FOREVER_US", "SHORTEST_PREFIX", "SurveyKind", "SurveyNetwork", "SurveyTable"]
+__all__ = ["FOREVER_US", "SHORTEST_PREFIX", "SurveyKind", "SurveyNetwork", "SurveyTable", "check_network"]
 
 #: A shorter prefix would call much of the Internet a survey; by version of IP.
 SHORTEST_PREFIX = {4: 8, 6: 16}
@@ -62,7 +62,7 @@ class SurveyTable:
         """
         self.networks = tuple(networks)
         for network in networks:
-            _check_network(network)
+            check_network(network)
         actors = sorted({(network.owner, network.kind) for network in networks})
         #: The owners' names; the index that :meth:`lookup` gives points here.
         self.owners = tuple(owner for owner, _ in actors)
@@ -89,7 +89,12 @@ class SurveyTable:
         return owners >= 0, owners
 
 
-def _check_network(network: SurveyNetwork) -> None:
+def check_network(network: SurveyNetwork) -> None:
+    """Check one row.
+
+    Raises:
+        AddressError: its network is no prefix or too broad, or its validity ends before it starts.
+    """
     where = f"survey network {network.network} of {network.owner}"
     if network.valid_to_us <= network.valid_from_us:
         raise AddressError(f"{where}: validity ends before it starts")
