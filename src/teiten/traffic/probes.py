@@ -66,6 +66,12 @@ class ProbeRule:
     #: A service on this port answers with more than it was asked, to whoever the source says.
     is_trigger: bool = False
 
+    @property
+    def pattern(self) -> str:
+        """Give the bytes as pairs of hex digits, ``..`` for any byte."""
+        pairs = zip(self.value, self.mask, strict=True)
+        return " ".join(f"{value:02x}" if mask else ".." for value, mask in pairs)
+
     @cached_property
     def rank(self) -> tuple[bool, int]:
         """Give what sorts rules, the one to be asked first lowest."""

@@ -8,11 +8,15 @@ from __future__ import annotations
 import sys
 from inspect import cleandoc
 
-from teiten.traffic import fingerprints, nature
+from teiten.foundation.clock import from_us
+from teiten.traffic import dns_questions, fingerprints, nature, probes, validity
 from teiten.traffic.hints import RULES
 from teiten.traffic.nature import Nature
 from teiten.traffic.probes import load_probes
 from teiten.traffic.rules import RULE_VERSION
+
+_PROTOCOLS = {probes.TCP: "tcp", probes.UDP: "udp"}
+_BOGONS = validity.load_bogons().rows
 
 _HEAD = f"""\
 # Rules
@@ -27,7 +31,14 @@ formed per source and day from many packets.
 
 def render() -> str:
     """Give the page as Markdown."""
-    parts = [_HEAD, _render_hints(), _render_nature(), _render_probes(), _render_fingerprint()]
+    parts = [
+        _HEAD,
+        _render_hints(),
+        _render_nature(),
+        _render_validity(),
+        _render_probes(),
+        _render_fingerprint(),
+    ]
     return "\n".join(parts)
 
 
@@ -46,13 +57,31 @@ def _render_nature() -> str:
     return f"## Nature\n\n| value | name |\n|---|---|\n{values}\n\n{text}\n"
 
 
+def _render_validity() -> str:
+    rows = [
+        f"| {row.network} | {_write_day(row.valid_from_us)} | {row.source} | {row.reason} |"
+        for row in _BOGONS
+    ]
+    head = "| bogon | from | source | reason |\n|---|---|---|---|"
+    return f"## Source validity\n\n{_drop_title(validity.__doc__)}\n\n{head}\n" + "\n".join(rows) + "\n"
+
+
+def _write_day(at_us: int) -> str:
+    return f"{from_us(at_us):%Y-%m-%d}"
+
+
 def _render_probes() -> str:
     rows = [
-        f"| {rule.port} | {rule.label} | {rule.source} |" for rule in load_probes().rules if rule.is_trigger
+        f"| {rule.label} | {'any' if rule.port is None else rule.port}/{_PROTOCOLS[rule.protocol]} | {rule.match} "
+        f"| `{rule.pattern}` | {'yes' if rule.is_trigger else ''} | {rule.source} |"
+        for rule in load_probes().rules
     ]
-    head = "| UDP port | probe | source |\n|---|---|---|"
-    also = "Any UDP to ports 17 and 19 counts too, and DNS questions of type ANY or TXT to port 53."
-    return f"## Reflection triggers\n\n{head}\n" + "\n".join(rows) + f"\n\n{also}\n"
+    head = "| label | port | match | payload | triggers a reflector | source |\n|---|---|---|---|---|---|"
+    dns = ", ".join(f"`{label}`" for label in dns_questions.LABELS)
+    also = f"DNS queries that no rule knows are labelled {dns}; those of type ANY or TXT trigger a reflector."
+    more = "Any UDP to ports 17 and 19 triggers a reflector too."
+    table = f"{head}\n" + "\n".join(rows)
+    return f"## Services and probes\n\n{_drop_title(probes.__doc__)}\n\n{also} {more}\n\n{table}\n"
 
 
 def _render_fingerprint() -> str:
