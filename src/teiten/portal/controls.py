@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from teiten.portal.naming.regions import name_region
 from teiten.portal.screen import Screen, encode
+from teiten.search.basis import Basis
 from teiten.search.conditions import Condition, where
 from teiten.search.query import Query, for_period
 
@@ -45,6 +46,8 @@ class Controls:
     survey: Control
     region: Control
     dataset: Control
+    #: None where sensors watched in one way only.
+    mode: Control | None
     #: Start and end for the form of a custom period, as the installation's wall clock.
     start: str
     end: str
@@ -54,8 +57,14 @@ class Controls:
     later: str
 
 
-def list_controls(screen: Screen, regions: Iterable[str] = ()) -> Controls:
-    """Give the control row of a screen; ``regions`` are the codes to choose from."""
+def list_controls(screen: Screen, regions: Iterable[str] = (), *, basis: Basis | None = None) -> Controls:
+    """Give the control row of a screen.
+
+    Args:
+        screen: whose question it is.
+        regions: codes to choose from.
+        basis: of the answer; ways of watching are offered when it knows of both.
+    """
     query = screen.query
     local = screen.instants.local
     kept = {name: text for name, text in encode(query).items() if name not in ("period", "start", "end")}
@@ -65,6 +74,7 @@ def list_controls(screen: Screen, regions: Iterable[str] = ()) -> Controls:
         survey=_survey(screen),
         region=_region(screen, regions),
         dataset=_dataset(screen),
+        mode=_mode(screen, basis),
         start=local(query.start).strftime("%Y-%m-%dT%H:%M"),
         end=local(query.end).strftime("%Y-%m-%dT%H:%M"),
         hidden=tuple(kept.items()),
@@ -93,6 +103,7 @@ def _period(screen: Screen) -> Control:
                 filters=query.filters,
                 survey=query.survey,
                 metric=query.metric,
+                mode=query.mode,
             ),
         )
         for name in names
@@ -123,6 +134,22 @@ def _survey(screen: Screen) -> Control:
             for name, label in labels
         ),
     )
+
+
+def _mode(screen: Screen, basis: Basis | None) -> Control | None:
+    """Offer silent, answering or both; figures of the two are never mixed into one rate."""
+    watched = [name for name, days in basis.modes_apart.items() if days > 0] if basis else []
+    if screen.query.mode == "auto" and len(watched) < 2:
+        return None
+    in_force = screen.query.mode
+    if in_force == "auto" and basis is not None:
+        in_force = basis.mode  # type: ignore[assignment]  # one of the literals
+    labels = (("silent", _("Silent")), ("answering", _("Answering")), ("all", _("Both, no rate")))
+    choices = tuple(
+        Choice(label, screen.url(replace(screen.query, mode=name)), in_force == name)  # type: ignore[arg-type]  # a literal above
+        for name, label in labels
+    )
+    return Control("mode", _("Mode"), choices)
 
 
 def _region(screen: Screen, regions: Iterable[str]) -> Control:

@@ -38,6 +38,8 @@ PLACES = (
     Place("overview", "overview", gettext_lazy("Overview")),
     Place("explore", "explore", gettext_lazy("Explore")),
     Place("sensors", "sensors", gettext_lazy("Sensors")),
+    Place("compare", "compare", gettext_lazy("Compare")),
+    Place("rules", "rules", gettext_lazy("Rules")),
     Place("notes", "notes", gettext_lazy("Annotations")),
     Place("live", "live", gettext_lazy("Live"), needs_live=True),
 )

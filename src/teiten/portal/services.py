@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from teiten.portal.errors import NotWired
+from teiten.search.config import SearchConfig
 from teiten.search.service import Search
 
 _search: Search | None = None
@@ -23,3 +24,8 @@ def get_search() -> Search:
     if _search is None:
         raise NotWired("the portal has no search; call teiten.portal.services.set_search at start-up")
     return _search
+
+
+def search_config() -> SearchConfig:
+    """Give the search's settings; their defaults before it is wired (the sign-in page needs no search)."""
+    return _search.config if _search is not None else SearchConfig()

@@ -17,6 +17,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("explore/", include("teiten.portal.explore.urls")),
     path("sources/", include("teiten.portal.sources.urls")),
     path("sensors/", include("teiten.portal.sensors.urls")),
+    path("compare/", include("teiten.portal.compare.urls")),
+    path("rules/", include("teiten.portal.rules.urls")),
     path("live/", include("teiten.portal.live.urls")),
     path("api/", include("teiten.portal.api.urls")),
 ]

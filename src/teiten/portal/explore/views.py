@@ -38,14 +38,15 @@ def show_explore(request: HttpRequest) -> HttpResponse:
         options = explore_options.read_options(request)
     except SearchError as error:
         return _refuse_filter(request, error)
+    shown = describe_explore(services.get_search(), screen, options)
     context = {
         "here": "explore",
         "screen": screen,
-        "controls": list_controls(screen, region_names()),
+        "controls": list_controls(screen, region_names(), basis=shown["basis"]),
         "chips": list_chips(screen),
         "text": language.print_filters(screen.query.filters),
         "formats": list_formats(screen),
-        **describe_explore(services.get_search(), screen, options),
+        **shown,
     }
     return render(request, "portal/explore/explore.html", context)
 

@@ -26,11 +26,12 @@ def show_overview(request: HttpRequest) -> HttpResponse:
         screen = read_screen(request)
     except SearchError as error:
         return refuse_question(request, error, place="overview")
+    shown = describe_overview(services.get_search(), screen)
     context = {
         "here": "overview",
         "screen": screen,
-        "controls": list_controls(screen, region_names()),
+        "controls": list_controls(screen, region_names(), basis=shown["basis"]),
         "chips": list_chips(screen),
-        **describe_overview(services.get_search(), screen),
+        **shown,
     }
     return render(request, "portal/overview/overview.html", context)

@@ -30,11 +30,12 @@ def show_value(request: HttpRequest, kind_name: str, key: str) -> HttpResponse:
         subject = read_subject(BY_NAME[kind_name], key, screen)
     except SearchError as error:
         return refuse_question(request, error, place="")
+    shown = describe_value(services.get_search(), screen, subject)
     context = {
         "screen": screen,
-        "controls": list_controls(screen, region_names()),
+        "controls": list_controls(screen, region_names(), basis=shown["basis"]),
         "chips": list_chips(screen),
         "formats": list_formats(screen, subject.query),
-        **describe_value(services.get_search(), screen, subject),
+        **shown,
     }
     return render(request, "portal/values/value.html", context)
