@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from teiten.foundation.errors import SettingsError
+from teiten.sensor.errors import DeclarationError
+from teiten.sensor.stated_addresses import parse_public_addresses
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,15 @@ class SensorConfig:
     observed: tuple[str, ...] = ()
     #: Whether the host answers what arrives at the observed addresses.
     mode: Literal["silent", "answering"] = "answering"
+    #: Public addresses behind a 1:1 NAT, ``LOCAL=PUBLIC``, for example ``10.0.0.5=198.51.100.7``.
+    public_addresses: tuple[str, ...] = ()
+    #: Cloud provider whose metadata service (HTTP to 169.254.169.254) tells the public addresses; empty: none.
+    metadata: Literal["", "aws", "gcp", "azure"] = ""
     #: What this host solicits, for example ``192.0.2.53/32 udp from 53`` or ``198.51.100.7/32 tcp to 22``.
     exclude: tuple[str, ...] = ()
     #: Names or addresses of time servers; their answers (UDP from 123) are excluded.
     time_servers: tuple[str, ...] = ()
-    #: Declare gateway, resolvers and IPv6 neighbour discovery as solicited without being told.
+    #: Declare gateway, resolvers, metadata service and IPv6 neighbour discovery as solicited without being told.
     exclude_own: bool = True
     #: Payload bytes kept per packet, 0 to 128; 0 records none.
     payload_bytes: int = 0
@@ -95,12 +101,16 @@ class SensorConfig:
         """Give these settings back when they make sense together.
 
         Raises:
-            SettingsError: naming the setting and its range.
+            SettingsError: naming the setting and its range or rule.
         """
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise SettingsError(f"setting sensor.{name} is {value}; it must be {low} to {high}")
+        try:
+            parse_public_addresses(self.public_addresses)
+        except DeclarationError as error:
+            raise SettingsError(f"setting {error}") from error
         return self
 
 

@@ -6,7 +6,8 @@ SensorError
 │   └── NotEnrolledError    no identity yet: enrol first
 ├── CaptureError            the interface cannot be read now: wait, reopen, count the gap
 │   └── CaptureDeniedError  CAP_NET_RAW is missing: stop, grant it
-├── DeclarationError        an observed prefix or exclusion is not understood: stop, fix it
+├── DeclarationError        an observed prefix, exclusion or public address is not understood: stop, fix it
+├── MetadataError           the provider's metadata service gives no usable answer: go on without, ask again
 ├── SpoolError              one spool file or the disk
 │   ├── SpoolFileError      a spool file is corrupt: set it aside, go on
 │   └── SpoolFullError      the disk takes nothing now: retry, count what is lost
@@ -49,6 +50,10 @@ class CaptureDeniedError(CaptureError):
 
 class DeclarationError(SensorError):
     """An observed prefix or an exclusion is not understood."""
+
+
+class MetadataError(SensorError):
+    """The provider's metadata service gave no usable answer."""
 
 
 class SpoolError(SensorError):

@@ -1,4 +1,4 @@
-"""What this host solicits by itself: its gateway, resolvers and time servers, looked up.
+"""What this host solicits by itself: gateway, resolvers, time servers, metadata service, looked up.
 
 Names are resolved when the sensor starts; what was declared stays declared for this
 run, because the record must not change its meaning in between.
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.exclusion import PROTOCOLS, Exclusion, Peer, parse_peer
+from teiten.sensor.stated_addresses import METADATA_HOST, METADATA_PORT
 
 _log = logging.getLogger(__name__)
 _RESOLVERS = Path("/etc/resolv.conf")
@@ -33,6 +34,7 @@ def build_exclusion(
     peers += [peer for name in config.time_servers for peer in _peers_of(name, "udp", _NTP_PORT)]
     if config.exclude_own:
         peers += find_gateway_peers(gateway_url) + list_resolver_peers(resolvers_file)
+        peers += _peers_of(METADATA_HOST, "tcp", METADATA_PORT) if config.metadata else []
     return Exclusion(peers, neighbours=config.exclude_own)
 
 

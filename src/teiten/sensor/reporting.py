@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from teiten.protocol.heartbeat import (
     Heartbeat,
     HeartbeatAnswer,
     InterfaceState,
+    StatedAddress,
 )
 from teiten.sensor.errors import StateError
 from teiten.sensor.outbox import Outbox
@@ -64,7 +66,15 @@ def read_orders(state: StateFolder) -> Orders:
 class SpoolReporter:
     """Makes heartbeats of the recording process's status, and passes on what the gateway answers."""
 
-    def __init__(self, state: StateFolder, outbox: Outbox, clock: Clock) -> None:
+    def __init__(
+        self,
+        state: StateFolder,
+        outbox: Outbox,
+        clock: Clock,
+        *,
+        list_stated: Callable[[], tuple[StatedAddress, ...]] = tuple,
+    ) -> None:
+        self._list_stated = list_stated
         self._state = state
         self._outbox = outbox
         self._clock = clock
@@ -92,6 +102,7 @@ class SpoolReporter:
             last_window_end_us=status.get("last_window_end_us"),
             config_version=read_orders(self._state).config_version,
             interfaces=tuple(_read_interface(item) for item in status.get("interfaces", [])),
+            addresses=self._list_stated(),
         )
 
     def take_answer(self, answer: HeartbeatAnswer, *, clock_offset_us: int | None) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import signal
 import threading
+from typing import Any
 
 from teiten.foundation.clock import Clock
 from teiten.sensor import metrics
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.connection import address_of
+from teiten.sensor.metadata import PROVIDERS, MetadataService
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.reporting import SpoolReporter, read_orders
 from teiten.sensor.sender import Sender
@@ -22,6 +25,7 @@ from teiten.sensor.state import (
     choose_gateway,
     parse_gateway_keys,
 )
+from teiten.sensor.stated_addresses import AddressBook, parse_public_addresses
 from teiten.sensor.uplink import Uplink
 
 
@@ -35,6 +39,7 @@ class Sending:
     def __init__(self, config: SensorConfig, state: StateFolder, clock: Clock, *, beats: bool = True) -> None:
         identity = state.load_identity()
         self._config = config
+        self._beats = beats
         self._state = state
         self._clock = clock
         self._uplink = Uplink(
@@ -44,11 +49,12 @@ class Sending:
             gateway_keys={**identity.gateway_keys, **parse_gateway_keys(config.gateway_keys)},
             clock_offset_us=read_orders(state).clock_offset_us,
         )
+        self._book = open_book(config, MetadataService(clock))
         self.outbox = Outbox(state.path / "spool")
         self.sender = Sender(
             self.outbox,
             self._uplink,
-            reporter=SpoolReporter(state, self.outbox, clock),
+            reporter=SpoolReporter(state, self.outbox, clock, list_stated=lambda: self._book.stated),
             config=config,
             clock=clock,
             rng=random.Random(),  # noqa: S311  # jitter, not a secret
@@ -57,12 +63,15 @@ class Sending:
 
     def run(self, stop: threading.Event) -> None:
         """Send until ``stop``, then what has just been sealed."""
+        if self._beats:
+            self._book.start()
         reporter = threading.Thread(target=self._report, args=(stop,), name="status")
         reporter.start()
         try:
             self.sender.run(stop)
         finally:
             stop.set()
+            self._book.stop()
             reporter.join()
             self._write_status(running=False)
             self._uplink.close()
@@ -72,12 +81,33 @@ class Sending:
             self._write_status(running=True)
 
     def _write_status(self, *, running: bool) -> None:
-        status = {"running": running, "pid": os.getpid(), "written_at_us": self._clock.now_us()}
+        status = self._as_status(running=running)
         with contextlib.suppress(OSError):
-            self._state.write_json(SENDING_STATUS, {**status, **self.sender.as_status()})
+            self._state.write_json(SENDING_STATUS, status)
         if self._config.metrics_dir is not None:
             capture = self._state.read_json(CAPTURE_STATUS)
-            metrics.write_text_file(self._config.metrics_dir, capture, {**status, **self.sender.as_status()})
+            metrics.write_text_file(self._config.metrics_dir, capture, status)
+
+    def _as_status(self, *, running: bool) -> dict[str, Any]:
+        return {
+            "running": running,
+            "pid": os.getpid(),
+            "written_at_us": self._clock.now_us(),
+            **self.sender.as_status(),
+            "public_addresses": [f"{one.local}={one.public} ({one.known_by})" for one in self._book.stated],
+            "metadata_error": self._book.error,
+        }
+
+
+def open_book(config: SensorConfig, service: MetadataService) -> AddressBook:
+    """Give what the settings know of public addresses, and who is to be asked.
+
+    Raises:
+        DeclarationError: for an entry of ``sensor.public_addresses`` that is not understood.
+    """
+    provider = PROVIDERS.get(config.metadata)
+    ask = None if provider is None else functools.partial(provider, service)
+    return AddressBook(parse_public_addresses(config.public_addresses), ask)
 
 
 def stop_with_parent(stop: threading.Event) -> None:

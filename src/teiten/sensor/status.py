@@ -66,7 +66,7 @@ def _capture_lines(told: dict[str, Any]) -> list[str]:
         f"recording        {_running_text(told)}",
         f"watched          {', '.join(told['watched']) or 'nothing'} ({told['mode']})",
         f"packets          {count['captured']:,} captured, {excluded:,} excluded, {count['kernel_drops']:,} dropped by the kernel",
-        f"payload          {_payload_text(told['payload_bytes'])}",
+        f"payload          {_payload_text(told)}",
         f"windows          {count['windows']:,} closed, one per {told['window_seconds']} s or sooner",
         f"spool            {spool['waiting']:,} batches, {spool['waiting_bytes']:,} bytes; {spool['lost_batches']:,} lost and not yet reported",
     ]
@@ -84,6 +84,9 @@ def _sending_lines(told: dict[str, Any]) -> list[str]:
         f"receipts         {told['receipted']:,}; last: {last}",
         f"heartbeats       {told['beats']:,} answered; clock offset {_offset_text(told['clock_offset_us'])}",
     ]
+    lines += [f"public address   {text}" for text in told.get("public_addresses", [])]
+    if told.get("metadata_error"):
+        lines.append(f"metadata error   {told['metadata_error']}")
     if told["last_error"]:
         lines.append(f"sending error    {told['last_error']} (next try in {told['retry_seconds']} s)")
     return lines
@@ -93,8 +96,12 @@ def _running_text(told: dict[str, Any]) -> str:
     return f"running, process {told['pid']}" if told["running"] else "not running"
 
 
-def _payload_text(payload_bytes: int) -> str:
-    return f"first {payload_bytes} bytes kept" if payload_bytes else "not recorded"
+def _payload_text(told: dict[str, Any]) -> str:
+    if not told["payload_bytes"]:
+        return "not recorded"
+    kept = f"first {told['payload_bytes']} bytes kept"
+    allowed = told.get("examples_per_window", 0)
+    return f"{kept}; {told['packets'].get('examples', 0):,} examples, at most {allowed} a window"
 
 
 def _interface_text(told: dict[str, Any]) -> str:
