@@ -178,6 +178,66 @@ def test_masscan_holds_for_any_target(dst, port, seq, ttl):
     assert found & Hint.MASSCAN_OLD
 
 
+public = st.integers(0xC6336400, 0xC63364FF).map(lambda n: f"{n:08x}")
+
+
+@st.composite
+def tool_packets(draw):
+    """A packet of some tool, or of none, to a public address."""
+    dst, seq = draw(public), draw(st.integers(0, 2**32 - 1))
+    return draw(
+        st.sampled_from(
+            [
+                syn(dst=dst, seq=int(dst, 16), window=31337, ttl=57),
+                syn(dst=dst, seq=seq, window=64240, ttl=57, df=1),
+                syn(dst=dst, seq=seq, ip_id=54321),
+                syn(dst=dst, seq=seq, options=ZMAP_WINDOWS),
+                masscan(dst=dst, seq=seq),
+                masscan(dst=dst, seq=seq, options="020405b4"),
+                syn(dst=dst, seq=seq, window=1024, options="020405b4", ttl=45),
+                syn(dst=dst, seq=int(dst, 16), flags=0x12),
+            ]
+        )
+    )
+
+
+LOCAL = "c0000209"
+
+
+def translate(packet):
+    """Do what 1:1 NAT does to the destination."""
+    return packet[:16] + bytes.fromhex(LOCAL) + packet[20:]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(tool_packets(), min_size=1, max_size=8), st.data())
+def test_behind_nat_hints_are_those_of_the_public_address(packets, data):
+    direct = parse_list(packets)
+    local = parse_list([translate(packet) for packet in packets])
+    is_known = np.array(data.draw(st.lists(st.booleans(), min_size=len(packets), max_size=len(packets))))
+
+    wanted = match(direct)
+    found = hints.match(
+        local, np.where(is_known[:, None], direct["dst_addr"], 0).astype(np.uint8), is_known=is_known
+    )
+
+    needing = np.uint32(sum(rule.hint for rule in RULES if rule.needs_destination))
+    is_syn = direct["tcp_flags"] == 2
+    assert (found[is_known] == wanted[is_known]).all()
+    unknown = wanted[~is_known] & ~needing
+    unknown[is_syn[~is_known]] |= np.uint32(Hint.NOT_COMPUTABLE)
+    assert (found[~is_known] == unknown).all()
+
+
+def test_only_syns_of_ipv4_wait_for_the_destination():
+    v6 = struct.pack(">IHBB", 6 << 28, 20, 6, 250) + bytes(32) + syn()[20:]
+    columns = parse_list([syn(), syn(flags=0x12), syn(protocol=17), v6])
+
+    found = hints.match(columns, columns["dst_addr"], is_known=np.zeros(4, bool))
+
+    assert found.tolist() == [int(Hint.NOT_COMPUTABLE), 0, 0, 0]
+
+
 def test_random_syn_packets_are_almost_never_marked():
     """hping3's shape with everything random that it randomises, and Masscan's window on top."""
     rng = np.random.default_rng(7)
