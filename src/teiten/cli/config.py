@@ -6,6 +6,7 @@ from typing import Any
 
 from teiten.accounts.config import AccountsConfig
 from teiten.automation.config import AutomationConfig
+from teiten.custody.config import CustodyConfig
 from teiten.datasets.config import DatasetsConfig
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.site import DatabaseConfig, SiteConfig
@@ -20,6 +21,7 @@ from teiten.store.config import StoreConfig
 SECTIONS: dict[str, type[Any]] = {
     "accounts": AccountsConfig,
     "automation": AutomationConfig,
+    "custody": CustodyConfig,
     "database": DatabaseConfig,
     "datasets": DatasetsConfig,
     "fleet": FleetConfig,

@@ -271,9 +271,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "rows",
+                    "batches",
                     models.BigIntegerField(
-                        db_comment="動かしたパケット行数の累計", default=0, verbose_name="rows"
+                        db_comment="動かしたバッチ数の累計", default=0, verbose_name="batches"
                     ),
                 ),
                 ("error", models.TextField(blank=True, db_comment="失敗の理由", verbose_name="error")),

@@ -47,7 +47,7 @@ class Exclusion(models.Model):
         default=WorkState.REQUESTED,
         db_comment="状態(requested, running, done, failed)",
     )
-    rows = models.BigIntegerField(_("rows"), default=0, db_comment="動かしたパケット行数の累計")
+    batches = models.BigIntegerField(_("batches"), default=0, db_comment="動かしたバッチ数の累計")
     error = models.TextField(_("error"), blank=True, db_comment="失敗の理由")
     started_at = models.DateTimeField(_("started at"), null=True, blank=True, db_comment="開始日時(UTC)")
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True, db_comment="完了日時(UTC)")

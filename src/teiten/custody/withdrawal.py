@@ -1,0 +1,35 @@
+"""What ends at once when an organisation leaves: its people's access, and its sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from teiten.accounts import services as accounts
+from teiten.accounts import tokens
+from teiten.accounts.models import ApiToken, Organisation, User
+from teiten.fleet import services as fleet
+from teiten.fleet.models import Sensor, SensorState
+
+
+def withdraw(organisation: Organisation, *, reason: str, act: fleet.Act) -> Mapping[str, int]:
+    """Close accounts, end sessions and tokens, revoke sensors; gives how many of each.
+
+    People's rows stay, so that the records of what they did keep their subject; sensors' rows
+    stay, so that figures keep their denominator.
+    """
+    access = accounts.Act(act.at, act.actor)
+    users = list(User.objects.filter(organisation=organisation, is_active=True).order_by("pk"))
+    open_tokens = list(
+        ApiToken.objects.filter(user__organisation=organisation, revoked_at=None).order_by("pk")
+    )
+    for token in open_tokens:
+        tokens.revoke_token(token, now=act.at, actor=act.actor)
+    for user in users:
+        accounts.change_user(user, is_active=False, act=access)
+    sensors = list(
+        Sensor.objects.filter(organisation=organisation).exclude(state=SensorState.REVOKED).order_by("pk")
+    )
+    for sensor in sensors:
+        fleet.revoke_sensor(sensor, reason=reason, act=act)
+    Organisation.objects.filter(pk=organisation.pk).update(is_active=False)
+    return {"accounts": len(users), "tokens": len(open_tokens), "sensors": len(sensors)}
