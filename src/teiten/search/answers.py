@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 from teiten.search.basis import Basis, Cost
 from teiten.search.query import Metric
+from teiten.traffic.verdicts import ToolVerdict
 
 #: One value per bucket; None where nothing was watched.
 Points: TypeAlias = tuple[float | None, ...]
@@ -289,6 +290,27 @@ class Count:
 
 
 @dataclass(frozen=True)
+class VerdictDay:
+    """What was judged of a source on one day."""
+
+    day: date
+    packets: int
+    verdicts: tuple[ToolVerdict, ...]
+
+
+@dataclass(frozen=True)
+class ActorSeen:
+    """A survey scanner that packets of a source were taken for, and why."""
+
+    #: Who scans; empty when only its behaviour tells.
+    actor: str
+    #: ``list``: a survey list names it; ``behaviour``: the open rule.
+    reason: Literal["list", "behaviour"]
+    packets: int
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True)
 class SourcePage:
     """Everything known about a source address or prefix."""
 
@@ -324,6 +346,22 @@ class SourcePage:
     is_survey: bool
     df_packets: int
     sensors_seen: int
+    #: Sensors that watched the source's address family in the period.
+    sensors_covered: int
+    #: sensors_seen / sensors_covered; None when none watched.
+    breadth: float | None
+    #: The one region that saw it while others watched; None when several or none did.
+    only_here: str | None
+    #: Which tools, over the whole days of the period and all sensors, best first, and day by day; empty for a prefix.
+    verdicts: tuple[ToolVerdict, ...]
+    verdict_days: tuple[VerdictDay, ...]
+    #: Packets by source validity.
+    validities: tuple[Count, ...]
+    #: Packets by probe label; "none" for those without.
+    probes: tuple[Count, ...]
+    actors: tuple[ActorSeen, ...]
+    #: Parameters of the question that a page about one source does not apply: ``q``, ``survey``, ``mode``.
+    ignored: tuple[str, ...]
     seen_by: tuple[SeenBy, ...]
     #: Of the 15 most frequent ports, over 30 days.
     ports_by_day: tuple[PortDay, ...]

@@ -9,8 +9,8 @@ from datetime import date, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from teiten.search import calendars, dimensions, lines, periods
-from teiten.search.answers import Count, PortDay, SeenBy, SourcePage
+from teiten.search import breadth, calendars, dimensions, lines, periods, roster, source_verdicts
+from teiten.search.answers import ActorSeen, Count, PortDay, SeenBy, SourcePage
 from teiten.search.conditions import where
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
@@ -18,11 +18,14 @@ from teiten.search.dimensions import Key
 from teiten.search.errors import QueryError
 from teiten.search.fields import FIELDS
 from teiten.search.packet_filters import write_where
+from teiten.search.periods import Window
 from teiten.search.predicates import Binding, highest_address, lowest_address
 from teiten.search.query import Query
 from teiten.search.tables import PACKETS, SOURCES
 from teiten.search.values import parse_value
 from teiten.search.visibility import Visibility
+from teiten.traffic.rules import RULE_VERSION
+from teiten.traffic.survey import SurveyKind
 
 Network = IPv4Network | IPv6Network
 #: The address of the page, as messages name it.
@@ -46,6 +49,9 @@ _SETS: Mapping[str, tuple[str, ...]] = {
     "dst_port": ("dst_port", "protocol"),
     "ttl": ("ttl",),
     "sensor": ("sensor", "region"),
+    "validity": ("validity",),
+    "probe": ("probe",),
+    "actor": ("actor", "survey"),
 }
 
 
@@ -76,12 +82,14 @@ def parse_source(text: str) -> Network:
     return network
 
 
-def answer_source(desk: Desk, visibility: Visibility, query: Query, *, source: str) -> SourcePage:
+def answer_source(
+    desk: Desk, visibility: Visibility, query: Query, *, source: str, ignored: tuple[str, ...] = ()
+) -> SourcePage:
     """See :meth:`teiten.search.service.Search.source`."""
     started = desk.clock.monotonic()
     network = parse_source(source)
     # A page about one source shows it whatever the survey switch says.
-    everyone = replace(query, filters=None, survey="all", metric="packets")
+    everyone = replace(query, filters=None, survey="all", metric="packets", mode="all")
     mine = everyone.narrow(where("src_addr", "=", network))
     window = lines.plan_for(desk, everyone, needs_hosts=False).window
     life = _read_life(desk, visibility, mine, network)
@@ -89,6 +97,9 @@ def answer_source(desk: Desk, visibility: Visibility, query: Query, *, source: s
     is_prefix = network.prefixlen < network.max_prefixlen
     days = calendars.read_calendar(desk, visibility, everyone, network)
     fingerprints = passed.count("tcp_fp")
+    basis = observe(desk, visibility, everyone, window).basis
+    version = min(basis.rule_versions, default=RULE_VERSION)
+    counts = () if is_prefix else source_verdicts.read_counts(desk, visibility, everyone, network)
     return SourcePage(
         source=str(network if is_prefix else network.network_address),
         is_prefix=is_prefix,
@@ -112,12 +123,18 @@ def answer_source(desk: Desk, visibility: Visibility, query: Query, *, source: s
         members=_list_members(desk, visibility, mine, passed.packets) if is_prefix else (),
         is_survey=passed.survey > 0,
         df_packets=passed.df,
-        sensors_seen=passed.sensors,
+        **_tell_breadth(desk, visibility, everyone, window, network=network, passed=passed),
+        verdicts=source_verdicts.judge_whole([each for _, each in counts], rule_version=version),
+        verdict_days=source_verdicts.judge_days(counts, rule_version=version),
+        validities=passed.count("validity"),
+        probes=passed.count("probe"),
+        actors=passed.list_actors(),
+        ignored=ignored,
         seen_by=passed.list_seen_by(visibility),
         ports_by_day=_read_ports_by_day(desk, visibility, mine),
         calendar=days,
         masked=() if visibility.may_see_sensor else ("sensor",),
-        basis=observe(desk, visibility, everyone, window).basis,
+        basis=basis,
         cost=desk.cost_of(PACKETS, window, started, call="source"),
     )
 
@@ -183,6 +200,23 @@ class _Pass:
             for bit, packets in ordered
         )
 
+    def list_actors(self) -> tuple[ActorSeen, ...]:
+        """Give the survey scanners that packets were taken for; behaviour names nobody."""
+        return tuple(
+            ActorSeen(
+                row["actor"],
+                "behaviour" if row["survey"] == SurveyKind.BEHAVIOUR else "list",
+                row["packet_count"],
+                row["last_at"],
+            )
+            for row in self._of("actor")
+            if row["survey"]
+        )
+
+    def list_regions(self) -> set[str]:
+        """Name the regions whose sensors saw the source."""
+        return {row["region"] for row in self._of("sensor")}
+
     def list_seen_by(self, visibility: Visibility) -> tuple[SeenBy, ...]:
         """Give the sensors that saw the source, or the regions where sensors may not be named."""
         if visibility.may_see_sensor:
@@ -197,6 +231,37 @@ class _Pass:
             last = max(row["last_at"], known.last_seen_at) if known else row["last_at"]
             regions[row["region"]] = SeenBy(None, row["region"], packets, last)
         return tuple(sorted(regions.values(), key=lambda seen: -seen.packets))
+
+
+def list_ignored(query: Query) -> tuple[str, ...]:
+    """Name the parameters that a page about one source does not apply, where they were given."""
+    given = {
+        "q": query.filters is not None,
+        "survey": query.survey != "all",
+        "mode": query.mode not in ("auto", "all"),
+    }
+    return tuple(name for name, is_given in given.items() if is_given)
+
+
+def _tell_breadth(
+    desk: Desk, visibility: Visibility, query: Query, window: Window, *, network: Network, passed: _Pass
+) -> dict[str, Any]:
+    """Tell on how many of the sensors that could have seen it the source was seen."""
+    members = roster.list_members(desk, visibility, query, window)
+    covered = [member for member in members if member.seconds and member.addresses(network.version)]
+    seen = breadth.tell_seen(
+        visibility,
+        seen=passed.sensors,
+        covered=len(covered),
+        seen_in=passed.list_regions(),
+        covered_in={member.region for member in covered},
+    )
+    return {
+        "sensors_seen": seen.sensors or 0,
+        "sensors_covered": len(covered),
+        "breadth": seen.share,
+        "only_here": seen.only_here,
+    }
 
 
 def bind_range(network: Network, binding: Binding) -> str:

@@ -1,0 +1,92 @@
+"""Which tools a source used: the counts of its days, judged by :mod:`teiten.traffic.verdicts`.
+
+The counts are of whole days and of all sensors, read from the roll-up of sources, so
+that late data only change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from teiten.search import guarding, periods
+from teiten.search.answers import VerdictDay
+from teiten.search.desk import Desk
+from teiten.search.periods import DAY
+from teiten.search.predicates import Binding, highest_address, lowest_address
+from teiten.search.query import Query
+from teiten.search.tables import SOURCES
+from teiten.search.visibility import Visibility
+from teiten.traffic.hints import Hint
+from teiten.traffic.nature import Nature
+from teiten.traffic.validity import SourceValidity
+from teiten.traffic.verdicts import SourceDayCounts, ToolVerdict, judge_tools
+
+#: More days than this are not judged one by one.
+MOST_DAYS = 400
+_BITS: tuple[int, ...] = tuple(int(hint).bit_length() - 1 for hint in Hint)
+
+
+def judge_days(days: Iterable[tuple[Any, SourceDayCounts]], *, rule_version: int) -> tuple[VerdictDay, ...]:
+    """Judge each day by itself."""
+    return tuple(
+        VerdictDay(day, counts.packets, judge_tools(counts, rule_version=rule_version))
+        for day, counts in days
+    )
+
+
+def judge_whole(counts: Iterable[SourceDayCounts], *, rule_version: int) -> tuple[ToolVerdict, ...]:
+    """Judge all days together."""
+    return judge_tools(reduce(SourceDayCounts.add, counts, SourceDayCounts()), rule_version=rule_version)
+
+
+def read_counts(
+    desk: Desk, visibility: Visibility, query: Query, network: IPv4Network | IPv6Network
+) -> tuple[tuple[Any, SourceDayCounts], ...]:
+    """Read what a source sent on each day of the period, its oldest day first."""
+    binding = Binding()
+    window = periods.lay_out(query, step_seconds=DAY, zone=desk.zone)
+    low, high = binding.bind("IPv6", lowest_address(network)), binding.bind("IPv6", highest_address(network))
+    statement = (
+        f"SELECT day, {', '.join(_write_counts(visibility))} FROM {SOURCES.name}"  # noqa: S608 - declared names, bound values
+        f" WHERE dataset = {binding.bind('String', query.dataset)}"
+        f" AND day BETWEEN {binding.bind('Date', window.first_day)} AND {binding.bind('Date', window.last_day)}"
+        f" AND src_addr BETWEEN {low} AND {high} GROUP BY day{guarding.having(visibility, SOURCES)}"
+        f" ORDER BY day DESC LIMIT {MOST_DAYS}"
+    )
+    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    return tuple((row["day"], _read_day(row, network.version)) for row in reversed(rows))
+
+
+def _write_counts(visibility: Visibility) -> list[str]:
+    counted = {
+        "packet_count": "sum(packets)",
+        "syns": "sum(syn_packets)",
+        "udps": "sum(udp_packets)",
+        "echoes": "sum(echo_packets)",
+        **{f"hint_{bit}": f"sumMap(hint_counts)[{bit}]" for bit in _BITS},
+        **{f"nature_{int(nature)}": f"sumIf(packets, nature = {int(nature)})" for nature in Nature},
+        **{f"validity_{int(kind)}": f"sumIf(packets, validity = {int(kind)})" for kind in SourceValidity},
+    }
+    return [
+        *(f"{guarding.keep(visibility, SOURCES, count)} AS {name}" for name, count in counted.items()),
+        "groupUniqArrayArray(16)(nmap_folds) AS folds",
+    ]
+
+
+def _read_day(row: Mapping[str, Any], version: int) -> SourceDayCounts:
+    return SourceDayCounts(
+        packets=row["packet_count"],
+        syn_packets=row["syns"],
+        udp_packets=row["udps"],
+        echo_packets=row["echoes"],
+        hint_counts={bit: row[f"hint_{bit}"] for bit in _BITS if row[f"hint_{bit}"]},
+        nmap_folds=tuple(sorted(row["folds"])),
+        natures={int(each): row[f"nature_{int(each)}"] for each in Nature if row[f"nature_{int(each)}"]},
+        validities={
+            int(each): row[f"validity_{int(each)}"] for each in SourceValidity if row[f"validity_{int(each)}"]
+        },
+        ip_version=version,
+    )
