@@ -462,20 +462,25 @@ def test_a_bad_hold_is_refused_by_entry(database: str, given: dict, rule: str) -
         hold(**given)
 
 
-def test_held_days_are_days_of_the_installations_zone(cast: Cast) -> None:
+def test_retention_is_told_of_standing_holds(cast: Cast) -> None:
     from teiten.custody import services
-    from teiten.custody.holding import earliest_held, find_held_days
+    from teiten.custody.holding import earliest_held, standing_holds
 
-    row = hold(start_at=NOW - DAY, end_at=NOW)
-    days = [("live", (NOW - n * DAY).date()) for n in range(-1, 4)] + [("simulated", NOW.date())]
+    sensor = make_sensor("alpha-01", cast.alpha)
+    first = hold(start_at=NOW - DAY, end_at=NOW)
+    second = hold(scope="sensor", sensor=sensor, dataset="", start_at=NOW - 3 * DAY)
 
-    # 03:00 UTC is noon in Tokyo.
-    assert find_held_days(days, zone="Asia/Tokyo") == {("live", (NOW - DAY).date()), ("live", NOW.date())}
+    assert [(one.dataset, one.start_at, one.end_at) for one in standing_holds()] == [
+        ("live", NOW - DAY, NOW),
+        (None, NOW - 3 * DAY, None),
+    ]
+    assert "sensor alpha-01" in standing_holds()[1].reason
+    assert earliest_held() == (NOW - 3 * DAY).date()
+
+    services.release(second.pk, reason="closed", act=act_of())
     assert earliest_held() == (NOW - DAY).date()
-
-    services.release(row.pk, reason="closed", act=act_of())
-    assert find_held_days(days, zone="Asia/Tokyo") == set()
-    assert earliest_held() is None
+    services.release(first.pk, reason="closed", act=act_of())
+    assert (standing_holds(), earliest_held()) == ([], None)
 
 
 # Payload.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta, timezone
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
 
 from django.db import transaction
 from django.db.models import Min, Q
@@ -13,9 +12,28 @@ from teiten.custody import metrics
 from teiten.custody.errors import CustodyInputError, CustodyUnknownError
 from teiten.custody.models import Erasure, HoldScope, LegalHold
 from teiten.custody.models.work import WorkState
-from teiten.custody.reach import check_dataset, check_period, check_reason, lock_custody, read_network
+from teiten.custody.reach import (
+    check_dataset,
+    check_period,
+    check_reason,
+    describe_hold,
+    lock_custody,
+    read_network,
+)
 from teiten.fleet.models import Sensor
 from teiten.fleet.services import Act
+
+
+@dataclass(frozen=True)
+class StandingHold:
+    """Days of data sets that nothing removes."""
+
+    #: None: every data set.
+    dataset: str | None
+    start_at: datetime
+    #: None: without end.
+    end_at: datetime | None
+    reason: str
 
 
 def hold(
@@ -93,23 +111,13 @@ def list_holds(*, with_released: bool = False) -> list[LegalHold]:
     return list(rows if with_released else rows.filter(released_at=None))
 
 
-def find_held_days(days: Iterable[tuple[str, date]], *, zone: str) -> set[tuple[str, date]]:
-    """Give those (data set, day of the installation's zone) that a hold in force touches.
+def standing_holds() -> list[StandingHold]:
+    """Give the holds in force as retention needs them, oldest first.
 
-    Whole days are held, whatever the hold's scope: retention works by days.
+    Whatever a hold is about, retention leaves the whole of its days: it works by days.
     """
-    holds = list(LegalHold.objects.filter(released_at=None).values_list("dataset", "start_at", "end_at"))
-    place = ZoneInfo(zone)
-
-    def is_held(dataset: str, day: date) -> bool:
-        start_at = datetime.combine(day, time(), tzinfo=place)
-        end_at = datetime.combine(day + timedelta(days=1), time(), tzinfo=place)
-        return any(
-            name in ("", dataset) and since < end_at and (until is None or until > start_at)
-            for name, since, until in holds
-        )
-
-    return {(dataset, day) for dataset, day in days if is_held(dataset, day)}
+    rows = LegalHold.objects.select_related("sensor").filter(released_at=None).order_by("pk")
+    return [StandingHold(row.dataset or None, row.start_at, row.end_at, describe_hold(row)) for row in rows]
 
 
 def earliest_held() -> date | None:
