@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import teiten
-from teiten.cli import dataset_words
+from teiten.cli import dataset_words, sensor_words
 from teiten.cli.words import Verbs
 from teiten.cli.words import add_group as _group
 from teiten.cli.words import add_verb as _verb
@@ -22,7 +22,7 @@ def build() -> argparse.ArgumentParser:
     parser.add_argument("--log-level", default=None, choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_running(verbs)
-    _add_sensor(verbs)
+    sensor_words.add_words(verbs)
     _add_user(verbs)
     _add_care(verbs)
     dataset_words.add_words(verbs)
@@ -72,31 +72,6 @@ def _add_running(verbs: Verbs[argparse.ArgumentParser]) -> None:
     requeue.add_argument("--sensor", type=int, metavar="N", help="only those of this sensor")
     _verb(verbs, "portal", "services:run_portal", "Run the portal alone (needs a ClickHouse server).")
     _verb(verbs, "worker", "services:run_worker", "Run the worker for queued and periodic jobs alone.")
-
-
-def _add_sensor(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    group = _group(verbs, "sensor", "Make, list, suspend and revoke sensors.")
-    create = _verb(group, "create", "sensor_commands:create", "Make a sensor and print its one-time token.")
-    create.add_argument("name")
-    create.add_argument("--region", required=True, metavar="CODE")
-    create.add_argument("--org", default="", metavar="CODE", help="organisation that houses it")
-    create.add_argument(
-        "--may-import", action="store_true", help="it may send imports (teiten-sensor replay)"
-    )
-    create.add_argument(
-        "--bundle", type=Path, metavar="FILE", help="also write the settings a sensor needs to this file"
-    )
-    _verb(group, "list", "sensor_commands:list_all", "List the sensors with their states.")
-    token = _verb(group, "token", "sensor_commands:issue_token", "Print a new one-time token for a sensor.")
-    token.add_argument("name")
-    for name, text in (
-        ("suspend", "Refuse a sensor's data until it is resumed."),
-        ("resume", "Accept a suspended sensor again."),
-        ("revoke", "Refuse a sensor for ever."),
-    ):
-        change = _verb(group, name, f"sensor_commands:{name}", text)
-        change.add_argument("name")
-        change.add_argument("--reason", required=True)
 
 
 def _add_user(verbs: Verbs[argparse.ArgumentParser]) -> None:

@@ -6,6 +6,8 @@ import argparse
 
 from teiten.cli import demo, printing, sensor_verbs
 from teiten.cli.installation import Installation
+from teiten.cli.place_commands import site_of
+from teiten.fleet.sites import Site
 from teiten.foundation.settings import Source
 
 
@@ -18,6 +20,7 @@ def create(source: Source, options: argparse.Namespace) -> int:
             region=options.region,
             organisation=options.org,
             may_import=options.may_import,
+            site=Site(**site_of(options)),
             clock=installation.clock,
             config=installation.section("fleet"),
         )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from teiten.fleet.config import FleetConfig
+from teiten.fleet.sites import UNKNOWN_SITE, Site
 from teiten.foundation.clock import Clock
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def create_sensor(
     region_names: tuple[str, str] | None = None,
     cidr: str = "",
     note: str = "",
+    site: Site = UNKNOWN_SITE,
 ) -> SensorToken:
     """Enter a sensor (and its region and organisation when they are new) and issue its token.
 
@@ -104,6 +106,7 @@ def create_sensor(
             may_import=may_import,
             note=note,
             cidr=cidr,
+            site=site,
             act=services.Act(clock.now()),
             config=config,
         )
