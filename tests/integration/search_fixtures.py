@@ -41,6 +41,10 @@ LATE_START = START + timedelta(days=1)
 SILENCE = (START + timedelta(days=2), START + timedelta(days=3))
 #: Of sensor 2 the batch with this number is missing.
 MISSING_SEQ = 380
+#: In a world with answering sensors: these two answer, this one begins to after two days, and this one watches a wider prefix.
+ANSWERING = (FIRST + 2, FIRST + 4)
+CHANGING = FIRST + 1
+WIDE_PREFIX_SENSOR = FIRST + 6
 #: What a member must never see, in any form.
 TCP_SEQ, TCP_ACK, IP_ID, VLAN = 3_221_225_985, 1_987_654_321, 54_321, 3_999
 PAYLOAD, PAYLOAD_HASH = b"\xff\x00secret!", 0xFEDCBA9876543210
@@ -92,10 +96,24 @@ def _make_window(sensor: int, region: str, seq: int, at: datetime) -> dict[str, 
         "watched_prefix": ["2001:db8::/64"] if is_prefix else [f"192.0.2.{sensor - FIRST}/32"],
         "watched_ip_version": [6 if is_prefix else 4],
         "watched_prefix_length": [64 if is_prefix else 32],
+        "watched_mode": ["silent"],
         "captured": 10,
         "kernel_drops": 1 if sensor == FIRST + 3 else 0,
         "clock_offset_us": 2_000_000 if sensor == FIRST + 4 else 1_000,
     }
+
+
+def let_some_answer(windows: list[dict[str, Any]]) -> None:
+    """Make sensors of the windows answer, and one watch an IPv6 prefix of another length."""
+    for window in windows:
+        sensor = window["sensor"]
+        answers = sensor in ANSWERING or (
+            sensor == CHANGING and window["window_start_at"] >= START + timedelta(days=2)
+        )
+        window["watched_mode"] = ["answering" if answers else "silent"]
+        if sensor == WIDE_PREFIX_SENSOR:
+            window["watched_prefix"] = ["2001:db8:1::/56"]
+            window["watched_ip_version"], window["watched_prefix_length"] = [6], [56]
 
 
 def make_world_packets(
@@ -113,7 +131,7 @@ def make_world_packets(
 
 def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[str, Any]:
     protocol, port = rng.choice(_PORTS)
-    is_v6 = window["sensor"] == PREFIX_SENSOR
+    is_v6 = window["watched_ip_version"] == [6]
     source = rng.randint(1, 120)
     hints = rng.choice([0, 0, 0, 1, 4, 5]) if (protocol, port) == (6, 23) else 0
     return {
@@ -125,6 +143,7 @@ def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[s
         + timedelta(microseconds=rng.randrange(int(WINDOW.total_seconds() * 1_000_000))),
         "landed_at": window["landed_at"],
         "ip_version": 6 if is_v6 else 4,
+        "answering": int(window["watched_mode"] == ["answering"]),
         "src_addr": f"3fff::{source:x}" if is_v6 else f"240.0.{source % 3}.{source}",
         "dst_addr": f"2001:db8::{source:x}" if is_v6 else f"192.0.2.{window['sensor'] - FIRST}",
         "protocol": protocol,
@@ -196,11 +215,13 @@ def _equals(value: Value, found: Any, packet: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def open_world(*, per_window: float = 1.5, seed: int = 7) -> Iterator[World]:
+def open_world(*, per_window: float = 1.5, seed: int = 7, with_answering: bool = False) -> Iterator[World]:
     """Open a store filled with the made telescope."""
     clock = FixedClock(NOW)
     with temporary_store(clock) as store:
         windows = make_windows()
+        if with_answering:
+            let_some_answer(windows)
         packets = make_world_packets(windows, per_window=per_window, seed=seed)
         block = writer.BlockRows(
             block="00000000-0000-0000-0000-00000000000a",

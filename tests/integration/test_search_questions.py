@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from teiten.search import language, lines, planner
+from teiten.foundation.clock import to_us
+from teiten.search import breadth, language, lines, planner
 from teiten.search.dimensions import get_dimension
+from teiten.search.doors import MaintenancePeriod, SensorFacts
+from teiten.search.errors import QueryError, TooExpensive
 from teiten.search.lines import ALL
 from teiten.search.query import Query, for_period
+from teiten.search.service import Search
 from teiten.search.tables import PACKETS, ROLL_UPS, Table
 from teiten.search.visibility import for_role
 
 sys.path.insert(0, str(Path(__file__).parent))
-from search_fixtures import NOW, World, open_world
+from search_fixtures import (
+    ANSWERING,
+    CHANGING,
+    FIRST,
+    NOW,
+    PREFIX_SENSOR,
+    REGIONS,
+    SILENCE,
+    START,
+    World,
+    open_world,
+)
 
 pytestmark = pytest.mark.requirement("R2.3")
 
@@ -30,6 +49,21 @@ DAY = timedelta(days=1)
 def world() -> Iterator[World]:
     with open_world() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def answering_world() -> Iterator[World]:
+    with open_world(seed=11, with_answering=True) as made:
+        yield made
+
+
+def covered_days(world: World, start: datetime, end: datetime, *, mode: str) -> float:
+    seconds = 0.0
+    for window in world.windows:
+        if (window["watched_ip_version"], window["watched_mode"]) == ([4], [mode]):
+            overlap = min(end, window["window_end_at"]) - max(start, window["window_start_at"])
+            seconds += max(0.0, overlap.total_seconds())
+    return seconds / 86_400
 
 
 def last(period: str, text: str = "", **choices: object) -> Query:
@@ -102,3 +136,226 @@ def test_long_rankings_read_days(world: World) -> None:
 
     assert (month.cost.table, week.cost.table) == ("ports_1d", "ports_1h")
     assert month.total.value == week.total.value == len(world.packets)
+
+
+class TestSource:
+    def test_verdicts_are_those_of_its_counts(self, world: World) -> None:
+        source = "240.0.1.100"
+        page = world.search.source(ANALYST, last("7d"), source=source)
+
+        mine = world.matching(lambda packet: packet["src_addr"] == source)
+        by_tool = {verdict.tool: verdict for verdict in page.verdicts}
+        mirai = by_tool["Mirai-like"]
+        syns = [p for p in mine if p["protocol"] == 6 and p["tcp_flags"] & 23 == 2]
+        assert mirai.matching == sum(packet["hints"] & 1 for packet in mine)
+        assert mirai.matching + mirai.contradicting >= len(syns)
+        assert sum(day.packets for day in page.verdict_days) == len(mine) == page.packets
+        assert [day.day for day in page.verdict_days] == sorted({local_day(p) for p in mine})
+        assert page.ignored == ()
+
+    def test_axes_and_breadth_are_counted(self, world: World) -> None:
+        source = "240.0.2.20"
+        page = world.search.source(ANALYST, last("7d", "dst_port = 23", survey="without"), source=source)
+
+        mine = world.matching(lambda packet: packet["src_addr"] == source)
+        assert {count.group.key: count.packets for count in page.validities} == {"spoof_suspect": len(mine)}
+        assert sum(count.packets for count in page.probes) == len(mine)
+        assert [(each.actor, each.reason, each.packets) for each in page.actors] == [
+            ("Example Research", "list", len(mine))
+        ]
+        assert page.sensors_seen == len({packet["sensor"] for packet in mine})
+        assert (page.sensors_covered, page.breadth) == (6, page.sensors_seen / 6)
+        assert page.ignored == ("q", "survey")
+
+    def test_behaviour_names_nobody(self, world: World) -> None:
+        page = world.search.source(ANALYST, last("7d"), source="240.0.0.15")
+
+        assert [(each.actor, each.reason) for each in page.actors] == [("", "behaviour")]
+
+
+def local_day(packet: dict[str, Any]) -> date:
+    return packet["observed_at"].astimezone(ZoneInfo("Asia/Tokyo")).date()
+
+
+class TestBreadth:
+    def test_a_port_is_as_broad_as_its_sensors(self, world: World) -> None:
+        answer = world.search.breadth(ANALYST, last("7d", "dst_port = 8728/tcp"))
+
+        mine = world.matching(lambda packet: packet["dst_port"] == 8728)
+        assert answer.cost.table == "ports_1d"
+        assert answer.sensors_seen == len({packet["sensor"] for packet in mine})
+        assert answer.sensors_covered == 7
+        assert sum(region.covered for region in answer.regions) == answer.sensors_covered
+        assert sum(region.seen for region in answer.regions) == answer.sensors_seen
+
+    def test_a_source_is_counted_in_packets(self, world: World) -> None:
+        query = Query("live", NOW - timedelta(hours=6), NOW, filters=language.parse("src_addr = 3fff::/20"))
+
+        answer = world.search.breadth(ANALYST, query)
+
+        assert answer.cost.table == "packets"
+        assert (answer.sensors_seen, answer.only_here) == (1, "kyushu")
+
+    def test_what_no_roll_up_knows_is_refused_over_days(self, world: World) -> None:
+        with pytest.raises(TooExpensive, match="at most 48 hours"):
+            world.search.breadth(ANALYST, last("7d", "ttl > 100"))
+
+    @given(
+        st.integers(0, 50),
+        st.integers(1, 50),
+        st.sets(st.sampled_from("abc")),
+        st.sets(st.sampled_from("abc")),
+    )
+    @settings(max_examples=50, deadline=None)
+    def test_a_member_learns_no_exact_share(
+        self, seen: int, covered: int, seen_in: set[str], covered_in: set[str]
+    ) -> None:
+        told = breadth.tell_seen(
+            for_role("member"), seen=seen, covered=covered, seen_in=seen_in, covered_in=covered_in
+        )
+
+        assert told.sensors is None
+        assert told.only_here is None
+        assert told.share is None or round(told.share * 20) == pytest.approx(told.share * 20)
+
+
+class TestModes:
+    def test_the_switch_parts_the_whole(self, answering_world: World) -> None:
+        world = answering_world
+        counts = {
+            mode: world.search.totals(ANALYST, last("24h", mode=mode)).packets.value
+            for mode in ("all", "silent", "answering", "auto")
+        }
+
+        assert counts["all"] == counts["silent"] + counts["answering"]
+        assert counts["auto"] == counts["silent"]
+        assert counts["answering"] == len(
+            world.matching(lambda p: p["answering"] == 1 and p["observed_at"] >= NOW - DAY)
+        )
+
+    @pytest.mark.parametrize("mode", ["silent", "answering"])
+    def test_numerator_and_denominator_are_of_one_mode(self, answering_world: World, mode: str) -> None:
+        world = answering_world
+        answer = world.search.totals(ANALYST, last("24h", mode=mode))
+
+        mine = world.matching(
+            lambda p: (
+                p["answering"] == (mode == "answering")
+                and p["ip_version"] == 4
+                and p["observed_at"] >= NOW - DAY
+            )
+        )
+        days = covered_days(world, NOW - DAY, NOW, mode=mode)
+        assert answer.rate.value == pytest.approx(len(mine) / days)
+        basis = answer.basis
+        assert basis.covered_address_days == pytest.approx(days)
+        assert basis.modes_apart[mode] == pytest.approx(days)
+        assert (basis.mode, basis.no_rate) == (mode, "")
+
+    def test_mixed_modes_have_counts_and_no_rate(self, answering_world: World) -> None:
+        query = last("24h", mode="all", metric="rate")
+        answer = answering_world.search.totals(ANALYST, query)
+        top = answering_world.search.top(ANALYST, query, dimension="dst_port")
+        series = answering_world.search.series(ANALYST, query)
+
+        assert answer.rate.value is None
+        assert answer.packets.value
+        assert answer.basis.no_rate == "modes_mixed"
+        assert {row.figure.value for row in top.rows} == {None}
+        assert set(series.total.values) == {None}
+
+    def test_a_filter_settles_the_mode(self, answering_world: World) -> None:
+        answer = answering_world.search.totals(ANALYST, last("24h", "answering = yes"))
+
+        assert answer.basis.mode == "answering"
+        with pytest.raises(QueryError, match="leave mode out"):
+            answering_world.search.totals(ANALYST, last("24h", "answering = yes", mode="silent"))
+
+    def test_only_answering_watched_means_answering(self, answering_world: World) -> None:
+        region = REGIONS[ANSWERING[0]]
+        others = [s for s, r in REGIONS.items() if r == region and s not in ANSWERING]
+        text = f"sensor in ({', '.join(map(str, ANSWERING))})"
+
+        answer = answering_world.search.totals(ANALYST, last("24h", text))
+
+        assert others
+        assert answer.basis.mode == "answering"
+        assert answer.packets.value
+
+    def test_prefixes_of_two_lengths_have_no_rate(self, answering_world: World) -> None:
+        answer = answering_world.search.totals(ANALYST, last("24h", "ip_version = 6"))
+        narrowed = answering_world.search.totals(
+            ANALYST, last("24h", f"ip_version = 6 and sensor = {PREFIX_SENSOR}")
+        )
+
+        assert (answer.rate.value, answer.basis.no_rate) == (None, "prefixes_mixed")
+        assert answer.basis.prefix_lengths == (56, 64)
+        assert narrowed.rate.value is not None
+        assert narrowed.basis.prefix_lengths == (64,)
+
+    def test_a_sensor_that_changes_its_mode_leaves_no_gap(self, answering_world: World) -> None:
+        text = f"sensor = {CHANGING}"
+        for mode in ("silent", "answering"):
+            basis = answering_world.search.basis(ANALYST, last("7d", text, mode=mode))
+
+            assert basis.missing_address_days == pytest.approx(0, abs=0.01)
+            assert basis.covered_address_days == pytest.approx(2, abs=0.01)
+
+
+class TestMaintenance:
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(list(REGIONS)), st.integers(0, 90), st.integers(1, 40)), max_size=4
+        )
+    )
+    @settings(max_examples=12, deadline=None)
+    def test_covered_planned_and_missing_are_what_was_expected(
+        self, world: World, periods: list[tuple[int, int, int]]
+    ) -> None:
+        fleet = Fleet(
+            [
+                MaintenancePeriod(
+                    sensor, to_us(START + timedelta(hours=at)), to_us(START + timedelta(hours=at + length))
+                )
+                for sensor, at, length in periods
+            ]
+        )
+        search = Search(world.store, world.clock, fleet=fleet)
+
+        for text, period in (("", "7d"), ("region = kinki", "24h"), ("ip_version = 6", "7d")):
+            basis = search.basis(ANALYST, last(period, text))
+            parts = basis.covered_address_days + basis.planned_address_days + basis.missing_address_days
+            assert parts == pytest.approx(basis.expected_address_days)
+            assert min(basis.planned_address_days, basis.missing_address_days) >= 0
+        search.close()
+
+    def test_a_planned_silence_is_no_missing_one(self, world: World) -> None:
+        sensor = FIRST + 5
+        fleet = Fleet([MaintenancePeriod(sensor, to_us(SILENCE[0]), to_us(SILENCE[1]))])
+        search = Search(world.store, world.clock, fleet=fleet)
+
+        plain = world.search.basis(ANALYST, last("7d"))
+        basis = search.basis(ANALYST, last("7d"))
+        search.close()
+
+        assert basis.planned_address_days == pytest.approx(1.0, abs=0.01)
+        assert basis.missing_address_days == pytest.approx(plain.missing_address_days - 1.0, abs=0.01)
+        assert basis.covered_address_days == plain.covered_address_days
+        assert basis.share == plain.share
+        planned = [gap for gap in basis.gaps if gap.kind == "planned"]
+        assert [(gap.region, gap.sensors) for gap in planned] == [("kinki", 1)]
+        assert "planned" not in {gap.kind for gap in plain.gaps}
+
+
+@dataclass
+class Fleet:
+    """A register that knows maintenance and places."""
+
+    maintenance: list[MaintenancePeriod]
+    sensors: tuple[SensorFacts, ...] = ()
+
+    def list_sensors(self) -> tuple[SensorFacts, ...]:
+        return self.sensors
+
+    def list_maintenance(self, start_us: int, end_us: int) -> list[MaintenancePeriod]:
+        return [each for each in self.maintenance if each.start_us < end_us and each.end_us > start_us]
