@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Self
 
 import pytest
-from typing_extensions import Self
 
 from teiten.cli import parser, place_commands, rules_commands, sensor_verbs
 from teiten.fleet.config import FleetConfig

@@ -302,3 +302,37 @@ def test_places_are_read_again_only_when_one_changed(
     known.refresh()
     assert len(read) == 2
     assert len(known.list_placements()[sensor.pk].public_periods) == 1
+
+
+def test_searches_read_placements_and_maintenance(make: Callable[..., Any], clock: FixedClock) -> None:
+    from teiten.fleet import maintaining, placing, services
+    from teiten.fleet.facts import FleetFacts
+    from teiten.fleet.services import Act
+    from teiten.search.doors import FOREVER_US, MaintenancePeriod
+
+    sensor, plain = make("TK-1"), make("TK-2")
+    start = clock.now()
+    maintaining.plan_maintenance(
+        sensor, start=start, end=start + timedelta(hours=1), reason="router", act=Act(start)
+    )
+    facts = FleetFacts(clock)
+    assert [one.mode for one in facts.list_sensors()] == ["silent", "silent"]
+    clock.advance(3600)
+    kansai = services.find_or_create_region(code="kansai", name_ja="関西", name_en="Kansai")
+    placing.place_sensor(
+        sensor, region=kansai, site=Site("JP", 64500, "Example", "isp", "answering"), act=Act(clock.now())
+    )
+    clock.advance(5)
+
+    moved, stayed = facts.list_sensors()
+
+    now_us = to_us(start) + 3_600_000_000
+    assert (moved.sensor, moved.region, moved.mode, moved.asn) == (sensor.pk, "kansai", "answering", 64500)
+    assert moved.periods == (
+        (0, now_us, "kanto", "", 0, "", "other", "silent"),
+        (now_us, FOREVER_US, "kansai", "JP", 64500, "Example", "isp", "answering"),
+    )
+    assert (stayed.sensor, stayed.organisation_id) == (plain.pk, plain.organisation_id)
+    planned = MaintenancePeriod(sensor.pk, to_us(start), now_us)
+    assert facts.list_maintenance(now_us - 1, now_us) == [planned]
+    assert facts.list_maintenance(now_us, now_us + 1) == []

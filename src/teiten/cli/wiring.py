@@ -83,9 +83,15 @@ def make_context(installation: Installation, store: Store | None) -> Context:
 
 def give_portal_its_search(installation: Installation, store: Store) -> Search:
     """Let the portal and the API ask the store; close what is given before the store."""
+    from teiten.fleet.facts import FleetFacts
     from teiten.portal import services
 
-    book = ReferenceBook(installation.place_dir)
-    search = Search(store, installation.clock, installation.section("search"), system_names=book)
+    search = Search(
+        store,
+        installation.clock,
+        installation.section("search"),
+        system_names=ReferenceBook(installation.place_dir),
+        fleet=FleetFacts(installation.clock),
+    )
     services.set_search(search)
     return search
