@@ -8,13 +8,14 @@ from django.utils.translation import gettext as _
 
 from teiten.portal.charts.bubbles import describe_bubbles
 from teiten.portal.charts.calendar import CLASSES, draw_weeks
+from teiten.portal.charts.verdict_days import draw_verdict_days
 from teiten.portal.naming.groups import name_group
 from teiten.portal.naming.instants import month_names, weekday_names
 from teiten.portal.naming.regions import name_region
 from teiten.portal.naming.sensors import name_sensor
 from teiten.portal.presenting.pivots import keep, narrow_by, page_of
 from teiten.portal.screen import Screen
-from teiten.portal.sources.verdicts import list_verdicts
+from teiten.portal.sources.verdicts import list_verdicts, name_state, name_tool, name_tools
 from teiten.search.answers import Count, SourcePage
 
 _MOST_SENSORS = 8
@@ -29,7 +30,10 @@ def describe_source(page: SourcePage, screen: Screen) -> dict[str, Any]:
         "condition": condition,
         "explore": screen.url_of("explore", keep(screen.query, condition)),
         "prefix_url": screen.url_of("source", None, page.prefix) if page.prefix and not page.is_prefix else "",
-        "verdicts": list_verdicts(page, screen.language),
+        "verdicts": list_verdicts(page, screen.instants, language=screen.language, at=screen.query.end),
+        "verdict_strip": draw_verdict_days(page.verdict_days, page.calendar, names=name_tools(), words=_state_words()),
+        "verdict_table": _list_verdict_days(page),
+        "probes": _list_counts(tuple(count for count in page.probes if count.group.key != "none"), screen, condition),
         "calendar": draw_weeks(page.calendar, months=month_names(screen.language), weekdays=weekday_names(screen.language), words=words),
         "classes": range(1, CLASSES + 1),
         "bubbles": describe_bubbles(page),
@@ -40,7 +44,8 @@ def describe_source(page: SourcePage, screen: Screen) -> dict[str, Any]:
         "ports": _list_counts(page.ports, screen, condition),
         "seen_by": _list_seen_by(page, screen),
         "seen_by_rest": max(0, page.sensors_seen - _MOST_SENSORS),
-        "breadth": page.sensors_seen / page.basis.sensors_known if page.basis.sensors_known else 0.0,
+        "breadth": page.breadth,
+        "only_here": name_region(page.only_here, screen.language) if page.only_here is not None else "",
         "df_share": page.df_packets / page.packets if page.packets else None,
     }  # fmt: skip
 
@@ -49,6 +54,20 @@ def calendar_label(page: SourcePage) -> str:
     """Say in words what the calendar shows."""
     words = {"seen": page.days_seen, "watched": page.days_watched}
     return _("Calendar of packets by day: seen on %(seen)s of %(watched)s watched days.") % words
+
+
+def _state_words() -> dict[str, str]:
+    states = {state: name_state(state) for state in ("yes", "no", "not computable", "too few")}
+    return {**states, "unseen": _("no packet"), "unwatched": _("not watched")}
+
+
+def _list_verdict_days(page: SourcePage) -> list[tuple[Any, ...]]:
+    return [
+        (day.day, name_tool(verdict), name_state(verdict.state), verdict)
+        for day in page.verdict_days
+        for verdict in day.verdicts
+        if verdict.state != "no"
+    ]
 
 
 def _list_counts(counts: tuple[Count, ...], screen: Screen, condition: str) -> list[dict[str, Any]]:

@@ -1,19 +1,24 @@
-"""What can be said of a source, and how sure: counts that match and counts that contradict, never one packet."""
+"""The four axes of a source in words: each label with its evidence, what could not be asked said so.
+
+The judgement is `traffic.verdicts`'; nothing is judged here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
+from teiten.datasets.selectors import SurveyReason, survey_reasons
 from teiten.portal.naming.groups import name_group, name_hint
+from teiten.portal.naming.instants import Instants
 from teiten.search.answers import Count, SourcePage
+from teiten.traffic.hints import Hint
+from teiten.traffic.verdicts import ToolVerdict
 
-#: A single match of 16 bits is a coincidence once in 65,536 packets: below this many, nothing is said.
-ENOUGH_MATCHES = 3
-#: Below this share of the packets that could carry it, a mark does not describe the source.
-ENOUGH_SHARE = 0.5
+_MOST_OTHERS = 3
 
 
 @dataclass(frozen=True)
@@ -26,87 +31,164 @@ class Verdict:
     confidence: float | None
     grounds: str
     counter: str
-    is_warning: bool = False
+    #: A tag beside the label, such as "unverified".
+    tag: str = ""
 
 
-def list_verdicts(page: SourcePage, language: str) -> list[Verdict]:
+def list_verdicts(page: SourcePage, instants: Instants, *, language: str, at: datetime) -> list[Verdict]:
     """Give tool, nature, actor and source validity."""
-    return [_judge_tool(page), _judge_nature(page, language), _judge_actor(page), _judge_validity(page)]
+    reasons = [] if page.is_prefix else survey_reasons(page.source, at)
+    return [
+        describe_tool(page),
+        describe_nature(page, language),
+        describe_actor(page, reasons, instants),
+        describe_validity(page, language),
+    ]
 
 
-def _judge_tool(page: SourcePage) -> Verdict:
-    axis, breadth = _("Tool"), _breadth(page)
-    if not page.tcp_syns:
-        return Verdict(axis, _("Not computable"), None, _("No TCP SYN in this period."), breadth)
-    best = _best_hint(page)
-    if best is None or best.packets < ENOUGH_MATCHES or best.packets < ENOUGH_SHARE * page.tcp_syns:
-        words = _("No mark of a known tool on most of %(syns)s SYNs.") % {"syns": f"{page.tcp_syns:,}"}
-        return Verdict(axis, _("No known tool"), 0.0, words, breadth)
-    counts = {"matches": f"{best.packets:,}", "syns": f"{page.tcp_syns:,}", "rules": _rules(page)}
-    grounds = _("%(matches)s of %(syns)s SYNs carry its mark, rule %(rules)s") % counts
-    contradicting = max(0, page.tcp_syns - best.packets)
-    counter = ngettext("%(count)s contradicts", "%(count)s contradict", contradicting) % {
-        "count": f"{contradicting:,}"
-    }
-    return Verdict(
-        axis,
-        name_hint(best.group.key),
-        min(1.0, best.packets / page.tcp_syns),
-        grounds,
-        f"{counter} · {breadth}",
-    )
+def name_tool(verdict: ToolVerdict) -> str:
+    """Give the tool's name as other screens write it."""
+    return _name_of(verdict.hint) if verdict.hint is not None else verdict.tool
 
 
-def _best_hint(page: SourcePage) -> Count | None:
-    return max(
-        (count for count in page.hints if count.group.key != "none"),
-        key=lambda count: count.packets,
-        default=None,
-    )
+def _name_of(hint: Hint) -> str:
+    return name_hint((hint.name or "").lower())
 
 
-def _judge_nature(page: SourcePage, language: str) -> Verdict:
+def name_tools() -> dict[Hint, str]:
+    """Give every tool's name."""
+    return {hint: _name_of(hint) for hint in Hint}
+
+
+def name_state(state: str) -> str:
+    """Give a verdict's state as a word."""
+    return {
+        "yes": _("yes"),
+        "no": _("no"),
+        "not computable": _("not computable"),
+        "too few": _("too few packets"),
+    }[state]
+
+
+def describe_tool(page: SourcePage) -> Verdict:
+    """Say which tool the source used, as far as its packets tell."""
+    axis, breadth = _("Tool"), _word_breadth(page)
+    if not page.verdicts:
+        words = (
+            _("No packet of which a rule could be asked.") if page.packets else _("No packet in this period.")
+        )
+        return Verdict(axis, _("Not computable"), None, words, breadth)
+    best = page.verdicts[0]
+    others = [verdict for verdict in page.verdicts[1:] if verdict.state == "yes"][:_MOST_OTHERS]
+    counter = " · ".join(part for part in (_word_against(best), breadth) if part)
+    if best.state == "yes":
+        also = ", ".join(name_tool(verdict) for verdict in others)
+        more = f" · {_('also')} {also}" if also else ""
+        return Verdict(axis, name_tool(best), best.confidence, word_grounds(best), counter + more)
+    if best.state == "not computable":
+        return Verdict(axis, _("Not computable"), None, word_grounds(best), breadth)
+    if best.state == "too few":
+        words = f"{name_tool(best)}: {word_grounds(best)}"
+        return Verdict(axis, _("Too few packets to say"), best.confidence, words, counter)
+    return Verdict(axis, _("No known tool"), 0.0, f"{name_tool(best)}: {word_grounds(best)}", breadth)  # fmt: skip
+
+
+def word_grounds(verdict: ToolVerdict) -> str:
+    """Write the evidence: "98 of 98 match, rule v2"."""
+    asked = verdict.matching + verdict.contradicting
+    counts = {"matching": f"{verdict.matching:,}", "asked": f"{asked:,}", "version": verdict.rule_version}
+    words = _("%(matching)s of %(asked)s packets match, rule v%(version)s") % counts
+    if verdict.not_computable:
+        unknown = {"count": f"{verdict.not_computable:,}"}
+        words += " · " + _("of %(count)s it could not be asked: the public destination is unknown") % unknown
+    return words
+
+
+def _word_against(verdict: ToolVerdict) -> str:
+    return _("%(count)s contradict") % {"count": f"{verdict.contradicting:,}"}
+
+
+def describe_nature(page: SourcePage, language: str) -> Verdict:
+    """Say what most packets are."""
     axis = _("Nature")
     if not page.natures:
         return Verdict(axis, _("None seen"), None, _("No packet in this period."), "")
     best = page.natures[0]
-    rest = ", ".join(
-        f"{name_group(count.group, language)[0]} {count.packets:,}" for count in page.natures[1:4]
-    )
     grounds = _("%(count)s of %(packets)s packets") % {
         "count": f"{best.packets:,}",
         "packets": f"{page.packets:,}",
     }
-    return Verdict(axis, name_group(best.group, language)[0], best.share, grounds, rest)
+    return Verdict(axis, _name(best, language), best.share, grounds, _word_rest(page.natures[1:4], language))
 
 
-def _judge_actor(page: SourcePage) -> Verdict:
-    label = _("Survey scanner") if page.is_survey else _("Not a known survey scanner")
-    grounds = (
-        _("On a list of survey scanners that is valid in this period")
-        if page.is_survey
-        else _("No list that is valid in this period names it")
+def describe_actor(page: SourcePage, reasons: Sequence[SurveyReason], instants: Instants) -> Verdict:
+    """Say whose scanner it is, and what says so: the list with its dates, or the behaviour with its numbers."""
+    axis = _("Actor")
+    if not page.actors and not reasons:
+        return Verdict(
+            axis,
+            _("Not a known survey scanner"),
+            0.0,
+            _("No list that is valid in this period names it"),
+            _("its behaviour is below the thresholds"),
+        )
+    named = next((reason.owner for reason in reasons if reason.owner), "")
+    seen = next((actor.actor for actor in page.actors if actor.actor), "")
+    packets = sum(actor.packets for actor in page.actors)
+    counts = {"count": f"{packets:,}", "packets": f"{page.packets:,}"}
+    return Verdict(
+        axis,
+        named or seen or _("Survey scanner"),
+        1.0,
+        " / ".join(_word_reason(reason, instants) for reason in reasons[:2]) or _word_unlisted(page),
+        _("%(count)s of %(packets)s packets") % counts if page.packets else "",
+        tag=_("survey"),
     )
-    return Verdict(_("Actor"), label, 1.0 if page.is_survey else 0.0, grounds, "")
 
 
-def _judge_validity(page: SourcePage) -> Verdict:
+def _word_reason(reason: SurveyReason, instants: Instants) -> str:
+    until = instants.date(reason.valid_to) if reason.valid_to else _("until further notice")
+    facts = {
+        "list": reason.list,
+        "network": reason.network,
+        "start": instants.date(reason.valid_from),
+        "end": until,
+    }
+    if reason.kind == "behaviour":
+        return _("By its behaviour, %(start)s to %(end)s: ") % facts + reason.reason
+    return _("On the list %(list)s as %(network)s, %(start)s to %(end)s") % facts
+
+
+def _word_unlisted(page: SourcePage) -> str:
+    """Say what told when the packets came, though no list holds today."""
+    if any(actor.reason == "behaviour" for actor in page.actors):
+        return _("By its behaviour when the packets came")
+    return _("On a list that was valid when the packets came")
+
+
+def describe_validity(page: SourcePage, language: str) -> Verdict:
+    """Say whether the address can be what it says; nothing here proves that it sent the packets."""
     ttls = sorted(int(count.group.key) for count in page.ttls if count.group.key.isdecimal())
     spread = _("TTL %(low)s to %(high)s") % {"low": ttls[0], "high": ttls[-1]} if ttls else ""
-    return Verdict(
-        _("Source validity"),
-        _("Unverified"),
-        None,
-        _("No handshake seen: a SYN can be forged."),
-        spread,
-        is_warning=True,
-    )
+    odd = [count for count in page.validities if count.group.key not in ("ordinary", "none", "")]
+    label = _name(odd[0], language) if odd else _("Ordinary")
+    grounds = _("No handshake seen: a SYN can be forged.")
+    if odd:
+        grounds = _("%(count)s of %(packets)s packets") % {
+            "count": f"{odd[0].packets:,}",
+            "packets": f"{page.packets:,}",
+        }
+    return Verdict(_("Source validity"), label, None, grounds, spread, tag=_("unverified"))
 
 
-def _breadth(page: SourcePage) -> str:
-    words = {"seen": f"{page.sensors_seen:,}", "all": f"{page.basis.sensors_known:,}"}
+def _word_rest(counts: Sequence[Count], language: str) -> str:
+    return ", ".join(f"{_name(count, language)} {count.packets:,}" for count in counts)
+
+
+def _name(count: Count, language: str) -> str:
+    return name_group(count.group, language)[0]
+
+
+def _word_breadth(page: SourcePage) -> str:
+    words = {"seen": f"{page.sensors_seen:,}", "all": f"{page.sensors_covered:,}"}
     return _("%(seen)s of %(all)s sensors") % words
-
-
-def _rules(page: SourcePage) -> str:
-    return ", ".join(f"v{version}" for version in page.basis.rule_versions) or "—"
