@@ -18,12 +18,14 @@ from teiten.foundation.clock import to_us
 from teiten.search import breadth, language, lines, planner
 from teiten.search.dimensions import get_dimension
 from teiten.search.doors import MaintenancePeriod, SensorFacts
-from teiten.search.errors import QueryError, TooExpensive
+from teiten.search.errors import NotPermitted, QueryError, TooExpensive
 from teiten.search.lines import ALL
 from teiten.search.query import Query, for_period
 from teiten.search.service import Search
 from teiten.search.tables import PACKETS, ROLL_UPS, Table
 from teiten.search.visibility import for_role
+from teiten.store import writer
+from teiten.store.testing import make_coverage, make_packets
 
 sys.path.insert(0, str(Path(__file__).parent))
 from search_fixtures import (
@@ -36,6 +38,7 @@ from search_fixtures import (
     SILENCE,
     START,
     World,
+    holds,
     open_world,
 )
 
@@ -359,3 +362,110 @@ class Fleet:
 
     def list_maintenance(self, start_us: int, end_us: int) -> list[MaintenancePeriod]:
         return [each for each in self.maintenance if each.start_us < end_us and each.end_us > start_us]
+
+
+class TestNews:
+    @pytest.mark.parametrize("dimension", ["dst_port", "fingerprint_port", "tcp_fp", "payload_hash", "probe"])
+    def test_only_what_the_days_before_did_not_have(self, news_world: World, dimension: Any) -> None:
+        answer = news_world.search.news(ANALYST, last("24h"), dimension=dimension, days=2)
+
+        keys = {
+            "dst_port": lambda p: (p["dst_port"], p["protocol"]),
+            "fingerprint_port": lambda p: p["tcp_fp"] and (p["tcp_fp"], p["dst_port"], p["protocol"]),
+            "tcp_fp": lambda p: p["tcp_fp"],
+            "payload_hash": lambda p: p["payload_hash"],
+            "probe": lambda p: p["probe"],
+        }[dimension]
+        # Of whole days: yesterday's midnight in Tokyo.
+        first = datetime(2026, 11, 20, tzinfo=ZoneInfo("Asia/Tokyo"))
+        now = {keys(p) for p in news_world.packets if p["observed_at"] >= first}
+        past = {keys(p) for p in news_world.packets if first - 2 * DAY <= p["observed_at"] < first}
+        expected = {key for key in now - past if key}
+        assert answer.distinct == len(answer.items) == len(expected) > 0
+        assert answer.days_watched == 2
+        for item in answer.items:
+            narrowed = language.parse(" and ".join(group.condition for group in item.groups))
+            mine = [p for p in news_world.packets if p["observed_at"] >= first and holds(narrowed, p)]
+            assert item.packets == len(mine)
+            assert item.sensors_at_least == min(5, len({p["sensor"] for p in mine}))
+            earliest = min(p["observed_at"] for p in mine)
+            assert timedelta(0) <= earliest - item.first_seen_at < DAY
+            if item.hosts is not None:
+                assert item.hosts == len({p["src_addr"] for p in mine})
+
+    def test_without_a_past_nothing_is_new(self, news_world: World) -> None:
+        query = Query("live", START, START + DAY)
+
+        answer = news_world.search.news(ANALYST, query, dimension="dst_port", days=2)
+
+        assert (answer.items, answer.days_watched) == ((), 0)
+
+    def test_a_filter_beyond_the_roll_up_is_refused(self, news_world: World) -> None:
+        with pytest.raises(QueryError, match="not by ttl"):
+            news_world.search.news(ANALYST, last("24h", "ttl > 3"), dimension="dst_port")
+        with pytest.raises(QueryError, match="there are no news of it"):
+            news_world.search.news(ANALYST, last("24h"), dimension="asn")  # type: ignore[arg-type]
+
+
+class TestExamples:
+    def test_whole_payloads_come_newest_first(self, news_world: World) -> None:
+        answer = news_world.search.examples(ANALYST, last("7d"), payload_hash="FEDCBA9876543210", limit=2)
+
+        assert [each.payload for each in answer.examples] == [b"example 2", b"example 1"]
+        assert [each.port.key for each in answer.examples] == ["53/udp", "53/udp"]
+        assert news_world.search.packet(ANALYST, answer.examples[0].reference).fields["dst_port"] == 53
+
+    def test_a_member_is_refused(self, news_world: World) -> None:
+        with pytest.raises(NotPermitted):
+            news_world.search.examples(for_role("member"), last("7d"), payload_hash="fedcba9876543210")
+
+    def test_no_hash_is_refused(self, news_world: World) -> None:
+        with pytest.raises(QueryError, match="16 hexadecimal"):
+            news_world.search.examples(ANALYST, last("7d"), payload_hash="xyz")
+
+
+@pytest.fixture(scope="module")
+def news_world() -> Iterator[World]:
+    """A world in which a port, a fingerprint, a payload and a probe come up on the last day."""
+    with open_world(seed=5) as world:
+        fresh = {
+            "dst_port": 9_527, "tcp_fp": "29200:2-4-8-1-3:1460:9", "payload_hash": 0xABCDEF, "probe": "redis-info",
+            "payload": b"INFO", "protocol": 6,
+        }  # fmt: skip
+        recent = [p for p in world.packets if p["observed_at"] >= NOW - timedelta(hours=5)]
+        new = [{**packet, **fresh, "row": 1_000 + number} for number, packet in enumerate(recent)]
+        old = next(p for p in world.packets if p["payload_hash"] and p["dst_port"] == 53)
+        examples = [
+            {
+                **{name: old[name] for name in ("sensor", "batch_seq", "src_addr", "protocol", "dst_port")},
+                "dataset": "live", "day": local_day(old), "payload_hash": old["payload_hash"], "epoch": 1,
+                "row": old["row"], "observed_at": old["observed_at"] + timedelta(seconds=number),
+                "payload_length": 9, "payload": f"example {number + 1}".encode(), "landed_at": NOW,
+            }
+            for number in range(2)
+        ]  # fmt: skip
+        examples[1]["observed_at"], examples[0]["observed_at"] = (
+            examples[0]["observed_at"], examples[0]["observed_at"] - timedelta(seconds=1),
+        )  # fmt: skip
+        examples[0]["row"] += 500
+        block = writer.BlockRows(
+            block="00000000-0000-0000-0000-00000000000b",
+            composed_at_us=to_us(NOW),
+            packets=make_packets(*new),
+            coverage=make_coverage(),
+        )
+        writer.insert_block(world.store, block)
+        insert_examples(world, examples)
+        world.packets.extend(new)
+        yield world
+
+
+def insert_examples(world: World, examples: list[dict[str, Any]]) -> None:
+    for each in examples:
+        world.store.command(
+            "INSERT INTO payload_examples VALUES ("
+            f"'live', '{each['day']}', {each['payload_hash']}, {each['sensor']}, 1, {each['batch_seq']}, {each['row']},"
+            f" fromUnixTimestamp64Micro({to_us(each['observed_at'])}, 'UTC'), toIPv6('{each['src_addr']}'),"
+            f" {each['protocol']}, {each['dst_port']}, 9, '{each['payload'].decode()}',"
+            f" fromUnixTimestamp64Micro({to_us(NOW)}, 'UTC'))"
+        )

@@ -1,16 +1,179 @@
-"""What is seen for the first time."""
+"""What is seen for the first time: values of the period that the days before it did not have.
+
+Read by whole days from roll-ups, so that a month costs little. A value is new when no
+packet of the question's kind (mode, survey switch, filter) had it in the days before.
+"""
 
 from __future__ import annotations
 
-from teiten.search.answers_news import News, NewsDimension
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from teiten.foundation.clock import from_us
+from teiten.search import dimensions, guarding, lines, periods, watched
+from teiten.search.answers import Group
+from teiten.search.answers_news import News, NewsDimension, NewsItem
+from teiten.search.coverage import observe
 from teiten.search.desk import Desk
-from teiten.search.errors import SearchUnavailable
+from teiten.search.dimensions import Dimension, get_dimension
+from teiten.search.errors import QueryError
+from teiten.search.masking import check_column
+from teiten.search.periods import DAY, Window
+from teiten.search.planner import Plan
+from teiten.search.predicates import Binding, columns_of
 from teiten.search.query import Query
+from teiten.search.ranking import check_limit
+from teiten.search.statements import Draft
+from teiten.search.tables import FINGERPRINTS_PORTS, PAYLOADS, PORTS_DAILY, PORTS_HOURLY, PROBES, Table
 from teiten.search.visibility import Visibility
+from teiten.search.watched import Watched
+
+MOST_DAYS = 90
+MOST_ITEMS = 200
+#: ``few_sensors`` tells no more sensors apart.
+_MOST_SENSORS = 5
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How one dimension's news are read."""
+
+    splits: tuple[str, ...]
+    #: Of the period, and of the days before it.
+    table: Table
+    before: Table
+    #: Instant of the first packet, seconds.
+    first: str
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "fingerprint_port": _Kind(
+        ("tcp_fp", "dst_port"), FINGERPRINTS_PORTS, FINGERPRINTS_PORTS, "min(first_seen_at)"
+    ),
+    "dst_port": _Kind(("dst_port",), PORTS_HOURLY, PORTS_DAILY, "min(hour)"),
+    "tcp_fp": _Kind(("tcp_fp",), FINGERPRINTS_PORTS, FINGERPRINTS_PORTS, "min(first_seen_at)"),
+    "payload_hash": _Kind(("payload_hash",), PAYLOADS, PAYLOADS, "min(first_seen_at)"),
+    "probe": _Kind(("probe",), PROBES, PROBES, "toDateTime(min(day), {zone})"),
+}
 
 
 def answer_news(
     desk: Desk, visibility: Visibility, query: Query, *, dimension: NewsDimension, days: int, limit: int
 ) -> News:
     """See :meth:`teiten.search.service.Search.news`."""
-    raise SearchUnavailable("this question is not answered by this version yet; update and ask again")
+    started = desk.clock.monotonic()
+    kind = _check(visibility, query, dimension)
+    check_limit(limit, most=MOST_ITEMS)
+    _check_days(days)
+    window = periods.lay_out(query, step_seconds=DAY, zone=desk.zone)
+    before = list_days_before(window, days, zone=desk.zone)
+    watched_days = count_watched_days(desk, visibility, query, before)
+    splits = [get_dimension(name) for name in kind.splits]
+    rows: list[dict[str, Any]] = []
+    if watched_days:
+        rows = _read(desk, visibility, query, kind, splits, windows=(window, before), limit=limit)
+    return News(
+        dimension=dimension,
+        items=tuple(_make_item(visibility, splits, row) for row in rows),
+        distinct=rows[0]["distinct_count"] if rows else 0,
+        days=days,
+        days_watched=watched_days,
+        basis=observe(desk, visibility, query, window).basis,
+        cost=desk.cost_of(kind.table, window, started, call="news"),
+    )
+
+
+def list_days_before(window: Window, days: int, *, zone: str) -> Window:
+    """Give the whole days before the day in which ``window`` starts."""
+    end_us = periods.find_midnight(window.start_us, zone)
+    noon_us = end_us - days * DAY * 1_000_000 + DAY * 500_000
+    span = Query("live", from_us(periods.find_midnight(noon_us, zone)), from_us(end_us))
+    return periods.lay_out(span, step_seconds=DAY, zone=zone)
+
+
+def count_watched_days(desk: Desk, visibility: Visibility, query: Query, window: Window) -> int:
+    """Count the days on which any sensor watched."""
+    parts = watched.read_watched(desk, visibility, query, window)
+    return int((Watched.together(parts.values(), window.count).sensor_seconds > 0).sum())
+
+
+def _check(visibility: Visibility, query: Query, dimension: str) -> _Kind:
+    kind = _KINDS.get(dimension)
+    if kind is None:
+        rule = f"one of {', '.join(get_args(NewsDimension))}"
+        raise QueryError(
+            f"dimension {dimension!r}: there are no news of it; take {rule}",
+            field="dimension",
+            value=dimension,
+            rule=rule,
+        )
+    for name in kind.splits:
+        check_column(visibility, name, get_dimension(name).permission)
+    known = kind.table.columns & kind.before.columns
+    unknown = sorted(columns_of(query.filters) - known)
+    if unknown:
+        rule = f"news of {dimension} may be filtered by {', '.join(sorted(known - {'dataset'}))}"
+        raise QueryError(
+            f"{rule}, not by {', '.join(unknown)}; take that condition away", field="q", rule=rule
+        )
+    return kind
+
+
+def _check_days(days: int) -> None:
+    if not 1 <= days <= MOST_DAYS:
+        rule = f"days must be 1 to {MOST_DAYS}"
+        raise QueryError(f"{rule}, not {days}", field="days", value=str(days), rule=rule)
+
+
+def _read(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    kind: _Kind,
+    splits: list[Dimension],
+    *,
+    windows: tuple[Window, Window],
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Read the new values; for a guarded viewer also "seen before" stands on enough sensors."""
+    binding = Binding()
+    asked = query if kind.table.only == () else lines.narrow_to_split(query, splits[0])
+    now, past = (
+        Draft(
+            Plan(table, window, asked.filters), query.dataset, query.survey, previous=False, binding=binding
+        )
+        for table, window in zip((kind.table, kind.before), windows, strict=True)
+    )
+    keys = ", ".join(key for split in splits for key in split.keys)
+    table = kind.table
+    sensors = f"length(groupUniqArrayArray({_MOST_SENSORS})(few_sensors))"
+    first = kind.first.format(zone=binding.bind("String", desk.zone))
+    order = "packet_count DESC" if visibility.is_guarded else "sensor_count DESC, packet_count DESC"
+    statement = (
+        f"SELECT {keys}, {guarding.count_packets(visibility, table)} AS packet_count,"  # noqa: S608 - declared names, bound values
+        f" {guarding.count_hosts(visibility, table)} AS host_count, {sensors} AS sensor_count,"
+        f" toUnixTimestamp({first}) AS first_second, count() OVER () AS distinct_count"
+        f" FROM {table.name} WHERE {now.where()} AND ({keys}) NOT IN (SELECT {keys} FROM {kind.before.name}"
+        f" WHERE {past.where()} GROUP BY {keys}{guarding.having(visibility, kind.before)})"
+        f" GROUP BY {keys}{guarding.having(visibility, table)}"
+        f" ORDER BY {order}, {keys} LIMIT {binding.bind('UInt32', limit)}"
+    )
+    return desk.select(visibility, statement, binding.parameters).to_pylist()
+
+
+def _make_item(visibility: Visibility, splits: list[Dimension], row: Mapping[str, Any]) -> NewsItem:
+    first_second = row["first_second"]
+    if visibility.is_guarded:
+        first_second -= first_second % 3_600
+    return NewsItem(
+        groups=tuple(_describe(split, row) for split in splits),
+        first_seen_at=from_us(first_second * 1_000_000),
+        packets=row["packet_count"],
+        hosts=row["host_count"] or None,
+        sensors_at_least=visibility.least_sensors if visibility.is_guarded else row["sensor_count"],
+    )
+
+
+def _describe(split: Dimension, row: Mapping[str, Any]) -> Group:
+    return dimensions.describe(split, tuple(row[column] for column in split.keys))

@@ -103,6 +103,8 @@ PAYLOADS = _daily(
     "payloads_1d", "payload_hash", "protocol", "dst_port", "probe", only=(where("payload_hash", "!=", 0),)
 )
 
+#: Whole payloads, one a hash, sensor and day.
+PAYLOAD_EXAMPLES = Table("payload_examples", DAY, "day", frozenset(), packets="1", hosts=None)
 #: What was watched, by hour and by day.
 COVERAGE_HOURLY = Table("coverage_1h", HOUR, "hour", frozenset())
 COVERAGE_DAILY = Table("coverage_1d", DAY, "day", frozenset())
