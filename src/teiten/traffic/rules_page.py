@@ -5,15 +5,17 @@ Print it with ``python -m teiten.traffic.rules_page``.
 
 from __future__ import annotations
 
+import math
 import sys
 from inspect import cleandoc
 
 from teiten.foundation.clock import from_us
-from teiten.traffic import dns_questions, fingerprints, nature, probes, validity
+from teiten.traffic import behaviour, dns_questions, fingerprints, nature, probes, validity, verdicts
 from teiten.traffic.hints import RULES
 from teiten.traffic.nature import Nature
 from teiten.traffic.probes import load_probes
-from teiten.traffic.rules import RULE_VERSION
+from teiten.traffic.rule_figures import render_figures
+from teiten.traffic.rules import CHANGES, RULE_VERSION
 
 _PROTOCOLS = {probes.TCP: "tcp", probes.UDP: "udp"}
 _BOGONS = validity.load_bogons().rows
@@ -33,13 +35,38 @@ def render() -> str:
     """Give the page as Markdown."""
     parts = [
         _HEAD,
+        _render_changes(),
         _render_hints(),
+        _render_verdicts(),
+        render_figures(),
+        _render_behaviour(),
         _render_nature(),
         _render_validity(),
         _render_probes(),
         _render_fingerprint(),
     ]
     return "\n".join(parts)
+
+
+def _render_changes() -> str:
+    rows = [f"| {version} | {text} |" for version, text in sorted(CHANGES.items(), reverse=True)]
+    return "## Versions\n\n| version | what changed |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _render_verdicts() -> str:
+    rows = [f"| {rule.name} | {_write_chance(rule.chance)} | {rule.lookalikes:g} |" for rule in RULES]
+    head = "| tool | chance per packet | look-alikes among other sources |\n|---|---|---|"
+    also = f"Verdict version now: **{verdicts.VERDICT_VERSION}**. A verdict reads yes from a confidence of {verdicts.YES}."
+    text = _drop_title(verdicts.__doc__)
+    return f"## Verdicts\n\n{also}\n\n{text}\n\n{head}\n" + "\n".join(rows) + "\n"
+
+
+def _write_chance(chance: float) -> str:
+    return f"2^{round(math.log2(chance))}"
+
+
+def _render_behaviour() -> str:
+    return f"## Surveys by behaviour\n\n{_drop_title(behaviour.__doc__)}\n"
 
 
 def _render_hints() -> str:
