@@ -15,7 +15,7 @@ from teiten.landing.segments import Arrival
 from teiten.loader.config import LoaderConfig
 from teiten.loader.reference import ReferenceBook
 from teiten.loader.service import Loader
-from teiten.loader.testing import StandingPlacement, StandingRegister
+from teiten.loader.testing import StandingPeriod, StandingPlacement, StandingRegister
 from teiten.protocol import batch, keys, seal
 from teiten.protocol.testing import make_columns, make_header
 from teiten.store.schema import ROLLUPS
@@ -31,18 +31,35 @@ def signing_key():
 
 
 class Fleet(StandingRegister):
-    """Sensors of ``simulated`` with one key; a test may take some away."""
+    """Sensors of ``simulated`` with one key; a test may take some away, or give them addresses."""
 
     def __init__(self) -> None:
         self.public = keys.public_bytes(signing_key())
         self.unknown: set[int] = set()
+        self.periods: tuple[StandingPeriod, ...] = ()
+        self.dataset = "simulated"
+        #: In which revision anything changed last, of any sensor.
+        self.revision = 0
 
     def find_placement(self, sensor: int, key_no: int) -> StandingPlacement | None:
         if sensor in self.unknown:
             return None
         return StandingPlacement(
-            sensor, f"region-{sensor % 3}", "simulated", may_import=False, keys={1: self.public}
+            sensor,
+            f"region-{sensor % 3}",
+            self.dataset,
+            may_import=False,
+            keys={1: self.public},
+            public_periods=self.periods,
+            revision=self.revision,
         )
+
+    def current_revision(self) -> int:
+        return self.revision
+
+    def change(self, *periods: StandingPeriod) -> None:
+        """Give all sensors other addresses."""
+        self.periods, self.revision = periods, self.revision + 1
 
 
 def landing_config(folder: Path) -> LandingConfig:
