@@ -258,9 +258,9 @@ def test_payload_examples_are_kept_and_a_lie_quarantines_its_batch(
     assert (aside.seq, aside.code) == (2, "examples.hash")
     assert "has another hash than the payload_hash of that row" in aside.message
     found = store.select(
-        "SELECT e.payload AS payload, e.row AS row, p.payload_hash = e.payload_hash AND p.dst_port = e.dst_port AS fits"
+        "SELECT hex(e.payload) AS payload, p.payload_hash = e.payload_hash AND p.dst_port = e.dst_port AS fits"
         " FROM payload_examples AS e"
         " JOIN packets AS p ON p.batch_seq = e.batch_seq AND p.observed_at = e.observed_at AND p.src_addr = e.src_addr",
         role="maintenance",
     ).to_pylist()
-    assert [(bytes(one["payload"]), one["fits"]) for one in found] == [(honest.payload, 1)]
+    assert [(bytes.fromhex(one["payload"]), one["fits"]) for one in found] == [(honest.payload, 1)]
