@@ -9,3 +9,4 @@ EXCLUSIONS = Counter(
     "teiten_custody_exclusions_total", "Exclusions of sensors' data, by what was done.", ["done"]
 )
 PAYLOAD_REASONS = Counter("teiten_custody_payload_reasons_total", "Reasons given to see payload.")
+DISCLOSURES = Counter("teiten_custody_disclosures_total", "Disclosures written down.", ["channel", "level"])

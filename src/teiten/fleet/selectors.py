@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import QuerySet
-from django.utils.crypto import salted_hmac
 
 from teiten.accounts.models import Role, User
 from teiten.fleet import health
@@ -22,8 +22,8 @@ from teiten.fleet.config import FleetConfig
 from teiten.fleet.health import Condition, Facts
 from teiten.fleet.landing_facts import NOTHING, Landed, read_landed
 from teiten.fleet.models import Region, Sensor, SensorEvent, SensorHealth
-
-_PSEUDONYM_SALT = "teiten.fleet.pseudonym"
+from teiten.search import pseudonyms
+from teiten.search.visibility import derive_key
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,14 @@ def list_regions() -> list[Region]:
 
 
 def pseudonym_of(sensor_id: int, *, viewer: User) -> str:
-    """Give the name under which a viewer's organisation knows somebody else's sensor."""
-    digest = salted_hmac(_PSEUDONYM_SALT, f"{viewer.organisation_id}:{sensor_id}", algorithm="sha256")
-    return f"s-{digest.hexdigest()[:10]}"
+    """Give the name under which a viewer's organisation knows somebody else's sensor; the same in every answer."""
+    key = derive_key(settings.SECRET_KEY.encode(), viewer.organisation_id)
+    return pseudonyms.make_name(key, sensor_id)
+
+
+def own_sensors(organisation_id: int) -> frozenset[int]:
+    """Give the numbers of the sensors that an organisation hosts, those of before included."""
+    return frozenset(Sensor.objects.filter(organisation=organisation_id).values_list("pk", flat=True))
 
 
 def _row_of(
@@ -117,6 +122,10 @@ def _row_of(
     said: SensorHealth | None = getattr(sensor, "health", None)
     received = landed.get(sensor.pk, NOTHING)
     facts = facts_of(sensor, said, received)
+    if is_masked:
+        # A flood towards one address would show in the figures of whoever stands there.
+        facts = replace(facts, recent_captured=0.0, recent_drops=0.0)
+        said = None
     conditions = health.judge(facts, now=now, config=config)
     return SensorRow(
         id=None if is_masked else sensor.pk,

@@ -11,9 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, TypeVar
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from teiten.accounts.models import Role, User
+from teiten.custody.payload import active_reason
+from teiten.fleet.selectors import own_sensors
+from teiten.foundation.clock import Clock
+from teiten.portal import services
+from teiten.portal.disclosing import recorder_of
+from teiten.search.visibility import Visibility, for_viewer
 
 View = TypeVar("View", bound=Callable[..., Any])
 #: What a view may carry.
@@ -63,3 +70,26 @@ def viewer_of(request: HttpRequest) -> User:
     if not isinstance(request.user, User):
         raise TypeError("a public view has no viewer; mark the view with role_required")
     return request.user
+
+
+def visibility_of(request: HttpRequest, user: User, *, clock: Clock) -> Visibility:
+    """Give what ``user`` may see through this request; whatever it gives away is written down.
+
+    Payload needs the person's permission and a reason that is in the log and lasts still.
+    """
+    known: Visibility | None = getattr(request, "teiten_visibility", None)
+    if known is None:
+        config = services.search_config()
+        known = for_viewer(
+            user.role,
+            organisation_id=user.organisation_id,
+            own_sensors=own_sensors(user.organisation_id) if user.role == Role.MEMBER else (),
+            secret=settings.SECRET_KEY.encode(),
+            may_see_payload=user.may_see_payload and active_reason(user, clock.now()) is not None,
+            member_level="aggregate" if config.member_level == "aggregate" else "pseudonym",
+            least_sensors=config.least_sensors,
+            delay_seconds=config.member_delay_seconds,
+            recorder=recorder_of(request, user, clock=clock),
+        )
+        request.teiten_visibility = known  # type: ignore[attr-defined]  # one answer for a whole page
+    return known

@@ -12,10 +12,10 @@ from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-from teiten.accounts.models import User
-from teiten.portal import access
+from teiten.accounts.models import Role, User
+from teiten.custody.payload import active_reason
+from teiten.portal import access, middleware
 from teiten.portal.naming.instants import Instants
-from teiten.search import visibility
 from teiten.search.visibility import Visibility
 
 #: Cookie written by the colour switch; without it the system's setting holds.
@@ -32,6 +32,8 @@ class Place:
     label: Promise
     #: Shown only to people who may watch single packets as they come.
     needs_live: bool = False
+    #: Shown only to operators.
+    needs_operator: bool = False
 
 
 PLACES = (
@@ -42,6 +44,7 @@ PLACES = (
     Place("rules", "rules", gettext_lazy("Rules")),
     Place("notes", "notes", gettext_lazy("Annotations")),
     Place("live", "live", gettext_lazy("Live"), needs_live=True),
+    Place("disclosures", "disclosures", gettext_lazy("Disclosures"), needs_operator=True),
 )
 
 
@@ -54,12 +57,13 @@ class Frame:
     language: str
     #: Empty when nobody is signed in.
     organisation: str
+    #: Until when payload is open to this person, as a clock; empty when it is not.
+    payload_until: str = ""
 
 
 def visibility_of(request: HttpRequest) -> Visibility:
     """Give what the signed-in person may see."""
-    user = access.viewer_of(request)
-    return visibility.for_role(user.role, organisation_id=user.organisation_id)
+    return access.visibility_of(request, access.viewer_of(request), clock=middleware.clock)
 
 
 def instants() -> Instants:
@@ -82,10 +86,19 @@ def describe_frame(request: HttpRequest | None) -> Frame:
     user: Any = getattr(request, "user", None)
     if request is None or not isinstance(user, User):
         return Frame((), _theme_of(request), language(), "")
-    may_watch = visibility_of(request).may_see_live
-    places = tuple(entry for entry in PLACES if may_watch or not entry.needs_live)
+    may_watch, is_operator = visibility_of(request).may_see_live, user.has_role(Role.OPERATOR)
+    places = tuple(
+        entry
+        for entry in PLACES
+        if (may_watch or not entry.needs_live) and (is_operator or not entry.needs_operator)
+    )
     name = user.organisation.name_ja if language() == "ja" else user.organisation.name_en
-    return Frame(places, _theme_of(request), language(), name)
+    return Frame(places, _theme_of(request), language(), name, _payload_until(user))
+
+
+def _payload_until(user: User) -> str:
+    reason = active_reason(user, middleware.clock.now()) if user.may_see_payload else None
+    return instants().minute(reason.until_at) if reason else ""
 
 
 def _theme_of(request: HttpRequest | None) -> Literal["light", "dark", ""]:

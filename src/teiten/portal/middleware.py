@@ -19,7 +19,7 @@ from django.utils.http import urlencode
 from teiten.accounts import sessions
 from teiten.accounts.models import Role, User
 from teiten.foundation.clock import Clock, SystemClock
-from teiten.portal import access
+from teiten.portal import access, disclosing
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,9 @@ class AccessMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self._get_response(request)
+        response = self._get_response(request)
+        disclosing.write_down(request, response)
+        return response
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any

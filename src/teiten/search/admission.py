@@ -20,7 +20,7 @@ from teiten.search.visibility import Visibility
 
 HOUR = 3_600
 #: From this length on a member's periods are whole days: some of their figures are by day.
-_DAYS_FROM = timedelta(days=3)
+DAYS_FROM = timedelta(days=3)
 #: Steps that a member may choose: what the snapped periods are made of.
 _STEPS = (HOUR, 6 * HOUR)
 
@@ -45,7 +45,7 @@ def admit(
     if not visibility.is_guarded:
         return visibility, query
     check_step(step_seconds)
-    by_days = query.length >= _DAYS_FROM or (step_seconds or 0) > HOUR
+    by_days = query.length >= DAYS_FROM or (step_seconds or 0) > HOUR
     start, end = snap(
         query.start,
         query.end,

@@ -67,7 +67,9 @@ def tell_seen(
     if visibility.is_guarded:
         if seen < visibility.least_sensors or share is None:
             return Seen(None, None, None)
-        return Seen(None, max(_COARSE_SHARE, round(share / _COARSE_SHARE) * _COARSE_SHARE), None)
+        # A step stands for at least k sensors too: one more hit must not show.
+        step = max(_COARSE_SHARE, visibility.least_sensors / covered)
+        return Seen(None, min(1.0, max(step, round(share / step) * step)), None)
     only = next(iter(seen_in)) if len(seen_in) == 1 and len(covered_in) > 1 else None
     return Seen(seen, share, only)
 

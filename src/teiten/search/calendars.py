@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from ipaddress import IPv4Network, IPv6Network
 
-from teiten.search import gaps, periods, roster, watched
+from teiten.search import gaps, guarding, periods, roster, watched
 from teiten.search.answers import CalendarDay
 from teiten.search.desk import Desk
 from teiten.search.figures import divide, share_of
@@ -75,7 +75,7 @@ def _count_by_day(
     binding = Binding()
     low, high = binding.bind("IPv6", lowest_address(network)), binding.bind("IPv6", highest_address(network))
     statement = (
-        f"SELECT day, sum(packets) AS packet_count FROM {SOURCES.name}"  # noqa: S608 - declared names, bound values
+        f"SELECT day, {guarding.count_packets(visibility, SOURCES)} AS packet_count FROM {SOURCES.name}"  # noqa: S608 - declared names, bound values
         f" WHERE dataset = {binding.bind('String', query.dataset)}"
         f" AND day BETWEEN {binding.bind('Date', window.first_day)} AND {binding.bind('Date', window.last_day)}"
         f" AND src_addr BETWEEN {low} AND {high} GROUP BY day"

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from teiten.search import dimensions, language, lines, ranking
+from teiten.search.admission import admit
 from teiten.search.desk import Desk
 from teiten.search.dimensions import DIMENSIONS
 from teiten.search.errors import QueryError
@@ -92,7 +93,7 @@ def _suggest_values(desk: Desk, visibility: Visibility, field: Field, dataset: s
         words = [Completion("yes", "value"), Completion("no", "value")]
     if field.name in _FROM_DATA:
         words += desk.memory.recall(
-            ("values", dataset, field.name),
+            ("values", dataset, field.name, visibility.cache_key),
             now=desk.clock.monotonic(),
             keep_seconds=_KEEP_SECONDS,
             make=lambda: _read_values(desk, visibility, field, dataset),
@@ -102,7 +103,9 @@ def _suggest_values(desk: Desk, visibility: Visibility, field: Field, dataset: s
 
 def _read_values(desk: Desk, visibility: Visibility, field: Field, dataset: str) -> list[Completion]:
     """Give the most frequent values of the last week."""
-    query = replace(for_period(dataset, "7d", now=desk.clock.now()), metric="packets")
+    now = desk.clock.now()
+    query = replace(for_period(dataset, "7d", now=now), metric="packets")
+    visibility, query = admit(visibility, query, now=now, zone=desk.zone)
     split = DIMENSIONS[field.name]
     query = lines.narrow_to_split(query, split)
     made = lines.plan_for(desk, query, dimension=split, is_ranking=True)

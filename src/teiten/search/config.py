@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from teiten.foundation.errors import SettingsError
 
+_TLP = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT", "RED")
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -37,6 +39,10 @@ class SearchConfig:
     member_delay_seconds: int = 3_600
     #: How members see sensors: pseudonym, or aggregate (not at all).
     member_level: str = "pseudonym"
+    #: TLP that data with real sensors carry: CLEAR, GREEN, AMBER, AMBER+STRICT or RED.
+    tlp_real: str = "AMBER"
+    #: TLP that members' data carry.
+    tlp_members: str = "AMBER"
 
     def __post_init__(self) -> None:
         if not 2 <= self.least_sensors <= 5:
@@ -47,3 +53,12 @@ class SearchConfig:
             raise SettingsError(
                 f"search.member_level must be pseudonym or aggregate, not {self.member_level!r}"
             )
+        for name in ("tlp_real", "tlp_members"):
+            if getattr(self, name) not in _TLP:
+                raise SettingsError(
+                    f"search.{name} must be one of {', '.join(_TLP)}, not {getattr(self, name)!r}"
+                )
+
+    def tlp_of(self, level: str) -> str:
+        """Give the TLP that data of a disclosure level carry."""
+        return self.tlp_real if level == "real" else self.tlp_members

@@ -250,7 +250,7 @@ def _make_strip(
 
 
 _RULE_VERSIONS = """
-SELECT DISTINCT rule_version FROM
+SELECT DISTINCT rule_version /* of the whole data set */ FROM
 (SELECT rule_version FROM packets WHERE dataset = {dataset} AND observed_at >= {start} AND observed_at < {end} LIMIT {most})
 ORDER BY rule_version LIMIT 100
 """

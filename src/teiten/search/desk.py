@@ -80,6 +80,7 @@ class Desk:
             SearchUnavailable: when the store does not answer.
             TypeError: for a statement that would tell a member what few sensors saw.
         """
+        check_statement(visibility, statement)
         is_member = visibility.role == "member"
         most_rows = self.config.member_max_rows if is_member else self.config.analyst_max_rows
         started = self.clock.monotonic()

@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +29,7 @@ from teiten.search import cells, formats, grouped, lines, metrics, url
 from teiten.search.basis import Basis
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
+from teiten.search.disclosing import watch_file
 from teiten.search.errors import QueryError, TooExpensive
 from teiten.search.formats import FORMATS, ExportFormat
 from teiten.search.masking import check_filters, choose_columns, list_visible, mask_batch
@@ -35,6 +37,7 @@ from teiten.search.packet_filters import write_where
 from teiten.search.packets import check_columns, write_columns
 from teiten.search.predicates import Binding
 from teiten.search.query import Query
+from teiten.search.recording import Disclosed
 from teiten.search.tables import PACKETS
 from teiten.search.visibility import Visibility
 from teiten.traffic.columns import COLUMNS
@@ -124,7 +127,9 @@ def start_export(
     )
     batches = _read_batches(desk, visibility, query, stretches, shown=shown, columns=wanted, limit=rows)
     pieces = formats.write(file_format, batches, metadata=start.metadata, byte_order_mark=byte_order_mark)
-    return Export(start, _count_pieces(pieces, file_format, rows))
+    has_payload = "payload" in wanted and "payload" not in masked
+    given = Disclosed("export", query, visibility.level, rows, has_payload=has_payload)
+    return Export(start, watch_file(visibility, given, _count_pieces(pieces, file_format, rows)))
 
 
 def describe(desk: Desk, visibility: Visibility, query: Query, *, basis: Basis) -> dict[str, str]:
@@ -141,6 +146,8 @@ def describe(desk: Desk, visibility: Visibility, query: Query, *, basis: Basis) 
         "teiten.complete_until": until,
         "teiten.rule_versions": ",".join(str(version) for version in basis.rule_versions),
         "teiten.disclosure": visibility.level,
+        "teiten.tlp": desk.config.tlp_of(visibility.level),
+        "teiten.least_sensors": str(visibility.least_sensors),
         "teiten.exported_at": url.write_instant(desk.clock.now()),
     }
 
@@ -200,7 +207,7 @@ def _plan_stretches(
 ) -> list[Stretch]:
     if visibility.is_guarded:
         hours = grouped.count_groups(desk, visibility, query, columns)
-        return plan_hours(hours)
+        return plan_units(hours, unit=grouped.unit_of(query))
     binding = Binding()
     statement = (
         "SELECT intDiv(toUnixTimestamp64Micro(observed_at), 3600000000) AS hour, count() AS found"  # noqa: S608 - declared names, bound values
@@ -211,12 +218,12 @@ def _plan_stretches(
     return plan_chunks(found, start_us=to_us(query.start), end_us=to_us(query.end))
 
 
-def plan_hours(hours: Sequence[tuple[int, int]]) -> list[Stretch]:
-    """Turn lines per hour into stretches of whole hours: a line must not be cut in two."""
+def plan_units(hours: Sequence[tuple[int, int]], *, unit: timedelta) -> list[Stretch]:
+    """Turn lines per hour or day into stretches of whole ones: a line must not be cut in two."""
     stretches: list[Stretch] = []
     for hour_us, lines_found in hours:
         last = stretches[-1] if stretches else None
-        end = from_us(hour_us + _HOUR_US)
+        end = from_us(hour_us) + unit
         if last is not None and last.rows + lines_found <= CHUNK_ROWS:
             stretches[-1] = Stretch(last.start, end, last.rows + lines_found)
         else:
@@ -235,7 +242,9 @@ def _read_batches(
     limit: int,
 ) -> Iterator[pa.RecordBatch]:
     """Give masked, readable batches with exactly ``columns``; at least one, if empty."""
-    read = _read_lines if visibility.is_guarded else _read_packets
+    read = _read_packets
+    if visibility.is_guarded:
+        read = partial(_read_lines, unit=grouped.unit_of(query))
     missing = limit
     whole = [Stretch(query.start, query.end, 0)]
     for stretch in stretches or whole:
@@ -254,9 +263,15 @@ def _read_packets(
 
 
 def _read_lines(
-    desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str], *, limit: int
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    columns: Sequence[str],
+    *,
+    limit: int,
+    unit: timedelta,
 ) -> pa.RecordBatch:
-    table = grouped.read_groups(desk, visibility, query, columns, limit=limit, is_export=True)
+    table = grouped.read_groups(desk, visibility, query, columns, limit=limit, unit=unit, is_export=True)
     batch = cells.make_readable(grouped.to_batch(visibility, query, table, columns))
     packets = cells.combine(table.select(["packet_count"])).column(0)
     return pa.RecordBatch.from_arrays(

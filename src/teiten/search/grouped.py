@@ -1,4 +1,4 @@
-"""Packets as a member sees them: one line for all packets of an hour that look the same.
+"""Packets as a member sees them: one line for all packets of an hour (or day) that look the same.
 
 A line holds only what many sensors saw alike: everything shown is part of the group, and
 a group stands on at least *k* sensors. So a value that a sender chose to recognise a
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from teiten.foundation.clock import from_us, to_us
 from teiten.search import cells, guarding
+from teiten.search.admission import DAYS_FROM
 from teiten.search.desk import Desk
 from teiten.search.dimensions import to_text
 from teiten.search.errors import QueryError
@@ -30,7 +31,6 @@ from teiten.search.visibility import Visibility
 
 #: Open columns that tell of the sensor, not of the packet: a member filters by them, but no line has them.
 _OF_SENSORS = frozenset({"region", "answering"})
-_HOUR = timedelta(hours=1)
 #: Column of the number of packets of a line.
 PACKETS_COLUMN = "packets"
 
@@ -41,6 +41,11 @@ class Place:
 
     hour_us: int
     keys: tuple[Any, ...]
+
+
+def unit_of(query: Query) -> timedelta:
+    """Give the time that one line is of: a day in periods of whole days, an hour in shorter ones."""
+    return timedelta(days=1) if query.length >= DAYS_FROM else timedelta(hours=1)
 
 
 def choose_group_columns(
@@ -60,6 +65,7 @@ def read_groups(
     *,
     below: Place | None = None,
     limit: int,
+    unit: timedelta,
     is_export: bool = False,
 ) -> pa.Table:
     """Read up to ``limit`` lines of a period of whole hours, with their hour and their packets.
@@ -71,6 +77,7 @@ def read_groups(
         columns: those of a line.
         below: the line after which to go on.
         limit: most lines.
+        unit: of the whole question's lines, :func:`unit_of`.
         is_export: oldest first, under the limits of exports; newest first otherwise.
     """
     binding = Binding()
@@ -80,7 +87,7 @@ def read_groups(
         where += f" AND {_write_below(below, keys, binding)}"
     order = ", ".join(["hour_at" if is_export else "hour_at DESC", *keys])
     statement = (
-        f"SELECT {', '.join([_write_hour(desk, binding), *keys])},"  # noqa: S608 - declared names, bound values
+        f"SELECT {', '.join([_write_unit(desk, unit, binding), *keys])},"  # noqa: S608 - declared names, bound values
         f" {guarding.count_packets(visibility, PACKETS)} AS packet_count"
         f" FROM {PACKETS.name} WHERE {where} GROUP BY {', '.join(['hour_at', *keys])}"
         f"{guarding.having(visibility, PACKETS)}"
@@ -92,11 +99,11 @@ def read_groups(
 def count_groups(
     desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str]
 ) -> list[tuple[int, int]]:
-    """Count the lines of each hour: (start of the hour in µs, lines), in order."""
+    """Count the lines of each hour (or day): (its start in µs, lines), in order."""
     binding = Binding()
-    keys = list_keys(columns)
+    keys, unit = list_keys(columns), unit_of(query)
     inner = (
-        f"SELECT {_write_hour(desk, binding)} FROM {PACKETS.name}"  # noqa: S608 - as above
+        f"SELECT {_write_unit(desk, unit, binding)} FROM {PACKETS.name}"  # noqa: S608 - as above
         f" WHERE {write_where(query, binding)} GROUP BY {', '.join(['hour_at', *keys])}"
         f"{guarding.having(visibility, PACKETS)}"
     )
@@ -155,14 +162,15 @@ def parse_place(desk: Desk, visibility: Visibility, page: str, columns: Sequence
     return Place(int(hour_us), tuple(keys))
 
 
-def end_of(place: Place) -> int:
-    """Give the end of a place's hour, µs."""
-    return to_us(from_us(place.hour_us) + _HOUR)
+def end_of(place: Place, unit: timedelta) -> int:
+    """Give the end of a place's hour or day, µs."""
+    return to_us(from_us(place.hour_us) + unit)
 
 
-def _write_hour(desk: Desk, binding: Binding) -> str:
+def _write_unit(desk: Desk, unit: timedelta, binding: Binding) -> str:
     zone = binding.bind("String", desk.zone)
-    return f"toDateTime64(toTimeZone(toStartOfHour(observed_at, {zone}), 'UTC'), 6, 'UTC') AS hour_at"
+    start = "toStartOfDay" if unit >= timedelta(days=1) else "toStartOfHour"
+    return f"toDateTime64(toTimeZone({start}(observed_at, {zone}), 'UTC'), 6, 'UTC') AS hour_at"
 
 
 def _write_below(place: Place, keys: Sequence[str], binding: Binding) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from teiten.search import guarding
 from teiten.search.conditions import Condition, Expression, all_of, where
 from teiten.search.desk import Desk
 from teiten.search.dimensions import Dimension, Key
@@ -110,11 +111,11 @@ def count_lines(
         whole = _sets("current", buckets=buckets and total_by_bucket)
         sets = f"{_sets('line, current', buckets=buckets)}, {whole}"
     all_buckets, bucket = ("grouping(bucket)", draft.bucket()) if buckets else ("1", "toUInt32(0)")
-    host_count = made.table.count_hosts() if with_hosts else "toUInt64(0)"
+    host_count = guarding.count_hosts(visibility, made.table) if with_hosts else "toUInt64(0)"
     statement = (
         f"SELECT {grouping} AS all_lines, {all_buckets} AS all_buckets, {line} AS line,"  # noqa: S608 - declared names, bound values
         f" toUInt8({draft.current()}) AS current, {bucket} AS bucket,"
-        f" {made.table.count_packets()} AS packet_count, {host_count} AS host_count"
+        f" {guarding.count_packets(visibility, made.table)} AS packet_count, {host_count} AS host_count"
         f" FROM {made.table.name} WHERE {draft.where()}"
         f" GROUP BY GROUPING SETS ({sets})"
     )

@@ -30,9 +30,9 @@ DEFAULT_COLUMNS = (
 )  # fmt: skip
 _IDENTITY = ("sensor", "epoch", "batch_seq", "row")
 _PLACE = ("observed_us", *_IDENTITY)
-#: The first stretch of time that is read, seconds; each next one is twice as long.
-_FIRST_STRETCH_SECONDS = 3_600
-_LONGEST_STRETCH_SECONDS = 7 * 86_400
+#: The first stretch of time that is read; each next one is twice as long.
+_FIRST_STRETCH = timedelta(hours=1)
+_LONGEST_STRETCH = timedelta(days=8)
 
 
 def answer_rows(
@@ -117,13 +117,14 @@ def _collect_groups(
     below: grouped.Place | None,
     limit: int,
 ) -> pa.Table:
-    """Read whole hours, back from the end, until the page (and one line more) is full."""
+    """Read whole hours (or days), back from the end, until the page (and one line more) is full."""
+    unit = grouped.unit_of(query)
     tables: list[pa.Table] = []
     missing = limit + 1
-    end_us = to_us(query.end) if below is None else min(to_us(query.end), grouped.end_of(below))
-    for start, end in _list_stretches(query, end_us):
+    end_us = to_us(query.end) if below is None else min(to_us(query.end), grouped.end_of(below, unit))
+    for start, end in _list_stretches(query, end_us, first=unit):
         part = grouped.read_groups(
-            desk, visibility, query.within(start, end), columns, below=below, limit=missing
+            desk, visibility, query.within(start, end), columns, below=below, limit=missing, unit=unit
         )
         tables.append(part)
         missing -= part.num_rows
@@ -183,13 +184,15 @@ def _collect(
     return pa.concat_tables(tables)
 
 
-def _list_stretches(query: Query, end_us: int) -> Iterator[tuple[datetime, datetime]]:
-    length = timedelta(seconds=_FIRST_STRETCH_SECONDS)
+def _list_stretches(
+    query: Query, end_us: int, *, first: timedelta = _FIRST_STRETCH
+) -> Iterator[tuple[datetime, datetime]]:
+    length = first
     end = max(from_us(end_us), query.start + timedelta(microseconds=1))
     while end > query.start:
         start = max(query.start, end - length)
         yield start, end
-        end, length = start, min(2 * length, timedelta(seconds=_LONGEST_STRETCH_SECONDS))
+        end, length = start, min(2 * length, _LONGEST_STRETCH)
 
 
 def _read_stretch(

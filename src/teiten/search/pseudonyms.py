@@ -25,7 +25,12 @@ def name_sensor(visibility: Visibility, sensor: int) -> str | None:
         return None
     if sensor in visibility.own_sensors:
         return None
-    digest = hmac.digest(visibility.pseudonym_key, b"sensor %d" % sensor, "sha256")
+    return make_name(visibility.pseudonym_key, sensor)
+
+
+def make_name(key: bytes, sensor: int) -> str:
+    """Give a sensor's name under an organisation's key."""
+    digest = hmac.digest(key, b"sensor %d" % sensor, "sha256")
     return "P-" + base64.b32encode(digest[:5]).decode()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 
-from teiten.search import dimensions, lines
+from teiten.search import dimensions, guarding, lines
 from teiten.search.answers import Figure, Others, Top, TopRow
 from teiten.search.coverage import Observation, observe, split_days
 from teiten.search.desk import Desk
@@ -58,7 +59,8 @@ def rank(
     """Rank a dimension's values over the whole period."""
     draft = Draft(made, query.dataset, query.survey, previous=previous)
     current = draft.current()
-    count = made.table.count_hosts if query.metric == "hosts" else made.table.count_packets
+    counting = guarding.count_hosts if query.metric == "hosts" else guarding.count_packets
+    count = partial(counting, visibility, made.table)
     names = name_keys(dimension)
     keys = ", ".join(
         f"{expression} AS {name}" for expression, name in zip(dimension.keys, names, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
-from teiten.search import holes, lines, roster, watched
+from teiten.search import holes, lines, pseudonyms, roster, watched
 from teiten.search.answers import Points
 from teiten.search.conditions import where
 from teiten.search.coverage import observe
@@ -85,21 +86,63 @@ def answer_sensors(
     each = [seen.get(member.sensor, nothing) for member in members]
     seconds = np.array([part.sensor_seconds for part in each]).reshape(len(members), window.count)
     expected = expect_matrix(members, window)
-    shown: tuple[SensorCoverage, ...] = ()
-    if visibility.may_see_sensor:
-        facts = _Facts(desk, visibility, query, window)
-        shown = tuple(
-            facts.describe(member, seconds[place], expected[place]) for place, member in enumerate(members)
-        )
+    facts = _Facts(desk, visibility, query, window)
+    described = (
+        _show(visibility, facts.describe(member, seconds[place], expected[place]))
+        for place, member in enumerate(members)
+    )
+    shown = [each for each in described if each is not None]
+    if visibility.is_guarded:
+        shown.sort(key=lambda each: (each.sensor is None, each.pseudonym))
     return Sensors(
         step_seconds=window.step_seconds,
         starts=window.starts,
-        sensors=shown,
-        regions=_sum_up_regions(members, each, expected, family=observation.family),
+        sensors=tuple(shown),
+        regions=_sum_up_regions(
+            _join_small_regions(visibility, members), each, expected, family=observation.family
+        ),
         masked=() if visibility.may_see_sensor else ("sensors",),
         basis=observation.basis,
         cost=desk.cost_of(PACKETS, window, started, call="sensors"),
     )
+
+
+def _show(visibility: Visibility, coverage: SensorCoverage) -> SensorCoverage | None:
+    """Give what the viewer may see of a sensor: all of it, a pseudonym with little, or nothing."""
+    number = coverage.sensor
+    if visibility.may_see_sensor or number in visibility.own_sensors or number is None:
+        return coverage
+    name = pseudonyms.name_sensor(visibility, number)
+    if name is None:
+        return None
+    return SensorCoverage(
+        sensor=None,
+        pseudonym=name,
+        region=coverage.region,
+        addresses=0.0,
+        last_window_at=None,
+        last_landed_at=None,
+        last_epoch=0,
+        last_seq=0,
+        clock_offset_seconds=None,
+        share=None if coverage.share is None else round(coverage.share, 2),
+        cells=(),
+        captured_packets=0,
+        kernel_drops=0,
+        missing_batches=0,
+        lost_batches=0,
+        software="",
+        state="silent" if coverage.state == "silent" else "watching",
+    )
+
+
+def _join_small_regions(visibility: Visibility, members: Sequence[Member]) -> list[Member]:
+    """For a guarded viewer, put regions of fewer than *k* sensors together: their failures would tell sensors."""
+    if not visibility.is_guarded:
+        return list(members)
+    sizes = Counter(member.region for member in members)
+    small = {region for region, size in sizes.items() if size < visibility.least_sensors}
+    return [replace(member, region="") if member.region in small else member for member in members]
 
 
 def _pick_step(query: Query) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from teiten.search import dimensions, lines
+from teiten.search import dimensions, guarding, lines
 from teiten.search.answers import Figure, Group, Line, Series, Totals
 from teiten.search.conditions import where
 from teiten.search.coverage import Observation, observe, split_days
@@ -157,14 +157,14 @@ def _choose_keys(
     draft = Draft(made, query.dataset, query.survey, previous=False)
     names = name_keys(split)
     keys = ", ".join(f"{expression} AS {name}" for expression, name in zip(split.keys, names, strict=True))
-    count = made.table.count_hosts() if query.metric == "hosts" else made.table.count_packets()
+    counting = guarding.count_hosts if query.metric == "hosts" else guarding.count_packets
     order = _ORDERS[rank_by].format(last=_last_whole_bucket(desk, made))
     columns = ", ".join(names)
     statement = (
         f"SELECT {columns}, {order} AS score, count() OVER () AS distinct_count FROM"  # noqa: S608 - declared names, bound values
-        f" (SELECT {keys}, {draft.bucket()} AS bucket, {count} AS value"
+        f" (SELECT {keys}, {draft.bucket()} AS bucket, {counting(visibility, made.table)} AS value"
         f" FROM {made.table.name} WHERE {draft.where()} GROUP BY {columns}, bucket)"
-        f" GROUP BY {columns} ORDER BY score DESC, {columns} LIMIT {draft.binding.bind('UInt32', limit)}"
+        f" GROUP BY {columns} HAVING sum(value) > 0 ORDER BY score DESC, {columns} LIMIT {draft.binding.bind('UInt32', limit)}"
     )
     rows = desk.select(visibility, statement, draft.parameters).to_pylist()
     chosen = [tuple(row[name] for name in names) for row in rows]

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from teiten.foundation.clock import Clock
 from teiten.search import (
@@ -41,13 +42,17 @@ from teiten.search.answers import DatasetExtent, Facets, Live, Packet, Rows, Ser
 from teiten.search.answers_news import Examples, Movers, News, NewsDimension
 from teiten.search.answers_places import Breadth, Comparison, SensorGroup
 from teiten.search.basis import Basis
+from teiten.search.conditions import where
 from teiten.search.config import SearchConfig
 from teiten.search.desk import Desk
+from teiten.search.disclosing import tell
 from teiten.search.doors import FleetFacts, ObservationStore, SystemNames
 from teiten.search.exports import Export, ExportFormat, start_export
 from teiten.search.masking import check_filters
 from teiten.search.modes import watch_all
+from teiten.search.periods import DAY
 from teiten.search.query import Query
+from teiten.search.recording import Disclosed
 from teiten.search.references import ReferenceDesk
 from teiten.search.series import RankBy
 from teiten.search.visibility import Visibility
@@ -165,6 +170,8 @@ class Search:
         answer = packets.answer_rows(
             self._desk, visibility, query, page=page, limit=limit, columns=columns, count=count
         )
+        has_payload = "payload" in answer.columns and "payload" not in answer.masked
+        self._tell("rows", visibility, query, rows=len(answer.rows), has_payload=has_payload)
         return masking.mask_answer(visibility, answer)
 
     def packet(self, visibility: Visibility, reference: str) -> Packet:
@@ -173,19 +180,29 @@ class Search:
         Raises:
             NotFound: when it is not, or no longer, in the store.
         """
-        return single.answer_packet(self._desk, visibility, reference)
+        answer, place = single.answer_packet(self._desk, visibility, reference)
+        hour = Query(place.dataset, answer.basis.start_at, answer.basis.end_at)
+        has_payload = bool(answer.payload)
+        sensors = (place.sensor,)
+        shown = visibility.for_own_sensors() if visibility.is_guarded else visibility
+        self._tell("packet", shown, hour, rows=1, has_payload=has_payload, sensors=sensors)
+        return answer
 
     def source(self, visibility: Visibility, query: Query, *, source: str) -> SourcePage:
         """Give everything about an address or prefix (IPv4 /8 to /32, IPv6 /32 to /128)."""
         # The page shows all of a source, so that no filter may make it more real; a masked one is still refused.
         check_filters(visibility, query.filters)
-        visibility, query = self._admit(visibility, replace(query, filters=None, mode="all"))
-        answer = sources.answer_source(self._desk, visibility, query, source=source)
+        ignored = sources.list_ignored(query)
+        visibility, query = self._admit(
+            visibility, replace(query, filters=None, mode="all"), step_seconds=DAY
+        )
+        answer = sources.answer_source(self._desk, visibility, query, source=source, ignored=ignored)
+        self._tell("source", visibility, query, rows=answer.packets, source=answer.source)
         return masking.mask_answer(visibility, answer)
 
     def breadth(self, visibility: Visibility, query: Query) -> Breadth:
         """Tell in what share of the covered sensors, and where, the matching packets were seen."""
-        visibility, query = self._admit(visibility, query)
+        visibility, query = self._admit(visibility, query, step_seconds=DAY)
         answer = breadth.answer_breadth(self._desk, visibility, query)
         return masking.mask_answer(visibility, answer)
 
@@ -234,13 +251,13 @@ class Search:
         limit: int = 20,
     ) -> News:
         """List values of the period that were not seen in the ``days`` (1 to 90) before it."""
-        visibility, query = self._admit(visibility, query)
+        visibility, query = self._admit(visibility, query, step_seconds=DAY)
         answer = news.answer_news(self._desk, visibility, query, dimension=dimension, days=days, limit=limit)
         return masking.mask_answer(visibility, answer)
 
     def movers(self, visibility: Visibility, query: Query, *, dimension: str, limit: int = 10) -> Movers:
         """List values whose rate grew beyond that of the 28 days before, with trend and anomaly."""
-        visibility, query = self._admit(visibility, query)
+        visibility, query = self._admit(visibility, query, step_seconds=DAY)
         answer = movers.answer_movers(self._desk, visibility, query, dimension=dimension, limit=limit)
         return masking.mask_answer(visibility, answer)
 
@@ -267,6 +284,8 @@ class Search:
         sensor: int | None = None,
     ) -> Sensors:
         """Give who was watching: each sensor's and region's coverage per hour or day."""
+        if sensor is not None and sensor in visibility.own_sensors:
+            query = query.narrow(where("sensor", "=", sensor))
         visibility, query = self._admit(visibility, watch_all(query), step_seconds=step_seconds)
         answer = sensors.answer_sensors(
             self._desk, visibility, query, step_seconds=step_seconds, sensor=sensor
@@ -286,7 +305,10 @@ class Search:
             NotPermitted: for a member.
         """
         query = modes.settle(self._desk, visibility, query)
-        return live.answer_live(self._desk, visibility, query, seconds=seconds, latest=latest)
+        answer = live.answer_live(self._desk, visibility, query, seconds=seconds, latest=latest)
+        shown = query.within(answer.starts[0], answer.now_at)
+        self._tell("live", visibility, shown, rows=len(answer.latest.rows))
+        return answer
 
     def datasets(self, visibility: Visibility) -> tuple[DatasetExtent, ...]:
         """List the data sets that hold anything, and the time each spans."""
@@ -339,6 +361,10 @@ class Search:
             visibility, query, now=desk.clock.now(), zone=desk.zone, step_seconds=step_seconds
         )
         return visibility, modes.settle(desk, visibility, query)
+
+    def _tell(self, call: str, visibility: Visibility, query: Query, *, rows: int, **more: Any) -> None:
+        """Tell the record of disclosures what an answer holds."""
+        tell(visibility, Disclosed(call, query, visibility.level, rows, **more))
 
     @property
     def config(self) -> SearchConfig:

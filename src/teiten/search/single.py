@@ -24,8 +24,8 @@ _ALL = tuple(column.name for column in COLUMNS)
 _NOT_FIELDS = ("payload", "tcp_options")
 
 
-def answer_packet(desk: Desk, visibility: Visibility, reference: str) -> Packet:
-    """See :meth:`teiten.search.service.Search.packet`."""
+def answer_packet(desk: Desk, visibility: Visibility, reference: str) -> tuple[Packet, RowPlace]:
+    """See :meth:`teiten.search.service.Search.packet`; gives the packet's identity beside it."""
     started = desk.clock.monotonic()
     visibility, place = _admit(desk, visibility, reference)
     shown, masked = choose_columns(visibility, _ALL)
@@ -40,7 +40,7 @@ def answer_packet(desk: Desk, visibility: Visibility, reference: str) -> Packet:
     )
     window = lines.plan_for(desk, query, step_seconds=HOUR, needs_hosts=False).window
     readable = {name: _readable(name, value) for name, value in row.items() if name not in _NOT_FIELDS}
-    return Packet(
+    packet = Packet(
         reference=reference,
         fields=readable,
         hints=bits["hint"],
@@ -54,6 +54,7 @@ def answer_packet(desk: Desk, visibility: Visibility, reference: str) -> Packet:
         basis=observe(desk, visibility, query, window).basis,
         cost=desk.cost_of(PACKETS, window, started, call="packet"),
     )
+    return packet, place
 
 
 def _admit(desk: Desk, visibility: Visibility, reference: str) -> tuple[Visibility, RowPlace]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from teiten.search import breadth, calendars, dimensions, lines, periods, roster, source_verdicts
+from teiten.foundation.clock import to_us
+from teiten.search import breadth, calendars, dimensions, guarding, lines, periods, roster, source_verdicts
 from teiten.search.answers import ActorSeen, Count, PortDay, SeenBy, SourcePage
 from teiten.search.conditions import where
 from teiten.search.coverage import observe
@@ -21,7 +23,7 @@ from teiten.search.packet_filters import write_where
 from teiten.search.periods import Window
 from teiten.search.predicates import Binding, highest_address, lowest_address
 from teiten.search.query import Query
-from teiten.search.tables import PACKETS, SOURCES
+from teiten.search.tables import FINGERPRINTS, PACKETS, SOURCES
 from teiten.search.values import parse_value
 from teiten.search.visibility import Visibility
 from teiten.traffic.rules import RULE_VERSION
@@ -53,6 +55,12 @@ _SETS: Mapping[str, tuple[str, ...]] = {
     "probe": ("probe",),
     "actor": ("actor", "survey"),
 }
+#: The same for a guarded viewer: regions instead of sensors, and nothing that a sender marks packets with.
+_GUARDED_SETS: Mapping[str, tuple[str, ...]] = {
+    **{name: names for name, names in _SETS.items() if name not in ("sensor", "ttl")},
+    "sensor": ("region",),
+}
+_IS_SYN = f"protocol = 6 AND bitAnd(tcp_flags, 23) = {_SYN}"
 
 
 @dataclass(frozen=True)
@@ -145,15 +153,26 @@ class _Pass:
     def __init__(self, desk: Desk, visibility: Visibility, query: Query) -> None:
         self._desk = desk
         binding = Binding()
-        columns = tuple(dict.fromkeys(name for names in _SETS.values() for name in names))
+        self._sets = _GUARDED_SETS if visibility.is_guarded else _SETS
+        columns = tuple(dict.fromkeys(name for names in self._sets.values() for name in names))
         groupings = ", ".join(f"grouping({column}) AS without_{column}" for column in columns)
-        sets = ", ".join(f"({', '.join(names)})" for names in _SETS.values())
+        sets = ", ".join(f"({', '.join(names)})" for names in self._sets.values())
+        # The newest instant is one packet's: a guarded viewer gets the end of the period.
+        newest = binding.instant(to_us(query.end)) if visibility.is_guarded else "max(observed_at)"
+        counted = {
+            "packet_count": guarding.count_packets(visibility, PACKETS),
+            "hosts": guarding.count_hosts(visibility, PACKETS),
+            "syns": guarding.count_packets(visibility, PACKETS, _IS_SYN),
+            "df": "toUInt64(0)" if visibility.is_guarded else "countIf(ip_df = 1)",
+            "survey_count": guarding.count_packets(visibility, PACKETS, "survey > 0"),
+            "sensor_count": _count_sensors(visibility),
+        }
+        figures = ", ".join(f"{count} AS {name}" for name, count in counted.items())
         statement = (
-            f"SELECT {', '.join(columns)}, {groupings}, count() AS packet_count, max(observed_at) AS last_at,"  # noqa: S608 - declared names, bound values
-            f" countIf(protocol = 6 AND bitAnd(tcp_flags, 23) = {_SYN}) AS syns, countIf(ip_df = 1) AS df,"
-            " countIf(survey > 0) AS survey_count, uniqCombined(12)(src_addr) AS hosts"
+            f"SELECT {', '.join(columns)}, {groupings}, {newest} AS last_at, {figures}"  # noqa: S608 - declared names, bound values
             f" FROM {PACKETS.name} WHERE {write_where(query, binding)}"
-            f" GROUP BY GROUPING SETS ({sets}, ()) ORDER BY packet_count DESC LIMIT 20000"
+            f" GROUP BY GROUPING SETS ({sets}, ()){guarding.having(visibility, PACKETS)}"
+            f" ORDER BY packet_count DESC, {', '.join(columns)} LIMIT 20000"
         )
         rows = desk.select(visibility, statement, binding.parameters).to_pylist()
         self._by_set: dict[frozenset[str], list[dict[str, Any]]] = {}
@@ -166,16 +185,16 @@ class _Pass:
         self.syns = int(whole["syns"]) if whole else 0
         self.df = int(whole["df"]) if whole else 0
         self.survey = int(whole["survey_count"]) if whole else 0
-        self.sensors = len({row["sensor"] for row in self._of("sensor")})
+        self.sensors = int(whole["sensor_count"]) if whole else 0
 
     def _of(self, name: str) -> list[dict[str, Any]]:
-        return self._by_set.get(frozenset(_SETS[name]), [])
+        return self._by_set.get(frozenset(self._sets[name]), []) if name in self._sets else []
 
     def count(self, name: str) -> tuple[Count, ...]:
         """Give the most frequent values of a dimension."""
         split = dimensions.get_dimension(name)
         rows = self._of(name)[:_MOST_PER_LIST]
-        keys: list[Key] = [tuple(row[column] for column in _SETS[name]) for row in rows]
+        keys: list[Key] = [tuple(row[column] for column in self._sets[name]) for row in rows]
         names = self._desk.name_systems(split, keys)
         return tuple(
             Count(
@@ -270,14 +289,32 @@ def bind_range(network: Network, binding: Binding) -> str:
     return f"src_addr BETWEEN {low} AND {high}"
 
 
+def _count_sensors(visibility: Visibility) -> str:
+    """Give the aggregate of the sensors that saw a source: for a guarded viewer those of others."""
+    if not visibility.own_sensors or not visibility.is_guarded:
+        return "uniqExact(sensor)"
+    own = ", ".join(str(sensor) for sensor in sorted(visibility.own_sensors))
+    return f"uniqExactIf(sensor, sensor NOT IN ({own}))"
+
+
 def _read_life(desk: Desk, visibility: Visibility, query: Query, network: Network) -> _Life:
+    """Read when a source was first and last seen; for a guarded viewer the days on which enough sensors saw it."""
     binding = Binding()
+    which = f"dataset = {binding.bind('String', query.dataset)} AND {bind_range(network, binding)}"
     statement = (
         "SELECT toDateTime64(min(first_seen_at), 6, 'UTC') AS first_at,"  # noqa: S608 - as above
         " toDateTime64(max(last_seen_at), 6, 'UTC') AS last_at, sum(packets) AS packet_count"
-        f" FROM {SOURCES.name} WHERE dataset = {binding.bind('String', query.dataset)}"
-        f" AND {bind_range(network, binding)}"
+        f" FROM {SOURCES.name} WHERE {which}"
     )
+    if visibility.is_guarded:
+        until = binding.bind("Date", query.end.astimezone(ZoneInfo(desk.zone)).date())
+        zone = binding.bind("String", desk.zone)
+        statement = (
+            f"SELECT toDateTime64(min(day), 6, {zone}) AS first_at, toDateTime64(max(day), 6, {zone}) AS last_at,"  # noqa: S608 - as above
+            " sum(found) AS packet_count FROM"
+            f" (SELECT day, {guarding.count_packets(visibility, SOURCES)} AS found FROM {SOURCES.name}"
+            f" WHERE {which} AND day < {until} GROUP BY day{guarding.having(visibility, SOURCES)})"
+        )
     row = desk.select(visibility, statement, binding.parameters).to_pylist()[0]
     if not row["packet_count"]:
         return _Life(None, None, 0)
@@ -287,9 +324,9 @@ def _read_life(desk: Desk, visibility: Visibility, query: Query, network: Networ
 def _list_members(desk: Desk, visibility: Visibility, query: Query, whole: int) -> tuple[Count, ...]:
     binding = Binding()
     statement = (
-        "SELECT src_addr, count() AS packet_count"  # noqa: S608 - as above
+        f"SELECT src_addr, {guarding.count_packets(visibility, PACKETS)} AS packet_count"  # noqa: S608 - as above
         f" FROM {PACKETS.name} WHERE {write_where(query, binding)}"
-        f" GROUP BY src_addr ORDER BY packet_count DESC, src_addr LIMIT {_MOST_PER_LIST}"
+        f" GROUP BY src_addr{guarding.having(visibility, PACKETS)} ORDER BY packet_count DESC, src_addr LIMIT {_MOST_PER_LIST}"
     )
     split = dimensions.get_dimension("src_addr")
     rows = desk.select(visibility, statement, binding.parameters).to_pylist()
@@ -309,7 +346,7 @@ def _count_sharing(
     window = periods.lay_out(query, step_seconds=periods.DAY, zone=desk.zone)
     keys = ["" if count.group.key == "none" else count.group.key for count in fingerprints]
     statement = (
-        "SELECT tcp_fp, uniqCombinedMerge(12)(sources) AS hosts FROM fingerprints_1d"  # noqa: S608 - as above
+        f"SELECT tcp_fp, {guarding.count_hosts(visibility, FINGERPRINTS)} AS hosts FROM {FINGERPRINTS.name}"  # noqa: S608 - as above
         f" WHERE dataset = {binding.bind('String', query.dataset)}"
         f" AND day BETWEEN {binding.bind('Date', window.first_day)} AND {binding.bind('Date', window.last_day)}"
         f" AND tcp_fp IN {binding.bind('Array(String)', keys)} GROUP BY tcp_fp"
@@ -327,8 +364,9 @@ def _read_ports_by_day(desk: Desk, visibility: Visibility, query: Query) -> tupl
     longer = query.within(query.end - timedelta(days=days), query.end)
     statement = (
         f"SELECT toDate(observed_at, {binding.bind('String', desk.zone)}) AS day, dst_port, protocol,"  # noqa: S608 - as above
-        f" count() AS packet_count FROM {PACKETS.name} WHERE {write_where(longer, binding)}"
-        " GROUP BY day, dst_port, protocol ORDER BY day, packet_count DESC, dst_port, protocol LIMIT 20000"
+        f" {guarding.count_packets(visibility, PACKETS)} AS packet_count"
+        f" FROM {PACKETS.name} WHERE {write_where(longer, binding)}"
+        f" GROUP BY day, dst_port, protocol{guarding.having(visibility, PACKETS)} ORDER BY day, packet_count DESC, dst_port, protocol LIMIT 20000"
     )
     rows = desk.select(visibility, statement, binding.parameters).to_pylist()
     totals: Counter[Key] = Counter()

@@ -96,6 +96,7 @@ ACTORS = _daily(
     sensors_bitmap="sensors",
 )
 PROBES = _daily("probes_1d", "probe", "protocol", "dst_port", hosts=True, only=(where("probe", "!=", ""),))
+FINGERPRINTS = _daily("fingerprints_1d", "tcp_fp", hosts=True)
 FINGERPRINTS_PORTS = _daily(
     "fingerprints_ports_1d", "tcp_fp", "protocol", "dst_port", only=(where("tcp_fp", "!=", ""),)
 )
@@ -116,7 +117,7 @@ ROLL_UPS: tuple[Table, ...] = (
     _hourly("networks_1h", "asn"),
     PORTS_HOURLY,
     ACTORS,
-    _daily("fingerprints_1d", "tcp_fp", hosts=True),
+    FINGERPRINTS,
     PROBES,
     _daily("networks_regions_1d", "asn", "region"),
     PORTS_DAILY,

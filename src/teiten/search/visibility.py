@@ -13,11 +13,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 from uuid import UUID
 
 from teiten.search.errors import NotPermitted
+from teiten.search.recording import Recorder
 
 Role: TypeAlias = Literal["operator", "analyst", "member"]
 Level: TypeAlias = Literal["real", "pseudonym", "aggregate"]
@@ -53,6 +54,8 @@ class Visibility:
     delay_seconds: int = 0
     #: Real only because the question keeps to these sensors; a statement without them is refused.
     bound_to: frozenset[int] = frozenset()
+    #: Keeps the record of what this viewer is given; None for tests and jobs.
+    recorder: Recorder | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_guarded(self) -> bool:
@@ -110,6 +113,7 @@ def for_viewer(
     member_level: Level = "pseudonym",
     least_sensors: int = LEAST_SENSORS,
     delay_seconds: int = DELAY_SECONDS,
+    recorder: Recorder | None = None,
 ) -> Visibility:
     """Give what a person with ``role`` may see.
 
@@ -122,6 +126,7 @@ def for_viewer(
         member_level: how a member sees sensors.
         least_sensors: *k*, 2 to 5.
         delay_seconds: how far behind now a member's data end.
+        recorder: keeps the record of what this person is given.
 
     Raises:
         NotPermitted: for a role that this version does not know.
@@ -143,6 +148,7 @@ def for_viewer(
         pseudonym_key=None if trusted else derive_key(secret, organisation_id),
         least_sensors=1 if trusted else least_sensors,
         delay_seconds=0 if trusted else delay_seconds,
+        recorder=recorder,
     )
 
 

@@ -12,9 +12,14 @@ from teiten.search.basis import Basis, Cost
 
 @dataclass(frozen=True)
 class SensorCoverage:
-    """What one sensor watched."""
+    """What one sensor watched.
 
-    sensor: int
+    Under a pseudonym only region, share, cells (of whole days), state and name are told:
+    the rest would show a flood towards one address, or tell the sensor by its hardware.
+    """
+
+    #: None under a pseudonym.
+    sensor: int | None
     region: str
     #: Addresses watched in the newest window.
     addresses: float
@@ -36,6 +41,8 @@ class SensorCoverage:
     software: str
     #: watching, silent, gapped (missing or lost batches), dropping (kernel drops above 0.1 %), skewed (clock off by more than 1 s).
     state: Literal["watching", "silent", "gapped", "dropping", "skewed"]
+    #: The sensor's name for this viewer's organisation; empty where its number is shown.
+    pseudonym: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from django.http import HttpRequest
 from ninja.security import HttpBearer
@@ -18,14 +19,19 @@ from ninja.security.base import AuthBase
 from teiten.accounts.errors import TokenRefusedError
 from teiten.accounts.models import Scope, User
 from teiten.accounts.tokens import authenticate_token
+from teiten.custody.errors import CustodyInputError
+from teiten.custody.payload import active_reason, request_payload
 from teiten.foundation.clock import Clock
-from teiten.portal import middleware
+from teiten.portal import access, middleware
 from teiten.portal.api.errors import ApiRefusal
-from teiten.search.visibility import Visibility, for_role
+from teiten.search.visibility import Visibility
 
 #: Calls that one person may make in a minute.
 CALLS_PER_MINUTE = 240
 _MOST_CALLERS = 10_000
+#: Why the caller looks at payload, percent-encoded or ASCII; it stays on record and opens payload for a while.
+PAYLOAD_REASON_HEADER = "Teiten-Payload-Reason"
+_PAYLOAD_MINUTES = 10
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,31 @@ class Caller:
     #: Scopes of the token; None for a browser session, which has them all.
     scopes: frozenset[str] | None
 
-    @property
-    def visibility(self) -> Visibility:
-        return for_role(self.user.role, organisation_id=self.user.organisation_id)
+    def visibility_in(self, request: HttpRequest) -> Visibility:
+        """Give what the caller may see; a stated reason opens payload to whoever has the permission.
+
+        Raises:
+            ApiRefusal: 403 for a reason of somebody without it, 400 for one that is too short.
+        """
+        reason = request.headers.get(PAYLOAD_REASON_HEADER)
+        if reason is not None:
+            self._open_payload(reason)
+        return access.visibility_of(request, self.user, clock=middleware.clock)
+
+    def _open_payload(self, reason: str) -> None:
+        now = middleware.clock.now()
+        if not self.user.may_see_payload:
+            raise ApiRefusal(
+                403,
+                "not_permitted",
+                "you may not see payloads; the operator gives that permission to analysts",
+            )
+        if active_reason(self.user, now) is not None:
+            return
+        try:
+            request_payload(self.user, reason=unquote(reason), minutes=_PAYLOAD_MINUTES, at=now)
+        except CustodyInputError as error:
+            raise ApiRefusal(400, "bad_query", f"{PAYLOAD_REASON_HEADER}: {error}") from error
 
     def require(self, scope: Scope) -> None:
         """Refuse a token that was not issued for this.

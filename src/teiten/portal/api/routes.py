@@ -22,6 +22,12 @@ _DESCRIPTION = """
 Every answer carries `basis`: on how much observation it rests, what is missing, and until when it is complete.
 In a series `null` means "not watched"; zero means "watched, none seen".
 
+Members get lines of alike packets of an hour instead of packets, coarse figures, and nothing that fewer than `basis.least_sensors`
+sensors of other organisations saw: 0 means none, or too few. Their periods are whole hours (whole days from three days on) and end
+an hour before now.
+
+Payload needs the permission of the person and a reason in the header `Teiten-Payload-Reason` (10 characters or more; it stays on record).
+
 Errors: `{"error": code, "message": text, "field": name}` with 400 `bad_query`, 401 `bad_token` or `not_signed_in`,
 403 `not_permitted` or `missing_scope`, 404 `not_found`, 422 `too_expensive`, 429 `too_many_calls`,
 503 `store_unavailable`.
@@ -44,7 +50,7 @@ def _admit(request: HttpRequest, scope: Scope = Scope.SEARCH) -> tuple[Search, V
     caller = guard.caller_of(request)
     guard.limit.take(caller.user.pk, middleware.clock)
     caller.require(scope)
-    return services.get_search(), caller.visibility
+    return services.get_search(), caller.visibility_in(request)
 
 
 @api.get("/totals", summary="Key figures with the previous period", tags=["figures"])

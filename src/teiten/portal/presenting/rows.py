@@ -25,6 +25,7 @@ COLUMNS = (
 class PacketRow:
     """One packet in a list."""
 
+    #: Empty, like ``url``, for a line of alike packets.
     reference: str
     url: str
     at: str
@@ -47,7 +48,7 @@ def describe_rows(rows: Rows, screen: Screen) -> dict[str, Any]:
     """Give a page of packets, and the address of the next."""
     packets = [
         describe_row(dict(zip(rows.columns, row, strict=True)), reference, screen)
-        for row, reference in zip(rows.rows, rows.references, strict=True)
+        for row, reference in zip(rows.rows, rows.references or ("",) * len(rows.rows), strict=True)
     ]
     following = screen.url_of("packets", None, page=rows.next_page) if rows.next_page else ""
     return {"rows": packets, "answer": rows, "next": following, "masked": rows.masked}
@@ -62,7 +63,7 @@ def describe_row(cells: dict[str, Cell], reference: str, screen: Screen) -> Pack
     sensor = cells.get("sensor")
     return PacketRow(
         reference=reference,
-        url=screen.url_of("packet", None, ref=reference),
+        url=screen.url_of("packet", None, ref=reference) if reference else "",
         at=screen.instants.millisecond(at) if isinstance(at, datetime) else "",
         day=screen.instants.day(at) if isinstance(at, datetime) else "",
         src_addr=source,

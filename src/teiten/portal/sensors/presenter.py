@@ -45,7 +45,7 @@ def describe_sensors(
 ) -> dict[str, Any]:
     """Give the state bar, the cells by region, and the table."""
     shown = [row for row in rows if not state or row.condition.value == state]
-    shares = {sensor.sensor: sensor for sensor in coverage.sensors} if coverage else {}
+    shares = {name_of(sensor): sensor for sensor in coverage.sensors} if coverage else {}
     urgent_first = sorted(
         shown, key=lambda row: (list(Condition).index(row.condition), row.is_masked, row.name)
     )
@@ -150,10 +150,10 @@ def _list_region_shares(coverage: Sensors | None, screen: Screen) -> list[dict[s
 
 
 def describe_sensor_row(
-    row: SensorRow, shares: Mapping[int, SensorCoverage], screen: Screen
+    row: SensorRow, shares: Mapping[int | str, SensorCoverage], screen: Screen
 ) -> dict[str, Any]:
     """Turn a sensor's state into words."""
-    found = shares.get(row.id) if row.id is not None else None
+    found = shares.get(row.name if row.id is None else row.id)
     offset = None if row.clock_offset_us is None else row.clock_offset_us / _SECOND_US
     return {
         "row": row,
@@ -195,6 +195,11 @@ def calendar_query(screen: Screen) -> Any:
     )
 
 
+def name_of(sensor: SensorCoverage) -> int | str:
+    """Give what a sensor is known by: its number, or its pseudonym for this viewer."""
+    return sensor.pseudonym if sensor.sensor is None else sensor.sensor
+
+
 def describe_sensor(
     row: SensorRow, coverage: Sensors | None, events: Sequence[SensorEvent], screen: Screen
 ) -> dict[str, Any]:
@@ -204,7 +209,7 @@ def describe_sensor(
     )
     words = {"unwatched": _("not watched")}
     return {
-        **describe_sensor_row(row, {found.sensor: found} if found else {}, screen),
+        **describe_sensor_row(row, {name_of(found): found} if found else {}, screen),
         "coverage": found,
         "calendar": draw_hours(coverage.starts, found.cells, zone=screen.instants.zone, words=words) if coverage and found else None,
         "events": [{"at": screen.instants.moment(event.at), "what": event.get_kind_display()} for event in events],
