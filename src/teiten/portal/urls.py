@@ -19,6 +19,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sensors/", include("teiten.portal.sensors.urls")),
     path("compare/", include("teiten.portal.compare.urls")),
     path("rules/", include("teiten.portal.rules.urls")),
+    path("", include("teiten.portal.payload.urls")),
+    path("disclosures/", include("teiten.portal.disclosures.urls")),
     path("live/", include("teiten.portal.live.urls")),
     path("api/", include("teiten.portal.api.urls")),
 ]

@@ -16,7 +16,8 @@ from teiten.search.basis import Basis
 from teiten.traffic import behaviour, hints, verdicts
 from teiten.traffic.nature import Nature
 from teiten.traffic.probes import ProbeRule, load_probes
-from teiten.traffic.rules import RULE_VERSION
+from teiten.traffic.rule_figures import load_figures
+from teiten.traffic.rules import CHANGES, RULE_VERSION
 from teiten.traffic.timed_ranges import FOREVER_US
 from teiten.traffic.validity import BogonNetwork, load_bogons
 
@@ -31,6 +32,8 @@ def describe_rules(screen: Screen, basis: Basis | None) -> dict[str, Any]:
         "verdict_version": verdicts.VERDICT_VERSION,
         "yes": verdicts.YES,
         "tools": [describe_tool(rule, screen) for rule in hints.RULES],
+        "changes": sorted(CHANGES.items(), reverse=True),
+        "measured": describe_measured(),
         "natures": [(nature.value, name_nature(nature.name.lower()), _page("nature", nature.name.lower(), screen)) for nature in Nature if nature.value],
         "probes": [describe_probe(rule, screen) for rule in load_probes().rules],
         "bogons": [describe_bogon(row) for row in load_bogons().rows],
@@ -49,6 +52,36 @@ def describe_tool(rule: hints.Rule, screen: Screen) -> dict[str, Any]:
         "lookalikes": f"{rule.lookalikes * 100:.4g} %",
         "url": _page("tool", key, screen),
         "needs": _("public destination") if rule.needs_destination else "—",
+    }
+
+
+#: Kinds of traffic on which rules are measured, as the file of figures calls them.
+_SETS = ("simulated", "confounders", "captures")
+
+
+def describe_measured() -> dict[str, Any]:
+    """Give how often verdicts and hints are right: on simulated traffic, on look-alikes, on real tools."""
+    figures = load_figures()
+    by_name = {rule["name"]: rule for rule in figures["rules"]}
+    rows = [_describe_row(row["tool"], row, by_name.get(row["tool"])) for row in figures["verdicts"]]
+    packets = {name: f"{figures['packets'][name]:,}" for name in _SETS}
+    return {
+        "rows": [*rows, _describe_row(_("All tools"), figures["all_verdicts"], None)],
+        "rule_version": figures["rule_version"],
+        "verdict_version": figures["verdict_version"],
+        "on": figures["measured_on"],
+        "packets": packets,
+    }
+
+
+def _describe_row(tool: str, verdict: dict[str, Any], hint: dict[str, Any] | None) -> dict[str, Any]:
+    worst = hint["worst_confounder"] if hint else None
+    return {
+        "tool": tool,
+        "sets": [verdict[name] for name in _SETS],
+        "false_simulated": hint["simulated"]["false_per_million"] if hint else None,
+        "false_alike": hint["confounders"]["false_per_million"] if hint else None,
+        "worst": worst["name"] if worst else "",
     }
 
 
