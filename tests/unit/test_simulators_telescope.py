@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from teiten.simulators import ranges
 from teiten.simulators.config import TelescopeConfig
 from teiten.simulators.errors import ForbiddenAddressError
-from teiten.simulators.labels import Purpose, Tool
+from teiten.simulators.labels import Origin, Purpose, Tool
 from teiten.simulators.population import DAY_US, HOUR_US
 from teiten.simulators.streams import ALL_STREAMS, PACKETS_PER_ADDRESS_DAY, PACKETS_PER_PREFIX_DAY
 from teiten.simulators.telescope import Outlook, Telescope, Traffic, join_traffic
@@ -21,6 +23,7 @@ from teiten.simulators.world import list_networks
 from teiten.traffic import rules
 from teiten.traffic.hints import Hint
 from teiten.traffic.marks import ParseMark
+from teiten.traffic.validity import SourceValidity
 
 ANCHOR = TelescopeConfig().anchor_us
 HOME = Outlook("kanto-01", ("192.0.2.10/32",))
@@ -202,7 +205,12 @@ class TestAddresses:
             version = np.asarray(columns["ip_version"])
             is_v4 = version == 4
             assert set(version.tolist()) <= {4, 6}
-            assert np.all(sources[is_v4][:, 12] >> 4 == 0xF)
+            origin = np.array([stream.origin for stream in ALL_STREAMS])[traffic.labels.stream]
+            assert np.all(sources[is_v4 & (origin == Origin.OWN)][:, 12] >> 4 == 0xF)
+            assert np.all(sources[origin == Origin.DESTINATION] == targets[origin == Origin.DESTINATION])
+            for address in sources[origin == Origin.BOGON][:, 12:]:
+                text = ipaddress.IPv4Address(address.tobytes())
+                assert any(text in network for network in ranges.BOGONS_V4)
             assert np.all(sources[~is_v4][:, :2] == (0x3F, 0xFF))
             assert np.all(sources[~is_v4][:, 2] >> 4 == 0)
             assert {tuple(row) for row in targets[is_v4][:, 12:15].tolist()} <= {
@@ -223,7 +231,10 @@ class TestAddresses:
 
     def test_every_as_number_is_private(self, month, mixed):
         for traffic in (month, mixed):
-            assert all(ranges.is_private_as(number) for number in np.unique(traffic.labels.asn).tolist())
+            origin = np.array([stream.origin for stream in ALL_STREAMS])[traffic.labels.stream]
+            own = traffic.labels.asn[origin == Origin.OWN]
+            assert all(ranges.is_private_as(number) for number in np.unique(own).tolist())
+            assert not traffic.labels.asn[origin != Origin.OWN].any()
 
     @pytest.mark.parametrize(
         "prefix", ["198.18.0.1/32", "240.0.0.1/32", "2001:db9::/48", "172.16.3.0/24", "x", "192.0.2.1/8"]
@@ -320,6 +331,30 @@ class TestTruth:
             print(f"{tool.name:12} recall {recall:.4f} precision {precision:.4f} of {truth.sum()}")
             assert recall == 1.0, tool
             assert precision > 0.999, tool
+
+    @pytest.mark.requirement("R2.3")
+    def test_sources_that_cannot_be_are_found(self, month):
+        columns = month.parse()
+        context = replace(rules.take_as_recorded(columns), is_exempt=np.ones(len(month), bool))
+        found = rules.derive_columns(columns, context)["validity"]
+        origin = np.array([stream.origin for stream in ALL_STREAMS])[month.labels.stream]
+
+        assert np.array_equal(found == SourceValidity.BOGON, origin == Origin.BOGON)
+        assert np.array_equal(found == SourceValidity.SPOOF_SUSPECT, origin == Origin.DESTINATION)
+        assert 0.002 < (found == SourceValidity.BOGON).mean() < 0.005
+        assert (found == SourceValidity.SPOOF_SUSPECT).any()
+
+    @pytest.mark.requirement("R2.3")
+    def test_every_simulated_payload_has_a_label(self, month):
+        columns = month.parse()
+        probe = derive(month)["probe"]
+        ours = np.isin(month.labels.purpose, (Purpose.UDP_PROBE, Purpose.REFLECTION))
+        ours &= np.asarray(columns["payload_length"]) > 0
+        syn_payload = np.array([stream.name == "syn-payload" for stream in ALL_STREAMS])[month.labels.stream]
+
+        assert (probe[ours] != "").all()
+        assert set(probe[syn_payload].tolist()) == {"http-get", "tls-hello", "redis-command", "rdp-cookie"}
+        assert len(set(probe.tolist())) > 30
 
     def test_natures_fit_the_purposes(self, month):
         found = derive(month)["nature"]

@@ -145,3 +145,12 @@ def test_the_order_of_merging_does_not_matter(one, two, three):
     assert one.add(two) == two.add(one)
     assert one.add(two).add(three) == one.add(two.add(three))
     assert one.add(SourceDayCounts()).packets == one.packets
+
+
+def test_nothing_added_changes_nothing():
+    counts = day(syns=9, ip_version=6)
+
+    assert (
+        SourceDayCounts().add(counts) == counts.add(SourceDayCounts()) == day(syns=9, ip_version=6).add(day())
+    )
+    assert SourceDayCounts().add(counts).ip_version == 6

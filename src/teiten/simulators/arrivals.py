@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from teiten.simulators import datagrams, frames, hashes, population, rhythm
+from teiten.simulators import datagrams, frames, hashes, population, ranges, rhythm
 from teiten.simulators.hashes import F64, I64, U8, U16, U32, U64
+from teiten.simulators.labels import Origin
 from teiten.simulators.population import HOUR_US, Sources
 from teiten.simulators.streams import (
     ALL_STREAMS,
@@ -25,6 +26,8 @@ _ATTACK_SHORTEST_US = 4 * 60_000_000
 _ATTACK_LONGEST_US = 10 * HOUR_US
 #: Lowest part of IPv6 interface identifiers that scanners guess.
 _V6_GUESSES = 256
+#: Upper ends of the shares of ranges.BOGONS_V4; the rest is the last one's.
+_BOGON_LADDER = np.array([0.45, 0.7, 0.85, 0.95])
 
 
 @dataclass(frozen=True)
@@ -138,9 +141,11 @@ def _make_stream(
         at_us = _gather_attacks(moment, run, hashes.fraction(bits[2]))
     port, payload = _choose_items(stream, sources.key, bits[3])
     place = _choose_places(stream, target, sources.key, bits[4])
+    dst_v4 = target.v4[place] if stream.ip_version == 4 else np.zeros(count, np.uint32)
+    sources = _disguise(stream.origin, sources, dst_v4)
     draw = Draw(
         src_v4=sources.v4,
-        dst_v4=target.v4[place] if stream.ip_version == 4 else np.zeros(count, np.uint32),
+        dst_v4=dst_v4,
         service_port=port,
         payload=payload,
         key=sources.key,
@@ -155,6 +160,23 @@ def _make_stream(
         draw, index = _repeat(stream, draw, moment.end_us)
     packets = _build(stream, target, draw, sources, index=index, place=place[index])
     return *packets, draw.at_us, sources.asn[index]
+
+
+def _disguise(origin: Origin, sources: Sources, dst_v4: U32) -> Sources:
+    """Give the sources the addresses that their packets state."""
+    if origin is Origin.OWN:
+        return sources
+    nobody = np.zeros(len(dst_v4), np.uint32)
+    v4 = dst_v4 if origin is Origin.DESTINATION else _choose_bogons(sources.key)
+    return replace(sources, v4=v4, asn=nobody)
+
+
+def _choose_bogons(key: U64) -> U32:
+    """Choose an address of a private, shared or loopback network, always the same for a source."""
+    first = np.array([int(network[0]) for network in ranges.BOGONS_V4], np.uint64)
+    size = np.array([network.num_addresses - 2 for network in ranges.BOGONS_V4], np.uint64)
+    chosen = np.searchsorted(_BOGON_LADDER, hashes.fraction(hashes.mix(key, 63)), side="right")
+    return (first[chosen] + np.uint64(1) + hashes.mix(key, 64) % size[chosen]).astype(np.uint32)
 
 
 def _gather_attacks(moment: Moment, run: U64, chance: F64) -> I64:

@@ -105,6 +105,22 @@ def make_stealth(draw: Draw) -> Segments:
     return tcp_segments(draw, data, ttl=64, ip_id=random_id(draw), fragment=0)
 
 
+def make_syn_payload(draw: Draw) -> Segments:
+    """A SYN that already carries its request: no handshake, no state."""
+    body, length = _fill_payloads(draw)
+    header = frames.lay_tcp(
+        src_port=choose_port(draw.packet, 1024),
+        dst_port=draw.service_port,
+        seq=hashes.field(draw.packet, 16, 32).astype(np.uint32),
+        ack=0,
+        flags=SYN,
+        window=np.full(len(draw.key), 8192, np.uint16),
+    )
+    data = np.concatenate([header, body], axis=1)
+    segments = tcp_segments(draw, data, ttl=64, ip_id=random_id(draw), fragment=0)
+    return replace(segments, length=length + np.uint16(header.shape[1]))
+
+
 def make_fragment(draw: Draw) -> Segments:
     """A datagram in pieces: the first with ports, later ones without."""
     later = hashes.field(draw.flow, 4, 1).astype(bool)

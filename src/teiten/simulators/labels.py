@@ -46,6 +46,17 @@ class Purpose(IntEnum):
     MALFORMED = 6
 
 
+class Origin(IntEnum):
+    """Where a packet's source address comes from."""
+
+    #: The sender's own.
+    OWN = 0
+    #: A network that is nobody's in the Internet: a router let it through.
+    BOGON = 1
+    #: The address that the packet goes to (CERT CA-1997-28).
+    DESTINATION = 2
+
+
 @dataclass(frozen=True)
 class Labels:
     """The truth about ``n`` packets, in their order."""
@@ -58,7 +69,7 @@ class Labels:
     survey: U8
     #: Index into :data:`teiten.simulators.streams.ALL_STREAMS`.
     stream: U8
-    #: AS number of the source.
+    #: AS number of the source, 0 for a source that is not the sender's own.
     asn: U32
 
     def take(self, index: slice | np.ndarray) -> Labels:

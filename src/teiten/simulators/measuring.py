@@ -8,7 +8,7 @@ The figures are deterministic by seed; ``scripts/measure-rules`` writes them dow
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from teiten.sensor.capture_files import open_capture
 from teiten.simulators import confounders
 from teiten.simulators.config import TelescopeConfig
-from teiten.simulators.labels import Purpose, Tool
+from teiten.simulators.labels import Origin, Purpose, Tool
 from teiten.simulators.population import DAY_US
 from teiten.simulators.source_days import SourceDay, count_source_days
+from teiten.simulators.streams import ALL_STREAMS
 from teiten.simulators.telescope import Outlook, Telescope
 from teiten.traffic.addresses import from_text
 from teiten.traffic.hints import RULES, Hint, Rule
 from teiten.traffic.nature import Nature
 from teiten.traffic.parse import parse_packets
 from teiten.traffic.rules import RULE_VERSION, Context, derive_columns, take_as_recorded
+from teiten.traffic.validity import SourceValidity
 from teiten.traffic.verdicts import VERDICT_VERSION, SourceDayCounts, judge_tools
 
 Columns = dict[str, Any]
@@ -65,6 +67,11 @@ _NATURES: tuple[tuple[Purpose, ...], ...] = (
     (Purpose.RESIDUAL,),
     (Purpose.MALFORMED,),
 )
+_VALIDITIES = {
+    SourceValidity.ORDINARY: Origin.OWN,
+    SourceValidity.BOGON: Origin.BOGON,
+    SourceValidity.SPOOF_SUSPECT: Origin.DESTINATION,
+}
 #: Sources with fewer packets of a tool are no matter of verdicts.
 ENOUGH_PACKETS = 5
 _TCP, _SYN = 6, 2
@@ -98,7 +105,11 @@ class Known:
         derived = derive_columns(self.columns, self.context)
         counted = {name: np.asarray(self.columns[name]) for name in _COUNTED}
         return Judged(
-            counted, derived["hints"].astype(np.uint32), derived["nature"].astype(np.uint8), self.truth
+            columns=counted,
+            hints=derived["hints"].astype(np.uint32),
+            natures=derived["nature"].astype(np.uint8),
+            validities=derived["validity"].astype(np.uint8),
+            truth=self.truth,
         )
 
 
@@ -114,6 +125,8 @@ class Truth:
     purpose: NDArray[np.uint8]
     #: Kind of sender, or empty.
     name: str = ""
+    #: :class:`Origin` of the source address, empty when nobody states it.
+    origin: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,7 @@ class Judged:
     columns: Columns
     hints: NDArray[np.uint32]
     natures: NDArray[np.uint8]
+    validities: NDArray[np.uint8]
     truth: Truth
 
 
@@ -158,6 +172,7 @@ def measure(scale: Scale, captures: Path) -> dict[str, Any]:
         ],
         "all_verdicts": {name: tally.count_all_verdicts() for name, tally in sets.items()},
         "natures": _count_natures(telescope),
+        "validities": _count_validities(telescope),
     }
 
 
@@ -174,7 +189,8 @@ def _observe(scale: Scale, number: int) -> Known:
     columns = traffic.parse()
     sources = np.ascontiguousarray(columns["src_addr"]).view(">u4")[:, 3].astype(np.int64)
     day = traffic.observed_at_us // DAY_US
-    truth = Truth(day << 32 | sources, _rules_of(traffic.labels.tool), traffic.labels.purpose)
+    origin = np.array([stream.origin for stream in ALL_STREAMS], np.uint8)[traffic.labels.stream]
+    truth = Truth(day << 32 | sources, _rules_of(traffic.labels.tool), traffic.labels.purpose, origin=origin)
     return Known(columns, _exempt(columns), truth)
 
 
@@ -311,6 +327,18 @@ def _count_behind_nat(known: Known, rule: Rule) -> dict[str, float | None]:
         "version_2": recall(known.context, rule.hint),
         "not_computable_if_unknown": recall(unknown, Hint.NOT_COMPUTABLE) if rule.needs_destination else 0.0,
     }
+
+
+def _count_validities(parts: Sequence[Judged]) -> list[dict[str, Any]]:
+    found = np.concatenate([part.validities for part in parts])
+    truth = np.concatenate([part.truth.origin for part in parts])
+    rows = []
+    for validity, origin in _VALIDITIES.items():
+        is_true, is_found = truth == origin, found == validity
+        right, number, true = (int(mask.sum()) for mask in (is_true & is_found, is_found, is_true))
+        rates = _rates(right=right, found=number, true=true, reached=right)
+        rows.append({"validity": validity.name, "packets": true, **rates})
+    return rows
 
 
 def _count_natures(parts: Sequence[Judged]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""UDP payloads, byte for byte as the tools send them, written from the protocols.
+"""Payloads, byte for byte as the tools send them, written from the protocols.
 
 Sources: RFC 1035 (DNS), RFC 5905 and ntpdc's mode 7 (NTP), RFC 1157/3416 (SNMP),
 UPnP Device Architecture 1.1 §1.3.2 (SSDP), memcached protocol.txt, RFC 4511/MS-ADTS
@@ -125,6 +125,20 @@ def _dtls_hello() -> bytes:
     return b"\x16\xfe\xff" + bytes(8) + struct.pack(">H", len(handshake)) + handshake
 
 
+def _tls_hello() -> bytes:
+    """Give a TLS 1.2 ClientHello with four cipher suites (RFC 5246 §7.4.1.2)."""
+    suites = struct.pack(">H4H", 8, 0xC02B, 0xC02F, 0x009C, 0x002F)
+    hello = b"\x03\x03" + bytes(32) + b"\0" + suites + b"\x01\0"
+    handshake = b"\x01" + len(hello).to_bytes(3, "big") + hello
+    return b"\x16\x03\x01" + struct.pack(">H", len(handshake)) + handshake
+
+
+def _rdp_request() -> bytes:
+    """Give an X.224 connection request with a routing cookie (MS-RDPBCGR §2.2.1.1)."""
+    cookie = b"Cookie: mstshash=example\r\n" + bytes.fromhex("0100080003000000")
+    return struct.pack(">BBHBBHHB", 3, 0, 11 + len(cookie), 6 + len(cookie), 0xE0, 0, 0, 0) + cookie
+
+
 PAYLOADS: tuple[Payload, ...] = (
     Payload("dns-any", 53, dns_query("example.com", 255, edns_bytes=4096), 0, 2),
     Payload("dns-a", 53, dns_query("www.example.com", 1), 0, 2),
@@ -158,9 +172,14 @@ PAYLOADS: tuple[Payload, ...] = (
     Payload("bacnet-read", 47808, bytes.fromhex("810a001101040005010c0c023fffff194b")),
     Payload("valve-info", 27015, b"\xff\xff\xff\xffTSource Engine Query\0"),
     Payload("xdmcp-query", 177, b"\0\x01\0\x02\0\x01\0"),
-    Payload("netis-backdoor", 53413, b"AA\0\0AAAA netcore\0"),
+    Payload("netis-backdoor", 53413, bytes(8) + b"netcore"),
     Payload("quic-version", 443, _quic_initial(), 6, 8),
     Payload("dtls-hello", 443, _dtls_hello(), 27, 8),
-)
+    # Over TCP, in SYNs: scanners that wait for no handshake.
+    Payload("http-get", 80, b"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\nUser-Agent: example-scanner/1.0\r\nAccept: */*\r\n\r\n"),
+    Payload("tls-hello", 443, _tls_hello(), 11, 8),
+    Payload("redis-info", 6379, b"*1\r\n$4\r\nINFO\r\n"),
+    Payload("rdp-cookie", 3389, _rdp_request()),
+)  # fmt: skip
 
 BY_NAME: dict[str, Payload] = {payload.name: payload for payload in PAYLOADS}

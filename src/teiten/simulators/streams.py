@@ -15,7 +15,7 @@ import numpy as np
 
 from teiten.simulators import datagrams, tools
 from teiten.simulators.hashes import F64, I64, U16
-from teiten.simulators.labels import Purpose, Tool
+from teiten.simulators.labels import Origin, Purpose, Tool
 from teiten.simulators.payloads import BY_NAME, PAYLOADS
 from teiten.simulators.population import Habit
 from teiten.simulators.tools import Maker
@@ -75,6 +75,7 @@ class Stream:
     #: Victims' answers come in attacks of minutes to hours.
     in_attacks: bool = False
     spoilt: bool = False
+    origin: Origin = Origin.OWN
     campaigns: tuple[Campaign, ...] = field(default=())
 
     @property
@@ -212,8 +213,19 @@ STREAMS_V6: tuple[Stream, ...] = (
     Stream("v6-syn-ack", Tool.LINUX, Purpose.BACKSCATTER, Trade.HOSTING, 0.04, _VICTIMS, datagrams.make_syn_ack, _VICTIM, 6,
            in_attacks=True),
 )  # fmt: skip
+#: Sources that cannot be what they say, and payloads in SYNs (data before any answer); few of each.
+STREAMS_ODD: tuple[Stream, ...] = (
+    _scan("bogon-leak", Tool.EMBEDDED, Trade.ACCESS, 0.0022, _IOT, tools.make_embedded, _DEVICE, tries=3,
+          origin=Origin.BOGON),
+    Stream("bogon-udp", Tool.LINUX, Purpose.RESIDUAL, Trade.ACCESS, 0.0008, _NOWHERE, datagrams.make_leftover, _OFFICE,
+           origin=Origin.BOGON),
+    _scan("land", Tool.CUSTOM, Trade.HOSTING, 0.0005, Menu("80:3 445:3 139:2 443:2"), tools.make_custom, _SERVER,
+          origin=Origin.DESTINATION),
+    _scan("syn-payload", Tool.CUSTOM, Trade.HOSTING, 0.0026, Menu("http-get:60 tls-hello:25 redis-info:6 rdp-cookie:9"),
+          datagrams.make_syn_payload, _SERVER),
+)  # fmt: skip
 #: Every stream; its place here is its number in the labels.
-ALL_STREAMS: tuple[Stream, ...] = (*STREAMS_V4, *STREAMS_V6)
+ALL_STREAMS: tuple[Stream, ...] = (*STREAMS_V4, *STREAMS_V6, *STREAMS_ODD)
 
 
 @dataclass(frozen=True)

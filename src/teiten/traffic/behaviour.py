@@ -2,10 +2,11 @@
 
 NICT counts a source as a survey scanner that in one day sends 300,000 packets or more
 (TCP SYN and UDP) to 30 destination ports or more, on about 290,000 watched addresses
-(NICTER observation reports from 2019 on, note to the table of annual packets; the reports
-print the numbers, and Han et al., "Towards Long-Term Continuous Tracing of Internet-Wide
-Scanning Campaigns", ICISSP 2023, §1, say that these rules mark about 60 percent of all
-packets on some 300,000 addresses).
+(NICTER observation reports, note on scans for investigation). The reports themselves were
+not at hand when this was written: compare both numbers with the current report before
+quoting them. Han et al., "Towards Long-Term Continuous Tracing of Internet-Wide Scanning
+Campaigns" (ICISSP 2023, §1), say that such rules mark about 60 percent of all packets on
+some 300,000 addresses. Everyone may set other numbers (:class:`BehaviourRule`).
 
 Here the number of packets is scaled to the address-days that were covered. The number of
 ports is not: a smaller fleet sees fewer of them, so it knows fewer surveys and never more.

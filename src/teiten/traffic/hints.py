@@ -263,13 +263,15 @@ class Rule:
     needs_destination: bool = False
     #: Only TCP SYNs are asked about; else UDP and ICMP echo requests too.
     is_of_syn_only: bool = True
+    #: First RULE_VERSION that had the rule in any form.
+    introduced_in: int = 1
 
 
 RULES: tuple[Rule, ...] = (
     Rule(
         Hint.MIRAI,
         "Mirai-like",
-        1,
+        2,
         "Mirai bot/scanner.c; Merit annotate.go; CAIDA tagpackets.go",
         "TCP SYN whose sequence number equals the destination address. By chance once in 4 thousand million.",
         match_mirai,
@@ -303,7 +305,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Hint.MASSCAN_OLD,
         "Masscan up to 1.3.2",
-        1,
+        2,
         "Masscan src/templ-pkt.c",
         "IP id = (destination ^ port ^ sequence) & 0xffff, TTL from 255, DF clear, ToS 0, window 1024, no options.",
         match_masscan_old,
@@ -314,7 +316,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Hint.MASSCAN_NEW,
         "Masscan from 2023-11",
-        1,
+        2,
         "Masscan commit 4f89257, src/templ-pkt.c",
         "The IP id of Masscan with MSS 1460 as the only option.",
         match_masscan_new,

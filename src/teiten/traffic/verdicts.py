@@ -80,7 +80,9 @@ class SourceDayCounts:
             nmap_folds=tuple(sorted({*self.nmap_folds, *other.nmap_folds})),
             natures=_add_counts(self.natures, other.natures),
             validities=_add_counts(self.validities, other.validities),
-            ip_version=min(self.ip_version, other.ip_version),
+            ip_version=min(
+                part.ip_version for part in ([p for p in (self, other) if p.packets] or [self, other])
+            ),
         )
 
     def count_hint(self, hint: Hint) -> int:
@@ -137,7 +139,7 @@ def judge_tools(counts: SourceDayCounts, *, rule_version: int) -> tuple[ToolVerd
         counts: the source's packets.
         rule_version: version of the rules that set the hints.
     """
-    rules = [rule for rule in RULES if rule.since_version <= rule_version]
+    rules = [rule for rule in RULES if rule.introduced_in <= rule_version]
     verdicts = [_judge(_weigh(rule, counts), counts, rule_version) for rule in rules]
     return tuple(
         sorted(
