@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
 from typing import Protocol
+
+from teiten.traffic.behaviour import FleetDay, SourceDay, Thresholds
 
 
 class ReferencePublisher(Protocol):
@@ -14,3 +19,33 @@ class ReferencePublisher(Protocol):
         Raises:
             TeitenError: when it cannot be used; nothing was changed.
         """
+
+
+@dataclass(frozen=True)
+class WatchedDay:
+    """What a data set watched on one day, in one mode."""
+
+    watched: FleetDay
+    #: 1 where the sensors answered; silent ones are preferred where there are any.
+    answering: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A source whose day may be a survey's."""
+
+    #: Its address as a prefix of itself.
+    network: str
+    day: SourceDay
+
+
+class SurveyStore(Protocol):
+    """What the store counts of a complete day; nothing but candidates leaves it."""
+
+    def read_fleet_day(self, dataset: str, day: date) -> WatchedDay | None:
+        """Give what was watched in IPv4, None when nothing was."""
+
+    def find_candidates(
+        self, dataset: str, day: date, *, answering: int, needed: Thresholds, limit: int
+    ) -> Sequence[Candidate]:
+        """Give at most ``limit`` sources that reach all thresholds, most packets first."""
