@@ -12,6 +12,7 @@ from teiten.store.testing import temporary_store
 
 SAMPLES = {
     "String": "live",
+    "UInt32": 1,
     "Date": date(2026, 11, 20),
     "Identifier": "ports_1h",
     "UUID": "00000000-0000-4000-8000-000000000000",
@@ -24,7 +25,10 @@ TABLES = {
     "daily_sums_of_day": "sources_1d",
     "last_arrival_of_rows": "packets",
     "rows_of_batches": "packets",
-    "set_aside_rows_of_batches": "packets_excluded",
+    "excluded_rows_of_batches": "packets_excluded",
+    "days_of_batches": "coverage",
+    "rows_arrived_before": "packets",
+    "payloads_arrived_before": "packets",
 }
 
 

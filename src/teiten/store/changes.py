@@ -91,7 +91,7 @@ def _read(row: Mapping[str, Any]) -> Change:
 
 def _write(store: StatementRunner, change: Change) -> None:
     days = [[day.dataset, day.day.isoformat()] for day in change.days]
-    row = {
+    row: dict[str, list[Any]] = {
         "id": [change.id.bytes],
         "kind": [change.kind],
         "arguments": [json.dumps({"arguments": dict(change.arguments), "days": days})],

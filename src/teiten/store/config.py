@@ -47,6 +47,8 @@ class StoreConfig:
     daily_days: int = 3_650
     #: Days of raw packets kept when a data set has no term of its own, counted from arrival.
     raw_days: int = 90
+    #: Days for which captured payload bytes and payload examples are kept, counted from arrival; at most as long as raw packets.
+    payload_days: int = 90
     #: Terms of single data sets, ``NAME=DAYS``, for example ``simulated=30`` or ``import:old-capture=3650``.
     dataset_days: tuple[str, ...] = ()
 

@@ -18,3 +18,8 @@ ERRORS = Counter("teiten_store_errors", "Statements that failed, by kind of erro
 BLOCKS = Counter("teiten_store_blocks", "Load blocks written, by how it went.", ["how"])
 REMOVED_ROWS = Counter("teiten_store_removed_rows", "Rows removed by retention, by table.", ["table"])
 REBUILT_PARTITIONS = Counter("teiten_store_rebuilt_partitions", "Days of roll-ups made again from raw rows.")
+CHANGES = Counter(
+    "teiten_store_changes",
+    "Exclusions, returns and erasures of stored rows that were finished, by kind.",
+    ["kind"],
+)

@@ -3,13 +3,14 @@
 An old capture imported today is new; a term runs from its receipt. Whole partitions
 are dropped where everything in them is old enough; raw rows of a day that late data
 joined are deleted one by one. Roll-ups go by whole days only, once the last of their
-packets is old enough. What goes is recorded first, so that the check does not take it
+packets is old enough. Captured payloads have a term of their own: their bytes are emptied, and
+the examples go. A day under a legal hold stays as it is. What goes is recorded first, so that the check does not take it
 for a loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -17,13 +18,19 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from teiten.foundation.clock import from_us
-from teiten.store import metrics, partitions
+from teiten.store import holding, metrics, partitions
 from teiten.store.config import StoreConfig
+from teiten.store.holding import Hold
 from teiten.store.partitions import DayOfDataset, Partition
 from teiten.store.schema import COVERAGE_ROLLUPS, DAILY_ROLLUPS, HOURLY_ROLLUPS, PARTIAL_ROLLUPS, PARTITIONED
 from teiten.store.service import Store
 
 _EXACT = ("packets", "packets_excluded")
+_EXAMPLES = ("payload_examples", "payload_examples_excluded")
+#: A day of these that late data joined is thinned row by row.
+_BY_ROW = (*_EXACT, *_EXAMPLES)
+#: Tables of rows with the instant of their arrival; the roll-ups have the last day only.
+_WITH_INSTANT = (*_EXACT, *_EXAMPLES, "coverage", "coverage_excluded", "lost_batches")
 #: Kept as long as the daily roll-ups: every rate is divided by them.
 _WITH_DAILY = (*COVERAGE_ROLLUPS, "lost_batches", *DAILY_ROLLUPS, *PARTIAL_ROLLUPS)
 
@@ -37,11 +44,15 @@ class Terms:
     default_raw_days: int
     hourly_days: int
     daily_days: int
+    #: Captured bytes of payloads, wherever they are; never longer than the raw rows.
+    payload_days: int = 90
 
     def days_of(self, table: str, dataset: str) -> int:
         raw = self.raw_days.get(dataset, self.default_raw_days)
         if table in _EXACT:
             return raw
+        if table in _EXAMPLES:
+            return min(raw, self.payload_days)
         if table in HOURLY_ROLLUPS:
             return self.hourly_days
         return self.daily_days if table in _WITH_DAILY else max(raw, self.hourly_days)
@@ -60,36 +71,66 @@ class Removed:
 
 def terms_from(config: StoreConfig, raw_days: Mapping[str, int] | None = None) -> Terms:
     """Take the terms from the settings; ``raw_days`` names data sets with terms of their own."""
-    return Terms(dict(raw_days or {}), config.raw_days, config.hourly_days, config.daily_days)
+    return Terms(
+        dict(raw_days or {}), config.raw_days, config.hourly_days, config.daily_days, config.payload_days
+    )
 
 
-def apply(store: Store, terms: Terms) -> list[Removed]:
-    """Remove everything whose term is over, and say what that was."""
+def apply(store: Store, terms: Terms, *, held: Sequence[Hold] = ()) -> list[Removed]:
+    """Remove everything whose term is over and that nothing holds, and say what that was."""
     removed = []
     for partition in partitions.list_partitions(store.connections, PARTITIONED):
+        if holding.find_hold(held, partition.holds, store.config.zone):
+            continue
+        now = store.clock.now()
         days = terms.days_of(partition.table, partition.holds.dataset)
-        cutoff = store.clock.now() - timedelta(days=days)
         with store.writing:
-            one = _trim(store, partition, cutoff)
+            one = _trim(store, partition, now - timedelta(days=days))
+            if one is None and partition.table in _EXACT:
+                one = _clear_payloads(store, partition, now - timedelta(days=terms.payload_days))
         if one is not None:
             metrics.REMOVED_ROWS.labels(one.table).inc(one.rows)
             removed.append(one)
     return removed
 
 
-def remove_dataset(store: Store, dataset: str) -> list[Removed]:
-    """Remove one data set wholly, such as an import made in error."""
+def remove_dataset(store: Store, dataset: str, *, held: Sequence[Hold] = ()) -> list[Removed]:
+    """Remove one data set wholly, such as an import made in error.
+
+    Raises:
+        DayHeld: when one of its days is under a legal hold; nothing was removed.
+    """
     removed = []
     with store.writing:
-        for partition in partitions.list_partitions(store.connections, PARTITIONED):
-            if partition.holds.dataset == dataset:
-                partitions.drop(store.connections, partition)
-                removed.append(Removed(partition.table, partition.holds, partition.rows, is_whole=True))
-        store.command(
-            "ALTER TABLE removals DELETE WHERE dataset = {dataset:String} SETTINGS mutations_sync = 1",
-            {"dataset": dataset},
-        )
+        found = partitions.list_partitions(store.connections, PARTITIONED)
+        of_dataset = [partition for partition in found if partition.holds.dataset == dataset]
+        holding.refuse_held(held, {one.holds for one in of_dataset}, store.config.zone)
+        for partition in of_dataset:
+            partitions.drop(store.connections, partition)
+            removed.append(Removed(partition.table, partition.holds, partition.rows, is_whole=True))
+        for table in ("removals", "erased_rows"):
+            store.command(
+                f"ALTER TABLE {table} DELETE WHERE dataset = {{dataset:String}} SETTINGS mutations_sync = 1",
+                {"dataset": dataset},
+            )
     return removed
+
+
+def _clear_payloads(store: Store, partition: Partition, cutoff: datetime) -> Removed | None:
+    """Empty the captured bytes of rows that arrived before ``cutoff``; hash and length stay."""
+    if partition.holds.day >= cutoff.astimezone(ZoneInfo(store.config.zone)).date():
+        return None
+    values = {"table": partition.table, "id": partition.id, "cutoff": cutoff}
+    rows = int(store.query("payloads_arrived_before", values, role="maintenance")["rows"][0].as_py())
+    if rows == 0:
+        return None
+    _record(store, partition.holds, "payload", rows)
+    store.command(
+        f"ALTER TABLE {partition.table} UPDATE payload = '' IN PARTITION ID '{partition.id}'"
+        " WHERE landed_at < {cutoff:DateTime64(6, 'UTC')} AND payload != '' SETTINGS mutations_sync = 1",
+        values,
+    )
+    return Removed("payload", partition.holds, rows, is_whole=False)
 
 
 def _trim(store: Store, partition: Partition, cutoff: datetime) -> Removed | None:
@@ -100,13 +141,13 @@ def _trim(store: Store, partition: Partition, cutoff: datetime) -> Removed | Non
         _record(store, partition.holds, partition.table, partition.rows)
         partitions.drop(store.connections, partition)
         return Removed(partition.table, partition.holds, partition.rows, is_whole=True)
-    return _delete_rows(store, partition, cutoff) if partition.table in _EXACT else None
+    return _delete_rows(store, partition, cutoff) if partition.table in _BY_ROW else None
 
 
 def _last_arrival(store: Store, partition: Partition) -> date:
     """Give the day on which the last row arrived."""
-    has_instant = partition.table in ("packets", "coverage", "lost_batches")
-    name = "last_arrival_of_rows" if has_instant else "last_arrival_of_rollup"
+    is_exact = partition.table in _WITH_INSTANT
+    name = "last_arrival_of_rows" if is_exact else "last_arrival_of_rollup"
     values = {"table": partition.table, "id": partition.id, "zone": store.config.zone}
     answer = store.query(name, values, role="maintenance")
     last: date = answer["last"].cast(pa.date32())[0].as_py()
@@ -114,17 +155,15 @@ def _last_arrival(store: Store, partition: Partition) -> date:
 
 
 def _delete_rows(store: Store, partition: Partition, cutoff: datetime) -> Removed | None:
-    holds = partition.holds
-    values = {"dataset": holds.dataset, "day": holds.day, "cutoff": cutoff, "zone": store.config.zone}
-    answer = store.query("packets_arrived_before", values, role="maintenance")
+    values = {"table": partition.table, "id": partition.id, "cutoff": cutoff}
+    answer = store.query("rows_arrived_before", values, role="maintenance")
     rows = int(answer["rows"][0].as_py())
     if rows == 0:
         return None
     _record(store, partition.holds, partition.table, rows)
     store.command(
-        "DELETE FROM packets WHERE dataset = {dataset:String}"
-        " AND toDate(observed_at, {zone:String}) = {day:Date}"
-        " AND landed_at < {cutoff:DateTime64(6, 'UTC')}",
+        f"DELETE FROM {partition.table} IN PARTITION ID '{partition.id}'"  # noqa: S608 - our own tables
+        " WHERE landed_at < {cutoff:DateTime64(6, 'UTC')}",
         values,
     )
     return Removed(partition.table, partition.holds, rows, is_whole=False)

@@ -8,8 +8,8 @@ block is looked up first; where an earlier attempt left other rows than these, o
 beyond the memory, its rows are replaced, and the days that no longer agree with their
 roll-ups are rebuilt.
 
-Rows of excluded batches count as present (they lie in tables of their own), and so do
-erased ones.
+Rows of excluded batches lie in tables of their own; a repeated block of theirs is written
+anew, and ``exclusion.reapply`` sets it aside again. Erased rows count as present.
 
 Order: packets, examples, coverage, lost batches, then the block's own record. Only the record
 says that a block is wholly there.
@@ -18,8 +18,8 @@ says that a block is wholly there.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -42,6 +42,8 @@ DAYS_PER_CHUNK = 30
 ROWS_PER_CHUNK = 1_000_000
 
 Outcome: TypeAlias = Literal["written", "known", "repaired"]
+#: What an earlier attempt left behind.
+Earlier: TypeAlias = Literal["none", "same", "erased", "other"]
 #: Told of each step before or after which a test may kill the process.
 Step: TypeAlias = Callable[[str], None]
 
@@ -139,9 +141,15 @@ def insert_block(
         if (is_retry or is_late) and has_block(store, rows):
             metrics.BLOCKS.labels("known").inc()
             return "known"
-        if is_late or (is_retry and _has_other_rows(store, rows, is_changed=is_changed)):
+        earlier = _compare_earlier(store, rows, is_changed=is_changed) if is_retry else "none"
+        if is_late or earlier == "other":
             return _repair(store, rows, note)
+        if earlier == "erased":  # whole, but for what was erased: only the record is missing
+            rows = replace(rows, packets=rows.packets[:0], examples=None)
         _insert_all(store, rows, token=rows.token, note=note)
+        if earlier != "none":
+            # A rebuild since then replaced partitions of roll-ups, and with them their memory of tokens.
+            _mend_days(store, list_days_of(store, rows))
         metrics.BLOCKS.labels("written").inc()
         return "written"
 
@@ -207,35 +215,51 @@ def _count_blocks_since(store: Store, instant_us: int) -> int:
     return int(found["blocks"][0].as_py())
 
 
-def _has_other_rows(store: Store, rows: BlockRows, *, is_changed: bool) -> bool:
-    """Tell whether an earlier attempt wrote something that the same tokens would not complete."""
+def _compare_earlier(store: Store, rows: BlockRows, *, is_changed: bool) -> Earlier:
+    """Tell whether an earlier attempt wrote nothing, rows that the same tokens complete, or others."""
+    if any(_find_excluded(store, rows, table) for table in ("packets", "coverage")):
+        return "other"  # the tokens may be forgotten with the parts that were emptied
     accepted = rows.rows_by_batch()
-    written = {"coverage": dict.fromkeys(accepted, 1), "packets": {k: n for k, n in accepted.items() if n}}
-    for table, expected in written.items():
-        present: dict[tuple[int, int, int], int] = {}
-        for one in [*_find_present(store, rows, table), *_find_set_aside(store, rows, table)]:
-            name = (one["sensor"], one["epoch"], one["batch_seq"])
-            present[name] = present.get(name, 0) + one["rows"]
+    erased = _find_erased(store, rows)
+    found: Earlier = "none"
+    for table, expected in (
+        ("coverage", dict.fromkeys(accepted, 1)),
+        ("packets", {name: count for name, count in accepted.items() if count}),
+    ):
+        present = _sum_by_batch([*_find_present(store, rows, table), *(erased if table == "packets" else [])])
         if present and (is_changed or present != expected):
-            return True
-    return False
+            return "other"
+        found = "same" if present else found
+    return "erased" if erased and found == "same" else found
+
+
+def _sum_by_batch(found: Iterable[dict[str, Any]]) -> dict[tuple[int, int, int], int]:
+    sums: dict[tuple[int, int, int], int] = {}
+    for one in found:
+        name = (one["sensor"], one["epoch"], one["batch_seq"])
+        sums[name] = sums.get(name, 0) + one["rows"]
+    return sums
 
 
 def _repair(store: Store, rows: BlockRows, note: Step) -> Outcome:
     """Write a block of which an attempt may have left a part that tokens cannot complete."""
     days = set(list_days_of(store, rows))
     for table in ("packets", "payload_examples", "coverage"):
-        present = [*_find_present(store, rows, table), *_find_set_aside(store, rows, table)]
+        present = [*_find_present(store, rows, table), *_find_excluded(store, rows, table)]
         days.update(DayOfDataset(one["dataset"], one["day"]) for one in present)
         if present:
             for stored in (table, EXCLUDED[table], *(["erased_rows"] if table == "packets" else [])):
                 _remove_batches(store, rows, stored)
     _insert_all(store, rows, token=f"{rows.block}:{uuid.uuid4()}", note=note)
-    for day in sorted(days):
-        if check.check_day(store, day):
-            rebuild.rebuild_day(store, day)
+    _mend_days(store, sorted(days))
     metrics.BLOCKS.labels("repaired").inc()
     return "repaired"
+
+
+def _mend_days(store: Store, days: Sequence[DayOfDataset]) -> None:
+    for day in days:
+        if check.check_day(store, day):
+            rebuild.rebuild_day(store, day)
 
 
 def _find_present(store: Store, rows: BlockRows, table: str) -> list[dict[str, Any]]:
@@ -247,29 +271,29 @@ def _find_present(store: Store, rows: BlockRows, table: str) -> list[dict[str, A
     return found
 
 
-def _find_set_aside(store: Store, rows: BlockRows, table: str) -> list[dict[str, Any]]:
-    """Give what :func:`_find_present` gives, of excluded and of erased rows of the block's batches."""
+def _find_excluded(store: Store, rows: BlockRows, table: str) -> list[dict[str, Any]]:
+    """Give what :func:`_find_present` gives, of the rows that are set aside for excluded sensors."""
+    aside, time = EXCLUDED[table], _TIME_COLUMNS[table]
     found: list[dict[str, Any]] = []
     for batches in _slice_spans(rows):
-        values = {
-            **batches,
-            "table": EXCLUDED[table],
-            "time": _TIME_COLUMNS[table],
-            "zone": store.config.zone,
-        }
-        found.extend(store.query("set_aside_rows_of_batches", values, role="maintenance").to_pylist())
-        if table == "packets":
-            found.extend(store.query("erased_rows_of_batches", batches, role="maintenance").to_pylist())
+        values = {**batches, "table": aside, "time": time, "zone": store.config.zone}
+        found.extend(store.query("excluded_rows_of_batches", values, role="maintenance").to_pylist())
+    return found
+
+
+def _find_erased(store: Store, rows: BlockRows) -> list[dict[str, Any]]:
+    """Give batch and number of the packets of the block that were erased since."""
+    found: list[dict[str, Any]] = []
+    for batches in _slice_spans(rows):
+        found.extend(store.query("erased_rows_of_batches", batches, role="maintenance").to_pylist())
     return found
 
 
 def _remove_batches(store: Store, rows: BlockRows, table: str) -> None:
-    name = _TIMES.get(table)
-    span = (
-        ""
-        if name is None
-        else (f" AND {name} >= {{start:DateTime64(6, 'UTC')}} AND {name} < {{end:DateTime64(6, 'UTC')}}")
-    )
+    span = ""
+    if table in _TIMES:
+        time = _TIMES[table]
+        span = f" AND {time} >= {{start:DateTime64(6, 'UTC')}} AND {time} < {{end:DateTime64(6, 'UTC')}}"
     for batches in _slice_spans(rows):
         store.command(
             f"DELETE FROM {table} WHERE dataset IN {{datasets:Array(String)}}{span}"  # noqa: S608 - our own tables

@@ -28,7 +28,7 @@ GROUP BY sensor, epoch, batch_seq, dataset, day
 ORDER BY sensor, epoch, batch_seq, dataset, day
 LIMIT 100000
 
--- set_aside_rows_of_batches --
+-- excluded_rows_of_batches --
 -- How many excluded rows each of some batches has, by data set and day.
 SELECT
     sensor,

@@ -124,10 +124,14 @@ SELECT toDate32(max(landed_date)) AS last
 FROM {table:Identifier}
 WHERE _partition_id = {id:String}
 
--- packets_arrived_before --
--- Raw rows of one day that arrived before an instant.
+-- rows_arrived_before --
+-- Rows of one partition that arrived before an instant.
 SELECT count() AS rows
-FROM packets
-WHERE dataset = {dataset:String}
-    AND toDate(observed_at, {zone:String}) = {day:Date}
-    AND landed_at < {cutoff:DateTime64(6, 'UTC')}
+FROM {table:Identifier}
+WHERE _partition_id = {id:String} AND landed_at < {cutoff:DateTime64(6, 'UTC')}
+
+-- payloads_arrived_before --
+-- Rows of one partition that arrived before an instant and still have captured bytes of their payload.
+SELECT count() AS rows
+FROM {table:Identifier}
+WHERE _partition_id = {id:String} AND landed_at < {cutoff:DateTime64(6, 'UTC')} AND payload != ''
