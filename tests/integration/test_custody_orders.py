@@ -91,7 +91,7 @@ def test_it_works(cast: Cast, store: RecordingStore, clock: FixedClock) -> None:
     facts = run_erasures(store, clock)
 
     row.refresh_from_db()
-    assert (row.state, row.progress, row.requested_by) == ("done", {"rows": 7}, cast.dana)
+    assert (row.state, row.progress, row.requested_by) == ("done", {"counted": 7, "rows": 7}, cast.dana)
     assert (facts["done"], facts["erased"]) == (1, 7)
     assert store.asked == [
         (
@@ -243,7 +243,7 @@ def test_late_data_are_erased_too_and_then_the_record_forgets_the_address(
     assert run_erasures(store, clock)["late"] == 3
     assert run_erasures(store, clock)["late"] == 0
     row.refresh_from_db()
-    assert (row.state, row.progress) == ("done", {"rows": 7, "late_rows": 3})
+    assert (row.state, row.progress) == ("done", {"counted": 7, "rows": 7, "late_rows": 3})
 
     hold()
     clock.advance(25 * 3600)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import teiten
-from teiten.cli import dataset_words, sensor_words
+from teiten.cli import custody_words, dataset_words, sensor_words
 from teiten.cli.words import Verbs
 from teiten.cli.words import add_group as _group
 from teiten.cli.words import add_verb as _verb
@@ -26,6 +26,7 @@ def build() -> argparse.ArgumentParser:
     _add_user(verbs)
     _add_care(verbs)
     dataset_words.add_words(verbs)
+    custody_words.add_words(verbs)
     return parser
 
 

@@ -50,6 +50,7 @@ def erase_address(
     dataset: str = "",
     start_at: datetime | None = None,
     end_at: datetime | None = None,
+    only_check: bool = False,
 ) -> Erasure:
     """Ask for every packet from or to ``network`` to be erased; the job ``custody.erasures`` does it.
 
@@ -60,6 +61,7 @@ def erase_address(
         dataset: only this data set; all when empty.
         start_at: from which time of observation on; from the first when None.
         end_at: to which, at most now; now when None.
+        only_check: see whether it could be ordered, and give the row without keeping it.
 
     Raises:
         CustodyInputError: naming the entry and the rule.
@@ -84,13 +86,15 @@ def erase_address(
     with transaction.atomic():
         lock_custody()
         refuse_held(reach_of(row), f"erasure of {row.network}")
+        if only_check:
+            return row
         row.save(force_insert=True)
     metrics.ERASURES.labels(row.kind, "requested").inc()
     return row
 
 
 def erase_organisation(
-    organisation: Organisation, *, reason: str, act: Act, keeps_data: bool = False
+    organisation: Organisation, *, reason: str, act: Act, keeps_data: bool = False, only_check: bool = False
 ) -> Erasure:
     """Take an organisation out: accounts closed and sensors revoked at once, its sensors' packets erased by the job.
 
@@ -99,6 +103,7 @@ def erase_organisation(
         reason: why; it stays on record.
         act: who asks, and when.
         keeps_data: leave what its sensors observed, as the agreement with it may say.
+        only_check: see whether it could be ordered, and give the row without keeping it.
 
     Raises:
         CustodyInputError: when it was done already, the person who asks belongs to it, or without a reason.
@@ -123,6 +128,8 @@ def erase_organisation(
         )
         if not keeps_data:
             refuse_held(reach_of(row), f"erasure of organisation {organisation.code}")
+        if only_check:
+            return row
         row.progress = dict(withdrawal.withdraw(organisation, reason=row.reason, act=act))
         if keeps_data or not row.sensors:
             row.state, row.finished_at = WorkState.DONE, act.at
@@ -181,6 +188,7 @@ def _carry_out(row: Erasure, store: CustodyStore, clock: Clock) -> str:
     if held:
         return _fail(row, held, clock)
     try:
+        _count_first(row, store)
         rows = _erase(row, store)
     except StoreUnavailable:
         raise
@@ -208,6 +216,22 @@ def _begin(row: Erasure, clock: Clock) -> str:
         row.started_at = row.started_at or clock.now()
         row.save(update_fields=["state", "started_at"])
     return ""
+
+
+def _count_first(row: Erasure, store: CustodyStore) -> None:
+    """Write down once how many rows there are to erase: after a crash some of them are gone."""
+    if "counted" in row.progress:
+        return
+    reach = reach_of(row)
+    facts = store.count_rows(
+        network=reach.network,
+        sensors=row.sensors or None,
+        start_at=row.start_at,
+        end_at=row.end_at,
+        dataset=row.dataset or None,
+    )
+    row.progress = {**row.progress, "counted": int(facts["rows"])}
+    row.save(update_fields=["progress"])
 
 
 def _erase(row: Erasure, store: CustodyStore) -> int:

@@ -33,11 +33,19 @@ _log = logging.getLogger(__name__)
 
 
 def exclude(
-    sensor: Sensor, *, start_at: datetime, end_at: datetime, reason: str, act: Act, dataset: str = ""
+    sensor: Sensor,
+    *,
+    start_at: datetime,
+    end_at: datetime,
+    reason: str,
+    act: Act,
+    dataset: str = "",
+    only_check: bool = False,
 ) -> Exclusion:
     """Ask for a sensor's data of ``[start_at, end_at)`` to be set aside; the job ``custody.exclusions`` does it.
 
-    What arrives later for that time is set aside too, until the exclusion is lifted.
+    What arrives later for that time is set aside too, until the exclusion is lifted. With ``only_check``
+    the row is given without keeping it.
 
     Raises:
         CustodyInputError: naming the entry and the rule, or the exclusion that holds at that time.
@@ -58,6 +66,8 @@ def exclude(
             lock_custody()
             refuse_held(_reach_of(row), f"exclusion of sensor {sensor.name}")
             _refuse_overlap(row)
+            if only_check:
+                return row
             row.save(force_insert=True)
     except IntegrityError as error:
         raise CustodyInputError(
