@@ -1,12 +1,70 @@
-"""One group of sensors against another: rates, ratios, and how sure they are."""
+"""One group of sensors against another, or against itself in the period before.
+
+By sensors, from single packets of at most two days, or by regions over any time, from a
+roll-up. Each side's rate is of one mode and one address family. The confidence interval
+of a ratio takes its spread over sensors, or over buckets of time where a roll-up knows
+no sensors (see :mod:`teiten.search.ratios`). When a group is compared with itself the
+sides are not independent, and the interval is wider than it need be.
+"""
 
 from __future__ import annotations
 
-from teiten.search.answers_places import Comparison, SensorGroup
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teiten.foundation.clock import from_us
+from teiten.search import coverage, dimensions, guarding, lines, modes, periods, ranking, watched
+from teiten.search.answers_places import Comparison, ComparisonRow, GroupBasis, SensorGroup
 from teiten.search.desk import Desk
-from teiten.search.errors import SearchUnavailable
+from teiten.search.dimensions import Dimension, Key, write_chosen
+from teiten.search.errors import TooExpensive
+from teiten.search.periods import DAY, Window
+from teiten.search.planner import Plan, choose_table
+from teiten.search.predicates import columns_of
 from teiten.search.query import Query
+from teiten.search.ratios import Rate, compare_rates
+from teiten.search.sensor_groups import (
+    Membership,
+    check_group,
+    find_members,
+    keep_group,
+    list_steady,
+    read_days,
+)
+from teiten.search.statements import Draft
+from teiten.search.tables import HOUR, PACKETS, Table
 from teiten.search.visibility import Visibility
+from teiten.search.watched import Watched
+
+#: Longest period over which single packets are read.
+MOST_RAW = timedelta(hours=48)
+MOST_ROWS = 50
+#: Values of each side that are ranked.
+_CANDIDATES = 1_000
+Spread = Literal["sensors", "buckets"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison, ready to be counted."""
+
+    query: Query
+    made: Plan
+    membership: Membership | None
+    #: Covered address-days of each cluster: a sensor's, or a bucket's.
+    days: Mapping[int, float]
+    sensors: int
+    #: There is no rate: modes or prefix lengths would be mixed.
+    is_unrated: bool
+
+    @property
+    def whole_days(self) -> float:
+        return sum(self.days.values())
 
 
 def answer_comparison(
@@ -21,4 +79,233 @@ def answer_comparison(
     same_sensors: bool,
 ) -> Comparison:
     """See :meth:`teiten.search.service.Search.compare`."""
-    raise SearchUnavailable("this question is not answered by this version yet; update and ask again")
+    started = desk.clock.monotonic()
+    split = ranking.check_split(visibility, query, dimension)
+    ranking.check_limit(limit, most=MOST_ROWS)
+    for name, group in (("one", one), ("other", other)):
+        if group is not None:
+            check_group(desk, visibility, group, name=name)
+    base = lines.narrow_to_split(lines.narrow_to_family(replace(query, metric="rate")), split)
+    first = keep_group(desk, visibility, base, one)
+    second = first if other is None else keep_group(desk, visibility, base, other)
+    by_placement = one.needs_placement or (other is not None and other.needs_placement)
+    is_raw = by_placement or same_sensors
+    table, window = _plan(desk, base, (first, second), split, is_raw=is_raw)
+    spread: Spread = "sensors" if table is PACKETS and not visibility.is_guarded else "buckets"
+    crew = _Crew(desk, visibility, table, spread, window, same_sensors=same_sensors)
+    mine = crew.form(first, one, window)
+    theirs = crew.form(second, other or one, window.before() if other is None else window)
+    return Comparison(
+        dimension=split.name,
+        one=_tell_group(desk, visibility, mine),
+        other=_tell_group(desk, visibility, theirs),
+        rows=_make_rows(desk, visibility, split, (mine, theirs), spread=spread, limit=limit),
+        spread_over=spread,
+        same_sensors=same_sensors,
+        basis=coverage.observe(desk, visibility, base, window).basis,
+        cost=desk.cost_of(table, window, started, call="compare"),
+    )
+
+
+def _plan(
+    desk: Desk, base: Query, sides: Sequence[Query], split: Dimension, *, is_raw: bool
+) -> tuple[Table, Window]:
+    """Choose one table and one window for both sides.
+
+    Raises:
+        TooExpensive: when single packets of more than two days would be read.
+    """
+    needed = frozenset(split.columns).union(*(columns_of(side.filters) for side in sides))
+    table = PACKETS
+    if not is_raw and base.length > MOST_RAW:
+        table = choose_table(base, needed, None, needs_hosts=False, is_ranking=True)
+    if table is PACKETS and base.length > MOST_RAW:
+        hours = MOST_RAW // timedelta(hours=1)
+        raise TooExpensive(
+            f"this comparison reads single packets, of at most {hours} hours; shorten the period,"
+            " or compare regions by country, AS or port without further conditions"
+        )
+    step = HOUR if table is PACKETS else periods.pick_step(base.length, coarsest_grain=table.grain_seconds)
+    return table, periods.lay_out(base, step_seconds=step, zone=desk.zone)
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """Forms sides: who belongs, and what they watched."""
+
+    desk: Desk
+    visibility: Visibility
+    table: Table
+    spread: Spread
+    #: Of the period that is asked about.
+    window: Window
+    same_sensors: bool
+
+    def form(self, query: Query, group: SensorGroup, window: Window) -> Side:
+        family = lines.family_of(query)
+        shifted = query.within(from_us(window.start_us), from_us(window.end_us))
+        membership = find_members(self.desk, group, window)
+        if self.same_sensors:
+            membership = self._keep_steady(query, membership)
+        if self.table is PACKETS:
+            by_sensor = read_days(self.desk, self.visibility, shifted, window, family=family)
+            parts = {
+                sensor: days if membership is None else membership.cut(sensor, days)
+                for sensor, days in by_sensor.items()
+            }
+            days, sensors = self._gather(parts, window)
+        else:
+            days, sensors = self._read_by_region(shifted, window, family)
+        strata = modes.list_strata(self.desk, self.visibility, shifted, window)
+        unrated = bool(coverage.tell_no_rate(shifted, [each for each in strata if each.ip_version == family]))
+        return Side(shifted, Plan(self.table, window, query.filters), membership, days, sensors, unrated)
+
+    def _keep_steady(self, query: Query, membership: Membership | None) -> Membership:
+        steady = list_steady(self.desk, self.visibility, query, self.window)
+        always = np.ones(self.window.count, dtype=np.bool_)
+        if membership is None:
+            return Membership(dict.fromkeys(steady, always))
+        return Membership({sensor: mask for sensor, mask in membership.buckets.items() if sensor in steady})
+
+    def _gather(
+        self, parts: Mapping[int, NDArray[np.float64]], window: Window
+    ) -> tuple[dict[int, float], int]:
+        watching = {sensor: days for sensor, days in parts.items() if days.any()}
+        if self.spread == "sensors":
+            return {sensor: float(days.sum()) for sensor, days in watching.items()}, len(watching)
+        whole = np.sum([*watching.values(), np.zeros(window.count)], axis=0)
+        return _by_bucket(whole), len(watching)
+
+    def _read_by_region(self, query: Query, window: Window, family: int) -> tuple[dict[int, float], int]:
+        by_region = watched.read_watched(self.desk, self.visibility, query, window)
+        whole = Watched.together(by_region.values(), window.count)
+        observed = coverage.observe(self.desk, self.visibility, query, window).basis
+        return _by_bucket(whole.address_seconds(family) / DAY), observed.sensors_seen
+
+
+def _by_bucket(days: NDArray[np.float64]) -> dict[int, float]:
+    return {bucket: float(days[bucket]) for bucket in np.flatnonzero(days).tolist()}
+
+
+def _tell_group(desk: Desk, visibility: Visibility, side: Side) -> GroupBasis:
+    window, days = side.made.window, side.whole_days
+    draft, where = _draft(side)
+    count = guarding.count_packets(visibility, side.made.table)
+    statement = f"SELECT {count} AS packet_count FROM {side.made.table.name} WHERE {where}"  # noqa: S608 - declared names, bound values
+    rows = desk.select(visibility, statement, draft.parameters).to_pylist()
+    packets = int(rows[0]["packet_count"]) if rows else 0
+    return GroupBasis(
+        start_at=from_us(window.start_us),
+        end_at=from_us(window.end_us),
+        sensors=side.sensors,
+        covered_address_days=days,
+        packets=packets,
+        rate=packets / days if days > 0 and not side.is_unrated else None,
+    )
+
+
+def _draft(side: Side) -> tuple[Draft, str]:
+    draft = Draft(side.made, side.query.dataset, side.query.survey, previous=False)
+    where = draft.where()
+    if side.membership is not None:
+        where += f" AND {side.membership.write(side.made.table, side.made.window, draft.binding)}"
+    return draft, where
+
+
+def _make_rows(
+    desk: Desk,
+    visibility: Visibility,
+    split: Dimension,
+    sides: tuple[Side, Side],
+    *,
+    spread: Spread,
+    limit: int,
+) -> tuple[ComparisonRow, ...]:
+    keys = _choose_keys(desk, visibility, split, sides, limit)
+    counted = [_count_clusters(desk, visibility, split, side, keys, spread=spread) for side in sides]
+    names = desk.name_systems(split, keys)
+    rows = []
+    for key in keys:
+        rates = [_make_rate(side, counts.get(key, {})) for side, counts in zip(sides, counted, strict=True)]
+        values = [None if side.is_unrated else rate.value for side, rate in zip(sides, rates, strict=True)]
+        ratio = compare_rates(*rates)
+        is_told = None not in values
+        rows.append(
+            ComparisonRow(
+                group=dimensions.describe(split, key, names=names),
+                one_packets=int(rates[0].packets.sum()),
+                other_packets=int(rates[1].packets.sum()),
+                one_rate=values[0],
+                other_rate=values[1],
+                ratio=ratio.value if is_told else None,
+                ratio_low=ratio.low if is_told else None,
+                ratio_high=ratio.high if is_told else None,
+            )
+        )
+    return tuple(rows)
+
+
+def _make_rate(side: Side, packets: Mapping[int, int]) -> Rate:
+    """Put packets beside coverage, cluster by cluster; all clusters that watched count, with 0 packets too."""
+    return Rate(
+        np.array([packets.get(cluster, 0) for cluster in side.days], dtype=np.float64),
+        np.array(list(side.days.values()), dtype=np.float64),
+    )
+
+
+def _choose_keys(
+    desk: Desk, visibility: Visibility, split: Dimension, sides: Sequence[Side], limit: int
+) -> list[Key]:
+    """Choose the values with most packets on both sides together."""
+    sums: dict[Key, int] = {}
+    names = ranking.name_keys(split)
+    for side in sides:
+        draft, where = _draft(side)
+        count = guarding.count_packets(visibility, side.made.table)
+        columns = ", ".join(names)
+        statement = (
+            f"SELECT {_select_keys(split, names)}, {count} AS packet_count FROM {side.made.table.name}"  # noqa: S608 - as above
+            f" WHERE {where} GROUP BY {columns} ORDER BY packet_count DESC, {columns} LIMIT {_CANDIDATES}"
+        )
+        for row in desk.select(visibility, statement, draft.parameters).to_pylist():
+            key = tuple(row[name] for name in names)
+            sums[key] = sums.get(key, 0) + row["packet_count"]
+    ordered = sorted((item for item in sums.items() if item[1]), key=lambda item: (-item[1], item[0]))
+    return [key for key, _ in ordered[:limit]]
+
+
+def _count_clusters(
+    desk: Desk,
+    visibility: Visibility,
+    split: Dimension,
+    side: Side,
+    keys: Sequence[Key],
+    *,
+    spread: Spread,
+) -> Mapping[Key, Mapping[int, int]]:
+    """Count packets of each value by sensor or bucket."""
+    if not keys:
+        return {}
+    draft, where = _draft(side)
+    names = ranking.name_keys(split)
+    # Several values of one packet are made by arrayJoin, which no WHERE may hold.
+    if not split.is_multiple:
+        where += f" AND {write_chosen(split, list(keys), draft.binding, expressions=split.keys)}"
+    cluster = "sensor" if spread == "sensors" else draft.bucket()
+    statement = (
+        f"SELECT {_select_keys(split, names)}, {cluster} AS cluster,"  # noqa: S608 - as above
+        f" {guarding.count_packets(visibility, side.made.table)} AS packet_count"
+        f" FROM {side.made.table.name} WHERE {where} GROUP BY {', '.join(names)}, cluster"
+    )
+    found: dict[Key, dict[int, int]] = {}
+    wanted = set(keys)
+    rows: list[dict[str, Any]] = desk.select(visibility, statement, draft.parameters).to_pylist()
+    for row in rows:
+        key = tuple(row[name] for name in names)
+        if key in wanted:
+            found.setdefault(key, {})[row["cluster"]] = row["packet_count"]
+    return found
+
+
+def _select_keys(split: Dimension, names: Sequence[str]) -> str:
+    return ", ".join(f"{key} AS {name}" for key, name in zip(split.keys, names, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,11 +214,20 @@ def _tell_strata(query: Query, strata: Sequence[Stratum], *, covered: float) -> 
     if query.mode in apart:
         apart[query.mode] = covered / DAY
     kept = [stratum for stratum in strata if query.mode in ("all", stratum.mode)]
-    lengths = tuple(sorted({stratum.prefix_length for stratum in kept}))
-    reason = "prefixes_mixed" if len(lengths) > 1 and kept[0].ip_version == 6 else ""
+    return {
+        "modes_apart": apart,
+        "prefix_lengths": tuple(sorted({stratum.prefix_length for stratum in kept})),
+        "no_rate": tell_no_rate(query, strata),
+    }
+
+
+def tell_no_rate(query: Query, strata: Sequence[Stratum]) -> Literal["", "modes_mixed", "prefixes_mixed"]:
+    """Tell why strata of one family have no common rate; empty when they have."""
+    kept = [stratum for stratum in strata if query.mode in ("all", stratum.mode)]
     if len({stratum.mode for stratum in kept}) > 1:
-        reason = "modes_mixed"
-    return {"modes_apart": apart, "prefix_lengths": lengths, "no_rate": reason}
+        return "modes_mixed"
+    lengths = {stratum.prefix_length for stratum in kept if stratum.ip_version == 6}
+    return "prefixes_mixed" if len(lengths) > 1 else ""
 
 
 def _count_members(known: Sequence[Member]) -> dict[str, Any]:
