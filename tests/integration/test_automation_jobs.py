@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,8 +37,8 @@ class RecordingStore:
         self.asked.append(("check", day))
         return {"differences": 0}
 
-    def apply_retention(self) -> dict[str, Any]:
-        self.asked.append(("retention",))
+    def apply_retention(self, held: Sequence[Any]) -> dict[str, Any]:
+        self.asked.append(("retention", list(held)))
         return {"parts": 0}
 
 

@@ -6,14 +6,18 @@ written as JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol
+
+from teiten.custody.doors import CustodyStore
+from teiten.custody.holding import StandingHold
+from teiten.datasets.doors import SurveyStore
 
 Facts = Mapping[str, Any]
 
 
-class StoreDoor(Protocol):
+class StoreDoor(CustodyStore, SurveyStore, Protocol):
     """The observation store, in the process that owns it."""
 
     def rebuild(self, day: date) -> Facts:
@@ -22,12 +26,12 @@ class StoreDoor(Protocol):
     def check(self, day: date | None) -> Facts:
         """Compare raw rows with every roll-up, for one day or all."""
 
-    def apply_retention(self) -> Facts:
-        """Delete what is past its data set's retention."""
+    def apply_retention(self, held: Sequence[StandingHold]) -> Facts:
+        """Delete what is past its data set's retention, but nothing of a held day."""
 
 
 class LandingDoor(Protocol):
     """The landing log and its ledger."""
 
-    def expire(self) -> Facts:
-        """Delete segments and partitions past their retention."""
+    def expire(self, *, held_from: date | None) -> Facts:
+        """Delete segments and partitions past their retention, but nothing that landed from ``held_from`` on."""

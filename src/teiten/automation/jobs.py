@@ -15,11 +15,15 @@ from typing import Any
 from teiten.accounts import lockout
 from teiten.accounts import services as accounts
 from teiten.accounts.config import AccountsConfig
-from teiten.automation import watch
+from teiten.automation import custody_jobs, watch
 from teiten.automation.config import AutomationConfig
 from teiten.automation.doors import Facts, LandingDoor, StoreDoor
 from teiten.automation.errors import JobUnknownError, NotWiredError
 from teiten.automation.models import JobRun, JobState
+from teiten.custody.config import CustodyConfig
+from teiten.custody.holding import earliest_held, standing_holds
+from teiten.datasets.config import DatasetsConfig
+from teiten.datasets.doors import ReferencePublisher
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.clock import Clock
 
@@ -27,6 +31,8 @@ from teiten.foundation.clock import Clock
 STORE_QUEUE = "store"
 LANDING_QUEUE = "landing"
 CONTROL_QUEUE = "control"
+#: Characters of the longest text that a run takes.
+_LONGEST_TEXT = 100_000
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,13 @@ class Context:
     accounts: AccountsConfig = field(default_factory=AccountsConfig)
     fleet: FleetConfig = field(default_factory=FleetConfig)
     automation: AutomationConfig = field(default_factory=AutomationConfig)
+    custody: CustodyConfig = field(default_factory=CustodyConfig)
+    datasets: DatasetsConfig = field(default_factory=DatasetsConfig)
+    #: Zone whose days the installation counts in.
+    zone: str = "Asia/Tokyo"
     store: StoreDoor | None = None
     landing: LandingDoor | None = None
+    reference: ReferencePublisher | None = None
 
     @property
     def queues(self) -> list[str]:
@@ -58,6 +69,8 @@ class Job:
     cron: str | None = None
     #: Names of arguments that it takes, as ISO days.
     days: tuple[str, ...] = ()
+    #: Names of arguments that it takes, as texts that it reads itself.
+    texts: tuple[str, ...] = ()
     #: Arguments that may be left out.
     optional: frozenset[str] = frozenset()
 
@@ -71,13 +84,13 @@ def _check_store(context: Context, *, day: date | None = None) -> Facts:
 
 
 def _apply_store_retention(context: Context) -> Facts:
-    return _store_of(context).apply_retention()
+    return _store_of(context).apply_retention(standing_holds())
 
 
 def _expire_landing(context: Context) -> Facts:
     if context.landing is None:
         raise NotWiredError("this process has no landing log")
-    return context.landing.expire()
+    return context.landing.expire(held_from=earliest_held())
 
 
 def _clean_accounts(context: Context) -> Facts:
@@ -105,12 +118,52 @@ def _forget_runs(context: Context) -> Facts:
     return {"runs": removed}
 
 
+def _erase(context: Context) -> Facts:
+    return custody_jobs.erase(_store_of(context), context.clock, context.custody)
+
+
+def _exclude(context: Context) -> Facts:
+    return custody_jobs.exclude(_store_of(context), context.clock)
+
+
+def _count_rows(context: Context, **what: str) -> Facts:
+    return custody_jobs.count_rows(_store_of(context), **what)
+
+
+def _mark_surveys(context: Context) -> Facts:
+    if context.reference is None:
+        raise NotWiredError("this process has no reference data")
+    return custody_jobs.mark_surveys(
+        _store_of(context),
+        context.reference,
+        clock=context.clock,
+        zone=context.zone,
+        config=context.datasets,
+    )
+
+
+def _notice(context: Context) -> Facts:
+    return custody_jobs.notice(context.clock, zone=context.zone, config=context.datasets)
+
+
 JOBS: dict[str, Job] = {
     job.name: job
     for job in (
         Job("store.rebuild", _rebuild_store, STORE_QUEUE, days=("day",)),
         Job("store.check", _check_store, STORE_QUEUE, days=("day",), optional=frozenset({"day"})),
         Job("store.retention", _apply_store_retention, STORE_QUEUE, cron="20 18 * * *"),
+        Job("custody.erasures", _erase, STORE_QUEUE, cron="*/5 * * * *"),
+        Job("custody.exclusions", _exclude, STORE_QUEUE, cron="*/5 * * * *"),
+        Job(
+            "custody.count",
+            _count_rows,
+            STORE_QUEUE,
+            texts=("network", "sensors", "start", "end", "dataset"),
+            optional=frozenset({"network", "sensors", "start", "dataset"}),
+        ),
+        # Some hours after the day of most installations is over, so that late data are in.
+        Job("survey.behaviour", _mark_surveys, STORE_QUEUE, cron="10 17 * * *"),
+        Job("datasets.notice", _notice, CONTROL_QUEUE, cron="*/10 * * * *"),
         Job("landing.expire", _expire_landing, LANDING_QUEUE, cron="7 * * * *"),
         Job("accounts.clean", _clean_accounts, CONTROL_QUEUE, cron="*/10 * * * *"),
         Job("fleet.silence", _watch_silence, CONTROL_QUEUE, cron="* * * * *"),
@@ -138,12 +191,24 @@ def read_arguments(job: Job, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         JobUnknownError: naming the argument and the rule.
     """
-    unknown = set(given) - set(job.days)
-    missing = set(job.days) - set(given) - job.optional
-    if unknown or missing:
+    taken = (*job.days, *job.texts)
+    if set(given) - set(taken) or set(taken) - set(given) - job.optional:
         raise JobUnknownError(
-            f"job {job.name} takes {', '.join(job.days) or 'no arguments'}; got {', '.join(sorted(given)) or 'none'}"
+            f"job {job.name} takes {', '.join(taken) or 'no arguments'}; got {', '.join(sorted(given)) or 'none'}"
         )
+    read = {name: _read_text(job, name, given[name]) for name in given if name in job.texts}
+    return read | _read_days(job, {name: given[name] for name in given if name in job.days})
+
+
+def _read_text(job: Job, name: str, value: Any) -> Any:
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        raise JobUnknownError(
+            f"argument {name} of job {job.name} must be a text of at most {_LONGEST_TEXT} characters"
+        )
+    return value
+
+
+def _read_days(job: Job, given: dict[str, Any]) -> dict[str, Any]:
     read: dict[str, Any] = {}
     for name, value in given.items():
         try:

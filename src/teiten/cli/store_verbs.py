@@ -46,9 +46,15 @@ def rebuild(source: Source, options: argparse.Namespace) -> int:
 
 def apply_retention(source: Source, _options: argparse.Namespace) -> int:
     """Delete what is past its term."""
-    facts = _do(source, "store.retention", {}, work=lambda store: store.apply_retention())
+    facts = _do(source, "store.retention", {}, work=_retain)
     print("\n".join(facts["removed"]) or "nothing is past its term")
     return 0
+
+
+def _retain(store: StoreMaintenance) -> Mapping[str, Any]:
+    from teiten.custody.holding import standing_holds
+
+    return store.apply_retention(standing_holds())
 
 
 def _do(source: Source, job: str, arguments: dict[str, Any], *, work: Work) -> Mapping[str, Any]:

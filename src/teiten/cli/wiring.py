@@ -69,6 +69,7 @@ def make_loaders(
 def make_context(installation: Installation, store: Store | None) -> Context:
     """Say what the jobs of this process may use; Django must be set up."""
     from teiten.automation.jobs import Context
+    from teiten.cli.dataset_doors import PublishedReference
     from teiten.cli.doors import LandingMaintenance, StoreMaintenance
 
     return Context(
@@ -76,8 +77,12 @@ def make_context(installation: Installation, store: Store | None) -> Context:
         accounts=installation.section("accounts"),
         fleet=installation.section("fleet"),
         automation=installation.section("automation"),
+        custody=installation.section("custody"),
+        datasets=installation.section("datasets"),
+        zone=installation.site.zone,
         store=None if store is None else StoreMaintenance(store),
         landing=LandingMaintenance(installation),
+        reference=PublishedReference(installation),
     )
 
 
