@@ -77,6 +77,7 @@ class Fields:
         self._destinations = destinations
         self._numbers: dict[str, NDArray[np.uint32]] = {}
         self._tcp: dict[int, Mask] = {}
+        self._options: dict[bytes, Mask] = {}
 
     def get(self, name: str) -> NDArray[np.uint32]:
         """Give a column of at most 32 bits."""
@@ -105,7 +106,10 @@ class Fields:
         return empty
 
     def has_options(self, value: bytes) -> Mask:
-        return find_equal(get_strings(self.columns, "tcp_options"), self.rows, value=value)
+        if value not in self._options:
+            options = get_strings(self.columns, "tcp_options")
+            self._options[value] = find_equal(options, self.rows, value=value)
+        return self._options[value]
 
     @cached_property
     def low_destination(self) -> NDArray[np.uint32]:
