@@ -4,6 +4,9 @@ Ours is the whole recording process: ring, parser, exclusion, windows, seal and 
 The peers record (tcpdump -w, dumpcap) or decode (tcpdump text, tshark fields); each gets
 the same flood on the same wire, one after the other, in several rounds.
 
+Apart from that, a flood of long packets whose payloads are all new, with payload kept: with
+examples (at most as many a window as ever) and without, on the same wire.
+
 Needs root (network namespaces); the sender is netsniff-ng's trafgen when installed,
 else slow Python processes. ``BENCH_SMALL=1`` runs a short form.
 """
@@ -38,10 +41,13 @@ from teiten.traffic.parse import parse_packets
 SMALL = os.environ.get("BENCH_SMALL") == "1"
 ROUNDS = 1 if SMALL else 3
 FLOOD_PACKETS = 100_000 if SMALL else 800_000
+LONG_PACKETS = FLOOD_PACKETS // 2
 QUIET_SECONDS = 4.0 if SMALL else 20.0
 QUIET_RATE = 50
 DRAIN_SLOTS = 65_536 if SMALL else 262_144
 SETTLE_SECONDS = 60.0
+#: Payload examples a window, as by default.
+EXAMPLES = 8
 
 
 @dataclass
@@ -95,17 +101,22 @@ TSHARK_FIELDS = ("frame.time_epoch", "ip.src", "ip.dst", "ip.proto", "ip.ttl", "
                  "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.window_size_value", "tcp.options")  # fmt: skip
 
 
-class Flood:
-    """Sends ``packets`` random SYNs as fast as the machine can."""
+SYN = "tcp(sp=drnd(), dp=drnd(), syn, seq=drnd(), win=1024)"
+#: 1,000 bytes of payload that no packet before had.
+LONG = "udp(sp=drnd(), dp=1900), drnd(8), fill(0x41, 992)"
 
-    def __init__(self, wire: Wire, folder: Path) -> None:
+
+class Flood:
+    """Sends ``packets`` random packets, SYNs when nothing else is said, as fast as the machine can."""
+
+    def __init__(self, wire: Wire, folder: Path, *, kind: str = SYN) -> None:
         self._wire = wire
         self._trafgen = shutil.which("trafgen")
-        self._recipe = folder / "syn.cfg"
+        self._is_long = kind == LONG
+        self._recipe = folder / ("long.cfg" if self._is_long else "syn.cfg")
         self._recipe.write_text(
             f"{{ eth(da={wire.host_mac}, sa=02:00:00:00:00:01), "
-            f"ipv4(sa=drnd(), da={HOST4}, ttl=64, id=drnd(), df), "
-            "tcp(sp=drnd(), dp=drnd(), syn, seq=drnd(), win=1024) }\n"
+            f"ipv4(sa=drnd(), da={HOST4}, ttl=64, id=drnd(), df), {kind} }}\n"
         )
 
     @property
@@ -120,7 +131,8 @@ class Flood:
                             "--cpus", str(min(2, os.cpu_count() or 1)), "-q")  # fmt: skip
             spent = [int(s) + int(us) / 1e6 for s, us in re.findall(r"(\d+) sec, (\d+) usec on CPU", told)]
             return packets / max(spent, default=time.monotonic() - start)
-        self._wire.send([make_syn(number) for number in range(packets)])
+        make = make_long if self._is_long else make_syn
+        self._wire.send([make(number) for number in range(packets)])
         return packets / (time.monotonic() - start)
 
 
@@ -129,6 +141,11 @@ def make_syn(number: int) -> bytes:
     return (
         head + (number % 65_536).to_bytes(2, "big") + bytes.fromhex("0017000000010000000050020400") + bytes(4)
     )
+
+
+def make_long(number: int) -> bytes:
+    head = bytes.fromhex("45000404000700003c110000f0000001c00002029c40076c03f00000")
+    return head + number.to_bytes(8, "big") + b"A" * 992
 
 
 def cpu_seconds(pids: list[int]) -> float:
@@ -162,15 +179,17 @@ def settle(pids: list[int]) -> None:
         time.sleep(0.5)
 
 
-def measure(flood: Flood, pids: list[int], count: Callable[[], tuple[int, int]]) -> Reading:
+def measure(
+    flood: Flood, pids: list[int], count: Callable[[], tuple[int, int]], *, packets: int = FLOOD_PACKETS
+) -> Reading:
     """Flood a running program; ``count`` stops it and gives (captured, dropped)."""
     before = cpu_seconds(pids)
-    offered = flood.run(FLOOD_PACKETS)
+    offered = flood.run(packets)
     settle(pids)
     spent, peak = cpu_seconds(pids) - before, peak_mb(pids)
     captured, drops = count()
     return Reading(
-        pps=offered * min(1.0, captured / FLOOD_PACKETS),
+        pps=offered * min(1.0, captured / packets),
         captured=captured,
         drops=drops,
         us_per_packet=spent / max(1, captured) * 1e6,
@@ -179,8 +198,8 @@ def measure(flood: Flood, pids: list[int], count: Callable[[], tuple[int, int]])
 
 
 @contextmanager
-def running_sensor(wire: Wire, folder: Path) -> Iterator[tuple[int, Path]]:
-    state = make_state(Path(tempfile.mkdtemp(dir=folder)), status_seconds=2.0)
+def running_sensor(wire: Wire, folder: Path, settings: str = "") -> Iterator[tuple[int, Path]]:
+    state = make_state(Path(tempfile.mkdtemp(dir=folder)), status_seconds=2.0, settings=settings)
     process = wire.start_sensor(state, "--config", str(state / "sensor.toml"))
     time.sleep(1.0)
     try:
@@ -199,6 +218,14 @@ def counts_of(state: Path) -> tuple[int, int]:
 def measure_ours(wire: Wire, flood: Flood, folder: Path) -> Reading:
     with running_sensor(wire, folder) as (pid, state):
         return measure(flood, family_of(pid), lambda: counts_of(state))
+
+
+def measure_long(wire: Wire, folder: Path, *, examples: int) -> Reading:
+    """Flood with long packets of new payloads, with payload kept and as many examples a window."""
+    settings = f"payload_bytes = 64\nexamples_per_window = {examples}"
+    flood = Flood(wire, folder, kind=LONG)
+    with running_sensor(wire, folder, settings) as (pid, state):
+        return measure(flood, family_of(pid), lambda: counts_of(state), packets=LONG_PACKETS)
 
 
 def measure_peer(wire: Wire, flood: Flood, folder: Path, peer: Peer) -> Reading:
@@ -307,8 +334,8 @@ def median(readings: list[Reading]) -> Reading:
     )
 
 
-def print_row(name: str, reading: Reading) -> None:
-    share = reading.captured / FLOOD_PACKETS
+def print_row(name: str, reading: Reading, *, packets: int = FLOOD_PACKETS) -> None:
+    share = reading.captured / packets
     print(
         f"{name:<16}{reading.pps / 1000:>10,.0f}{share:>10.1%}{reading.drops:>11,}"
         f"{reading.us_per_packet:>12.2f}{reading.rss_mb:>9.1f}"
@@ -332,8 +359,11 @@ def print_report(wire: Wire, folder: Path) -> None:
     ]
     readings: dict[str, list[Reading]] = {"ours": [], **{peer.name: [] for peer in peers}}
     bursts, drains = [], []
+    long: dict[int, list[Reading]] = {0: [], EXAMPLES: []}
     for _round in range(ROUNDS):
         readings["ours"].append(measure_ours(wire, flood, folder))
+        for examples, found in long.items():
+            found.append(measure_long(wire, folder, examples=examples))
         for peer in peers:
             readings[peer.name].append(measure_peer(wire, flood, folder, peer))
         bursts.append(measure_burst(wire, flood, folder))
@@ -345,11 +375,19 @@ def print_report(wire: Wire, folder: Path) -> None:
         print_row("teiten-sensor" if name == "ours" else name, median(found))
     for name in missing:
         print(f"{name:<16} not installed")
-    print_summary(readings, bursts, drains, quiet)
+    print(f"flood of {LONG_PACKETS:,} packets of 1,028 bytes, every payload new, 64 bytes of it kept")
+    print_row("no examples", median(long[0]), packets=LONG_PACKETS)
+    print_row(f"{EXAMPLES} a window", median(long[EXAMPLES]), packets=LONG_PACKETS)
+    print_summary(readings, bursts, drains, quiet=quiet, long={n: median(found) for n, found in long.items()})
 
 
 def print_summary(
-    readings: dict[str, list[Reading]], bursts: list[tuple[float, int]], drains: list[float], quiet: float
+    readings: dict[str, list[Reading]],
+    bursts: list[tuple[float, int]],
+    drains: list[float],
+    *,
+    quiet: float,
+    long: dict[int, Reading],
 ) -> None:
     ours = median(readings["ours"])
     burst_pps = statistics.median(pps for pps, _drops in bursts)
@@ -371,6 +409,13 @@ def print_summary(
         "rss_mb": round(ours.rss_mb, 1),
         "cpu_percent_at_50pps": round(quiet, 3),
         "drain_pps": round(drain_pps),
+        "long": {
+            "pps": round(long[EXAMPLES].pps),
+            "drops": long[EXAMPLES].drops,
+            "us_per_packet": round(long[EXAMPLES].us_per_packet, 3),
+            "us_per_packet_without_examples": round(long[0].us_per_packet, 3),
+            "rss_mb": round(long[EXAMPLES].rss_mb, 1),
+        },
         "peers": {
             name: {
                 "pps": round(found.pps),

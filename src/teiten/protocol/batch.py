@@ -83,8 +83,8 @@ def encode(header: BatchHeader, columns: PacketColumns, *, level: int | None = N
     return _codecs.compressor(dictionary.number_for(header.rows), chosen).compress(stream)
 
 
-def write_stream(header: BatchHeader, columns: PacketColumns) -> bytes:
-    """Write the Arrow IPC stream of a batch, not compressed.
+def write_stream(header: BatchHeader, columns: PacketColumns) -> bytearray:
+    """Write the Arrow IPC stream of a batch, not compressed; its body is laid out only once.
 
     Raises:
         BatchError: when a reader would refuse the result.
@@ -96,13 +96,17 @@ def write_stream(header: BatchHeader, columns: PacketColumns) -> bytes:
     check_contents(header, columns)
     variables = [_variable(columns, name) for name in VARIABLE_COLUMNS]
     layout = arrow.lay_out(header.rows, tuple(len(value.data) for value in variables))
-    body = bytearray(layout.body_bytes)
+    head = arrow.schema_template().render(text) + layout.message
+    stream = bytearray(len(head) + layout.body_bytes + len(arrow.END_OF_STREAM))
+    stream[: len(head)] = head
+    body = np.frombuffer(stream, np.uint8, layout.body_bytes, len(head))
     for column, start in zip(WIRE_COLUMNS, layout.starts, strict=True):
         value = columns[column.name]
         _put(body, start, value.offsets if isinstance(value, VarBytes) else value)
     for value, start in zip(variables, layout.variable_starts, strict=True):
         _put(body, start, value.data)
-    return b"".join((arrow.schema_template().render(text), layout.message, body, arrow.END_OF_STREAM))
+    stream[len(head) + layout.body_bytes :] = arrow.END_OF_STREAM
+    return stream
 
 
 def choose_level(header: BatchHeader) -> int:
@@ -221,9 +225,9 @@ def _variable(columns: PacketColumns, name: str) -> VarBytes:
     return value
 
 
-def _put(stream: bytearray, start: int, value: NDArray[np.generic]) -> None:
+def _put(body: NDArray[np.uint8], start: int, value: NDArray[np.generic]) -> None:
     if value.size:
-        stream[start : start + value.nbytes] = value.tobytes()
+        body[start : start + value.nbytes] = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
 
 
 class _Codecs(threading.local):
