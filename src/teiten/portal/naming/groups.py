@@ -103,10 +103,14 @@ def name_hint(key: str) -> str:
     """Give a tool's name; it is a likeness, never a certainty."""
     if key in ("none", "0", ""):
         return _("No known tool")
-    parts = [_HINTS.get(word, word) for word in key.split("+")]
+    parts = [_HINTS.get(word, word) for word in key.split("+") if word != _UNASKED]
+    if not parts:
+        return _("Not computable")
     return _("%(tool)s-like") % {"tool": " + ".join(parts)}
 
 
+#: No tool: a rule that needs the public destination could not be asked.
+_UNASKED = "not_computable"
 #: By the words of ``traffic.hints.Hint``.
 _HINTS = {
     "mirai": "Mirai",
