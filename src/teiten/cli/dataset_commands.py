@@ -171,7 +171,7 @@ def add_name(source: Source, options: argparse.Namespace) -> int:
             note=options.note,
             act=_act(installation),
         )
-    print(f"name {row.pk}: {row}")
+    print(f"name {row.pk}: {row.kind} {row.value} is called {row.name!r}")
     return 0
 
 

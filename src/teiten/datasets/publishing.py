@@ -96,5 +96,5 @@ def _announce(version: str, *, at: datetime, entries: int) -> None:
         at=at,
         kind=AnnotationKind.RULE,
         text_ja=f"調査スキャナのリストを更新({entries}件)",
-        text_en=f"Survey lists published ({entries} entries)",
+        text_en=f"Survey lists published (entries: {entries})",
     )
