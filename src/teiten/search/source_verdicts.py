@@ -6,7 +6,8 @@ that late data only change them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
@@ -23,6 +24,7 @@ from teiten.search.tables import PACKETS, SOURCES
 from teiten.search.visibility import Visibility
 from teiten.traffic.hints import Hint
 from teiten.traffic.nature import Nature
+from teiten.traffic.rules import RULE_VERSION
 from teiten.traffic.validity import SourceValidity
 from teiten.traffic.verdicts import SourceDayCounts, ToolVerdict, judge_tools
 
@@ -31,17 +33,34 @@ MOST_DAYS = 400
 _BITS: tuple[int, ...] = tuple(int(hint).bit_length() - 1 for hint in Hint)
 
 
-def judge_days(days: Iterable[tuple[Any, SourceDayCounts]], *, rule_version: int) -> tuple[VerdictDay, ...]:
-    """Judge each day by itself."""
-    return tuple(
-        VerdictDay(day, counts.packets, judge_tools(counts, rule_version=rule_version))
-        for day, counts in days
+@dataclass(frozen=True)
+class Judged:
+    """The verdicts of a source: of all days together, and of each."""
+
+    whole: tuple[ToolVerdict, ...]
+    days: tuple[VerdictDay, ...]
+
+
+def judge(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    network: IPv4Network | IPv6Network,
+    *,
+    versions: Sequence[int],
+) -> Judged:
+    """Judge a source by the oldest of the rule ``versions`` in the period; a prefix is many sources, and is not judged."""
+    if network.prefixlen < network.max_prefixlen:
+        return Judged((), ())
+    version = min(versions, default=RULE_VERSION)
+    counts = read_counts(desk, visibility, query, network)
+    whole = reduce(
+        SourceDayCounts.add, (each for _, each in counts), SourceDayCounts(ip_version=network.version)
     )
-
-
-def judge_whole(counts: Iterable[SourceDayCounts], *, rule_version: int) -> tuple[ToolVerdict, ...]:
-    """Judge all days together."""
-    return judge_tools(reduce(SourceDayCounts.add, counts, SourceDayCounts()), rule_version=rule_version)
+    days = tuple(
+        VerdictDay(day, each.packets, judge_tools(each, rule_version=version)) for day, each in counts
+    )
+    return Judged(judge_tools(whole, rule_version=version), days)
 
 
 def read_counts(

@@ -26,7 +26,6 @@ from teiten.search.query import Query
 from teiten.search.tables import FINGERPRINTS, PACKETS, SOURCES
 from teiten.search.values import parse_value
 from teiten.search.visibility import Visibility
-from teiten.traffic.rules import RULE_VERSION
 from teiten.traffic.survey import SurveyKind
 
 Network = IPv4Network | IPv6Network
@@ -61,6 +60,18 @@ _GUARDED_SETS: Mapping[str, tuple[str, ...]] = {
     "sensor": ("region",),
 }
 _IS_SYN = f"protocol = 6 AND bitAnd(tcp_flags, 23) = {_SYN}"
+
+
+#: Field of the page → dimension that it counts.
+_COUNTED: Mapping[str, str] = {
+    "countries": "country",
+    "systems": "asn",
+    "natures": "nature",
+    "ports": "dst_port",
+    "ttls": "ttl",
+    "validities": "validity",
+    "probes": "probe",
+}
 
 
 @dataclass(frozen=True)
@@ -106,8 +117,8 @@ def answer_source(
     days = calendars.read_calendar(desk, visibility, everyone, network)
     fingerprints = passed.count("tcp_fp")
     basis = observe(desk, visibility, everyone, window).basis
-    version = min(basis.rule_versions, default=RULE_VERSION)
-    counts = () if is_prefix else source_verdicts.read_counts(desk, visibility, everyone, network)
+    counted: dict[str, Any] = {name: passed.count(split) for name, split in _COUNTED.items()}
+    judged = source_verdicts.judge(desk, visibility, everyone, network, versions=basis.rule_versions)
     return SourcePage(
         source=str(network if is_prefix else network.network_address),
         is_prefix=is_prefix,
@@ -119,23 +130,17 @@ def answer_source(
         hosts=passed.hosts,
         days_seen=sum(bool(day.packets) for day in days),
         days_watched=sum(day.packets is not None for day in days),
-        countries=passed.count("country"),
-        systems=passed.count("asn"),
-        natures=passed.count("nature"),
+        **counted,
         hints=passed.count_hints(),
         tcp_syns=passed.syns,
         fingerprints=fingerprints,
         fingerprint_sources=_count_sharing(desk, visibility, everyone, fingerprints),
-        ports=passed.count("dst_port"),
-        ttls=passed.count("ttl"),
         members=_list_members(desk, visibility, mine, passed.packets) if is_prefix else (),
         is_survey=passed.survey > 0,
         df_packets=passed.df,
         **_tell_breadth(desk, visibility, everyone, window, network=network, passed=passed),
-        verdicts=source_verdicts.judge_whole([each for _, each in counts], rule_version=version),
-        verdict_days=source_verdicts.judge_days(counts, rule_version=version),
-        validities=passed.count("validity"),
-        probes=passed.count("probe"),
+        verdicts=judged.whole,
+        verdict_days=judged.days,
         actors=passed.list_actors(),
         ignored=ignored,
         seen_by=passed.list_seen_by(visibility),
