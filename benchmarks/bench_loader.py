@@ -74,7 +74,7 @@ def make_header(sensor: int, seq: int, rows: int, start_us: int) -> BatchHeader:
     return BatchHeader(
         schema_version=SCHEMA_VERSION, dataset="live", sensor=sensor, epoch=1, seq=seq,
         window_start_us=start_us, window_end_us=start_us + SLOT_US, rows=rows,
-        watched=(Watched("198.18.0.1/32", "silent"),), captured=rows, kernel_drops=0, excluded=0, gap_us=0,
+        watched=(Watched("192.0.2.1/32", "silent"),), captured=rows, kernel_drops=0, excluded=0, gap_us=0,
         clock_offset_us=0, clock_stepped=False, payload_bytes=64, boot_id="0123456789abcdef", software="0.1.0",
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ Mix after ``docs/design.md`` and the field's published figures: about half of th
 packets from survey scanners over a long tail of ports, Mirai-like and other scans,
 backscatter with random destination ports, UDP probes with few distinct payloads,
 echo requests. Sources lie in 240.0.0.0/4 and are drawn per kind from heavy-tailed
-populations; sensors stand in 198.18.0.0/15. Same seed, same packets.
+populations; sensors stand in a /15 of numbers. Same seed, same packets.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from teiten.traffic.columns import VarBytes
 Columns: TypeAlias = dict[str, Any]
 
 HOUR_US = 3_600_000_000
+#: Ten thousand sensors do not fit into documentation addresses, and rules must be able to use theirs.
+SENSOR_ADDRESSES = 45 << 24
 _SURVEY, _MIRAI, _OTHER, _BACKSCATTER, _UDP, _ICMP = range(6)
 _SHARES = (0.55, 0.15, 0.15, 0.04, 0.08, 0.03)
 _POPULATION = (4_000, 150_000, 2_000_000, 20_000, 100_000, 200_000)
@@ -103,7 +105,7 @@ def _fill_addresses(
     mixed = (rank * 2654435761 + kind.astype(np.uint64) * 40503 + 12345) & 0x0FFFFFFF
     source = (0xF0000000 + mixed).astype(np.uint32)
     columns["src_addr"] = _mapped(source)
-    columns["dst_addr"] = _mapped((0xC6120000 + sensor * 13 % 131072).astype(np.uint32))
+    columns["dst_addr"] = _mapped((SENSOR_ADDRESSES + sensor * 13 % 131072).astype(np.uint32))
     columns["ttl"] = (40 + source % 25).astype(np.uint8)
     columns["src_port"] = random.integers(1024, 65536, len(kind)).astype(np.uint16)
     columns["tcp_seq"] = random.integers(0, 2**32, len(kind), dtype=np.uint32)

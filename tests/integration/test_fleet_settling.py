@@ -336,3 +336,23 @@ def test_searches_read_placements_and_maintenance(make: Callable[..., Any], cloc
     planned = MaintenancePeriod(sensor.pk, to_us(start), now_us)
     assert facts.list_maintenance(now_us - 1, now_us) == [planned]
     assert facts.list_maintenance(now_us, now_us + 1) == []
+
+
+def test_silence_that_was_planned_is_no_alarm(
+    make: Callable[..., Any], beat: Callable[..., Any], clock: FixedClock
+) -> None:
+    from teiten.automation import watch
+    from teiten.fleet import maintaining
+    from teiten.fleet.services import Act
+
+    sensor = make("TK-1")
+    beat(sensor)
+    start = clock.now()
+    maintaining.plan_maintenance(
+        sensor, start=start, end=start + timedelta(hours=1), reason="router", act=Act(start)
+    )
+
+    clock.advance(3599)
+    assert watch.note_silence(now=clock.now(), config=CONFIG) == 0
+    clock.advance(1)
+    assert watch.note_silence(now=clock.now(), config=CONFIG) == 1, "it should be back by now"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 
 from teiten.fleet import health, journal, services
 from teiten.fleet.config import FleetConfig
-from teiten.fleet.models import SensorEventKind, SensorHealth, SensorState
+from teiten.fleet.models import Maintenance, SensorEventKind, SensorHealth, SensorState
 
 #: Alarms of the gateway older than this are not looked at any more.
 _LOOK_BACK = timedelta(days=1)
@@ -32,9 +33,12 @@ LIMIT 1000
 def note_silence(*, now: datetime, config: FleetConfig) -> int:
     """Write down sensors that fell silent since the last look; gives how many.
 
-    A sensor that was silent is written once, and again only after it was heard.
+    A sensor that was silent is written once, and again only after it was heard. While
+    maintenance is planned, silence is what was planned.
     """
+    planned = Maintenance.objects.filter(sensor=OuterRef("sensor"), start_at__lte=now, end_at__gt=now)
     quiet = SensorHealth.objects.filter(
+        ~Exists(planned),
         heartbeat_at__lt=now - health.silence_allowed(config),
         silent_since=None,
         sensor__state__in=[SensorState.ACTIVE, SensorState.QUARANTINED],

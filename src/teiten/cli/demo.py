@@ -18,6 +18,7 @@ from teiten.cli.components import Component
 from teiten.cli.demo_parts import FleetProcess, RealSensorProcess
 from teiten.cli.installation import Installation
 from teiten.cli.up import House
+from teiten.fleet.sites import Site
 from teiten.foundation.settings import Source
 from teiten.gateway.tls import pin_of
 from teiten.loader.reference import NONE, ReferenceBook
@@ -29,6 +30,11 @@ from teiten.simulators.config import FleetSimulationConfig, SensorPlan
 DATA_DIR = "demo-data"
 REAL_SENSOR = "real-01"
 REAL_REGION = ("here", "この機械", "This machine")
+#: Kinds of the simulated sensors, in turn.
+_KINDS = ("isp", "isp", "university", "enterprise", "cloud", "idc")
+_PROVIDERS = 7
+#: Countries of the regions abroad.
+_ABROAD = {"asia": "SG", "europe": "DE", "north-america": "US", "south-america": "BR", "oceania": "AU"}
 
 
 def run_demo(source: Source, options: argparse.Namespace) -> int:
@@ -99,7 +105,7 @@ def _issue_tokens(installation: Installation, plans: Sequence[SensorPlan]) -> di
     known = dict(Sensor.objects.values_list("name", "state"))
     clock, config = installation.clock, installation.section("fleet")
     tokens = {}
-    for plan in plans:
+    for number, plan in enumerate(plans):
         if plan.name not in known:
             made = sensor_verbs.create_sensor(
                 name=plan.name,
@@ -109,11 +115,25 @@ def _issue_tokens(installation: Installation, plans: Sequence[SensorPlan]) -> di
                 organisation=up.FIRST_ORGANISATION,
                 clock=clock,
                 config=config,
+                site=_site_of(plan, number),
             )
             tokens[plan.name] = made.token
         elif known[plan.name] in waiting:
             tokens[plan.name] = sensor_verbs.issue_token(plan.name, clock=clock, config=config).token
     return tokens
+
+
+def _site_of(plan: SensorPlan, number: int) -> Site:
+    """Say where a simulated sensor stands; AS numbers are of RFC 5398, for documentation."""
+    kind = _KINDS[number % len(_KINDS)]
+    place = number % _PROVIDERS
+    return Site(
+        country=_ABROAD.get(plan.region, "JP"),
+        asn=64_496 + place,
+        provider=f"Example Net {place + 1}",
+        kind=kind,
+        mode=plan.mode,
+    )
 
 
 def _make_real_sensor(installation: Installation, options: argparse.Namespace) -> RealSensorProcess:
