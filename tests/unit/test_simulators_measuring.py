@@ -67,6 +67,17 @@ def test_behind_nat_only_the_public_destination_helps(measured):
         assert nat["not_computable_if_unknown"] == (1.0 if rule.needs_destination else 0.0)
 
 
+def test_surveys_are_found_by_what_they_do(measured):
+    few, shipped = measured["surveys"], load_figures()["surveys"]
+
+    # Five sensors see little of anybody: fewer surveys are known, not more.
+    assert few["precision"] > 0.95
+    assert shipped["precision"] > 0.95
+    assert 0 < few["recall_by_packets"] < shipped["recall_by_packets"]
+    assert shipped["recall_by_packets"] > 0.7
+    assert [row["recall"] for row in measured["validities"]] == [1.0, 1.0, 1.0]
+
+
 def test_the_same_seed_gives_the_same_figures():
     tiny = Scale(sensors=1, days=1, confounding_sources=5, confounding_packets=5)
 

@@ -22,6 +22,7 @@ from teiten.simulators.labels import Origin, Purpose, Tool
 from teiten.simulators.population import DAY_US
 from teiten.simulators.source_days import SourceDay, count_source_days
 from teiten.simulators.streams import ALL_STREAMS
+from teiten.simulators.survey_measuring import Seen, measure_surveys
 from teiten.simulators.telescope import Outlook, Telescope
 from teiten.traffic.addresses import from_text
 from teiten.traffic.hints import RULES, Hint, Rule
@@ -76,7 +77,7 @@ _VALIDITIES = {
 ENOUGH_PACKETS = 5
 _TCP, _SYN = 6, 2
 #: Columns that are counted by source and day.
-_COUNTED = ("protocol", "tcp_flags", "icmp_type", "tcp_seq")
+_COUNTED = ("protocol", "tcp_flags", "icmp_type", "tcp_seq", "dst_port")
 #: What a sensor behind NAT sees as its own address.
 _LOCAL = np.frombuffer(from_text("192.0.2.77"), np.uint8)
 
@@ -127,6 +128,8 @@ class Truth:
     name: str = ""
     #: :class:`Origin` of the source address, empty when nobody states it.
     origin: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    #: 1 where the source is a survey scanner, empty when nobody states it.
+    survey: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ def measure(scale: Scale, captures: Path) -> dict[str, Any]:
         "all_verdicts": {name: tally.count_all_verdicts() for name, tally in sets.items()},
         "natures": _count_natures(telescope),
         "validities": _count_validities(telescope),
+        "surveys": measure_surveys(_gather_surveys(telescope), sensors=scale.sensors),
     }
 
 
@@ -190,7 +194,13 @@ def _observe(scale: Scale, number: int) -> Known:
     sources = np.ascontiguousarray(columns["src_addr"]).view(">u4")[:, 3].astype(np.int64)
     day = traffic.observed_at_us // DAY_US
     origin = np.array([stream.origin for stream in ALL_STREAMS], np.uint8)[traffic.labels.stream]
-    truth = Truth(day << 32 | sources, _rules_of(traffic.labels.tool), traffic.labels.purpose, origin=origin)
+    truth = Truth(
+        day << 32 | sources,
+        _rules_of(traffic.labels.tool),
+        traffic.labels.purpose,
+        origin=origin,
+        survey=traffic.labels.survey,
+    )
     return Known(columns, _exempt(columns), truth)
 
 
@@ -339,6 +349,19 @@ def _count_validities(parts: Sequence[Judged]) -> list[dict[str, Any]]:
         rates = _rates(right=right, found=number, true=true, reached=right)
         rows.append({"validity": validity.name, "packets": true, **rates})
     return rows
+
+
+def _gather_surveys(parts: Sequence[Judged]) -> Seen:
+    columns = {
+        name: np.concatenate([part.columns[name] for part in parts])
+        for name in ("protocol", "tcp_flags", "dst_port")
+    }
+    return Seen(
+        source_day=np.concatenate([part.truth.source_day for part in parts]),
+        sensor=np.repeat(np.arange(len(parts)), [len(part.hints) for part in parts]),
+        survey=np.concatenate([part.truth.survey for part in parts]),
+        **columns,
+    )
 
 
 def _count_natures(parts: Sequence[Judged]) -> list[dict[str, Any]]:

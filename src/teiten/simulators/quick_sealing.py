@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 
 from teiten.protocol import batch, seal
-from teiten.protocol.header import SCHEMA_VERSION, BatchHeader, LostBatch
+from teiten.protocol.header import SCHEMA_VERSION, BatchHeader, LostBatch, PayloadExample
 from teiten.sensor import sealing
 from teiten.sensor.column_sets import WireColumns, count_rows
+from teiten.sensor.examples import take_examples
 from teiten.sensor.sealed import SealedBatch, SealingIdentity
 from teiten.sensor.sealing import BatchDraft
 
@@ -36,9 +37,9 @@ def seal_window(
     """
     if draft.window_end_us - draft.window_start_us < _LONG_WINDOW_US:
         return sealing.seal_batch(identity, draft, columns=columns, seq=seq, lost=lost)
-    body = batch.encode(
-        _make_header(identity, draft, columns, seq=seq, lost=lost), columns, level=_FAST_LEVEL
-    )
+    packets, examples = take_examples(columns)
+    header = _make_header(identity, draft, rows=count_rows(packets), seq=seq, lost=lost, examples=examples)
+    body = batch.encode(header, packets, level=_FAST_LEVEL)
     name = {"sensor": identity.sensor, "key_no": identity.key_no, "epoch": identity.epoch, "seq": seq}
     digest = seal.digest_of(body)
     return SealedBatch(
@@ -55,13 +56,13 @@ def seal_window(
 def _make_header(
     identity: SealingIdentity,
     draft: BatchDraft,
-    columns: WireColumns,
     *,
+    rows: int,
     seq: int,
     lost: tuple[LostBatch, ...],
+    examples: tuple[PayloadExample, ...],
 ) -> BatchHeader:
     facts = {field.name: getattr(draft, field.name) for field in dataclasses.fields(draft)}
-    rows = count_rows(columns)
     return BatchHeader(
         **facts,
         schema_version=SCHEMA_VERSION,
@@ -71,4 +72,5 @@ def _make_header(
         rows=rows,
         captured=rows + draft.excluded,
         lost=lost,
+        examples=examples,
     )

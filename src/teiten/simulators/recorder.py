@@ -17,17 +17,22 @@ import teiten
 from teiten.protocol.header import LostBatch, Watched
 from teiten.sensor import column_sets
 from teiten.sensor.column_sets import WireColumns
+from teiten.sensor.examples import ExampleChooser, attach_examples
 from teiten.sensor.sealing import BatchDraft
+from teiten.sensor.staging import RawPackets
 from teiten.simulators.behaviours import BEHAVIOURS, cut_spans, overlap_us, subtract_spans
 from teiten.simulators.config import SensorPlan
 from teiten.simulators.errors import WorkOrderError
-from teiten.simulators.telescope import Outlook, Telescope
+from teiten.simulators.telescope import Outlook, Telescope, Traffic
 
 #: Marks the program as a simulator wherever a version is shown.
 SOFTWARE = f"{teiten.__version__}+simulated"
 DATASET = "simulated"
 #: Today's and the day that is made up for; of hours only the present one, for there may be thousands of sensors.
 _KEPT_DAYS, _KEPT_HOURS = 2, 1
+#: Payload examples of a sensor's day; all from the day's first unit, so that each unit can be made alone.
+_EXAMPLES = 16
+_DAY_US = 86_400_000_000
 #: A clock that keeps time is still some milliseconds off.
 _JITTER_US = 12_000
 
@@ -123,7 +128,9 @@ class Recorder:
             if start_us in self._units:
                 self._units.move_to_end(start_us)
                 return self._units[start_us]
-        made: WireColumns = self._telescope.make_unit(self._outlook, start_us).parse(self._payload_bytes)
+        traffic = self._telescope.make_unit(self._outlook, start_us)
+        allowed = _EXAMPLES if self._payload_bytes and start_us % _DAY_US == 0 else 0
+        made = _parse(traffic, self._payload_bytes, examples=allowed)
         with self._lock:
             self._units[start_us] = made
             while len(self._units) > self._kept_units:
@@ -164,3 +171,18 @@ def read_facts(text: str) -> tuple[BatchDraft, tuple[LostBatch, ...]]:
     draft = facts["draft"]
     watched = tuple(Watched(**item) for item in draft.pop("watched"))
     return BatchDraft(**draft, watched=watched), tuple(LostBatch(**item) for item in facts["lost"])
+
+
+def _parse(traffic: Traffic, payload_bytes: int, *, examples: int) -> WireColumns:
+    """Give the packets as columns, with as many payload examples beside them as a real sensor would choose."""
+    columns: WireColumns = traffic.parse(payload_bytes)
+    packets = RawPackets(
+        traffic.raw,
+        traffic.captured_length,
+        traffic.wire_length,
+        traffic.observed_at_us,
+        np.zeros(len(traffic), np.uint16),
+        np.zeros(len(traffic), np.bool_),
+    )
+    chooser = ExampleChooser(per_window=examples, whole_only=True)
+    return attach_examples(columns, chooser.choose(columns, packets))

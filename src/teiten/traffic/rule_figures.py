@@ -46,6 +46,7 @@ def render_figures() -> str:
         _render_verdicts(figures),
         _render_natures(figures),
         _render_validities(figures),
+        _render_surveys(figures),
     )
     return f"## Measured\n\n{when}\n\n{_TEXT}\n\n" + "\n\n".join(parts) + "\n"
 
@@ -112,6 +113,21 @@ def _render_validities(figures: dict[str, Any]) -> str:
         "only such as contradict themselves."
     )
     return f"### Source validity\n\n{head}\n" + "\n".join(rows) + f"\n\n{note}"
+
+
+def _render_surveys(figures: dict[str, Any]) -> str:
+    found = figures["surveys"]
+    head = "| counted | precision | recall |\n|---|---|---|"
+    rows = (
+        f"| days of sources | {_write(found['precision'])} | {_write(found['recall'])} |",
+        f"| their packets | {_write(found['precision_by_packets'])} | {_write(found['recall_by_packets'])} |",
+    )
+    note = (
+        f"{found['survey_days']:,} days of simulated survey scanners at {found['sensors']} sensors, of which the rule "
+        "sees those that are loud enough. What it finds beside them are scanners of many ports that say nothing of "
+        "themselves: the definition asks for behaviour, not for intent."
+    )
+    return f"### Surveys by behaviour\n\n{head}\n" + "\n".join(rows) + f"\n\n{note}"
 
 
 def _write(value: float | None) -> str:
