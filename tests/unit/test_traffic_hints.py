@@ -140,6 +140,9 @@ def test_other_senders_get_no_hint(name):
         (syn(options="020405b40402080a1122334400000000010303" + "0a", ttl=53, df=1, window=64240), 0),
         (masscan(), Hint.MASSCAN_OLD),
         (masscan(options="020405b4"), Hint.MASSCAN_NEW),
+        # Networks on the way rewrite the type of service.
+        (masscan(tos=0x28), Hint.MASSCAN_OLD),
+        (syn(options=ZMAP_WINDOWS, tos=0x20), Hint.ZMAP_NEW),
         (masscan(ip_id=1), 0),
         (masscan(ttl=64), 0),
         (masscan(window=512), 0),

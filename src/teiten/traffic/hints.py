@@ -98,8 +98,11 @@ class Fields:
 
     @cached_property
     def is_raw_sender(self) -> Mask:
-        """Tell which were sent as ZMap and Masscan do: TTL from 255, fragmenting allowed, ToS 0."""
-        return hold_all(self.get("ttl") >= _FROM_255, self.get("ip_df") == 0, self.get("tos") == 0)
+        """Tell which were sent as ZMap and Masscan do: TTL from 255, fragmenting allowed.
+
+        Both send ToS 0, which is not asked: networks on the way rewrite it (RFC 2474 §2).
+        """
+        return hold_all(self.get("ttl") >= _FROM_255, self.get("ip_df") == 0)
 
     def has_no_options(self) -> Mask:
         empty: Mask = read_lengths(get_strings(self.columns, "tcp_options"))[self.rows] == 0
@@ -239,7 +242,6 @@ def match_nmap_syn(fields: Fields) -> Mask:
         np.isin(fields.get("tcp_window"), (1024, 2048, 3072, 4096)),
         fields.get("ttl") <= 59,
         fields.get("ip_df") == 0,
-        fields.get("tos") == 0,
         fields.get("tcp_ack") == 0,
         fields.get("ip_id") != 0,
         fields.has_options(MSS_1460),
@@ -286,9 +288,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Hint.ZMAP_OLD,
         "ZMap up to 4.0",
-        1,
+        2,
         "ZMap src/probe_modules/packet.c",
-        "IP id 54321, TTL from 255, DF clear, ToS 0; TCP with window 65535 and no option but MSS 1460, "
+        "IP id 54321, TTL from 255, DF clear; TCP with window 65535 and no option but MSS 1460, "
         "any UDP, or an ICMP echo request.",
         match_zmap_old,
         chance=2.0**-16,
@@ -298,9 +300,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Hint.ZMAP_NEW,
         "ZMap from 4.1",
-        1,
+        2,
         "ZMap commits b0190cc and c88db29, src/probe_modules/module_tcp_synscan.c",
-        "Window 65535, TTL from 255, DF clear, ToS 0 and one of ZMap's option sets (windows, "
+        "Window 65535, TTL from 255, DF clear and one of ZMap's option sets (windows, "
         "smallest-probes, linux, bsd). Other raw senders may look alike.",
         match_zmap_new,
         chance=2.0**-10,
@@ -311,7 +313,7 @@ RULES: tuple[Rule, ...] = (
         "Masscan up to 1.3.2",
         2,
         "Masscan src/templ-pkt.c",
-        "IP id = (destination ^ port ^ sequence) & 0xffff, TTL from 255, DF clear, ToS 0, window 1024, no options.",
+        "IP id = (destination ^ port ^ sequence) & 0xffff, TTL from 255, DF clear, window 1024, no options.",
         match_masscan_old,
         chance=2.0**-16,
         lookalikes=1e-6,
@@ -331,9 +333,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Hint.NMAP_SYN,
         "Nmap SYN scan",
-        1,
+        2,
         "Nmap libnetutil/netutil.cc, nmap.h, scan_engine_raw.cc",
-        "Window 1024, 2048, 3072 or 4096, MSS 1460 as the only option, TTL at most 59, DF clear, ToS 0, "
+        "Window 1024, 2048, 3072 or 4096, MSS 1460 as the only option, TTL at most 59, DF clear, "
         "IP id not 0. Weaker than the others: no field is keyed by the destination.",
         match_nmap_syn,
         # A verdict argues by pairs of packets instead (traffic.verdicts).

@@ -27,7 +27,7 @@ CHANGES: dict[int, str] = {
     1: "The first rules.",
     2: (
         "Mirai's and Masscan's rules take the public destination, so they hold behind 1:1 NAT, and say where they "
-        "could not be asked. Source validity and probe labels are new; before, all sources counted as ordinary. "
+        "could not be asked. No rule asks for ToS 0 any more: networks on the way rewrite it. Source validity and probe labels are new; before, all sources counted as ordinary. "
         "More UDP payloads count as triggers of reflectors (mDNS services, SLP, Plex, Dahua, RIPv2, older NTP lists), "
         "Apple Remote Desktop's is recognised by its first three bytes, and chargen and QOTD as before by the port."
     ),
