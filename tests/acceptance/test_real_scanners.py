@@ -32,9 +32,11 @@ from sensor_wire import (
     wait_until,
 )
 from teiten.protocol.batch import Batch
+from teiten.simulators.source_days import count_source_days
 from teiten.traffic.columns import VarBytes
 from teiten.traffic.hints import Hint
-from teiten.traffic.rules import derive_columns, take_as_recorded
+from teiten.traffic.rules import RULE_VERSION, derive_columns, take_as_recorded
+from teiten.traffic.verdicts import SourceDayCounts, judge_tools
 
 pytestmark = needs_wire("masscan", "nmap", "zmap", "hping3", "tcpdump", "tshark")
 
@@ -251,6 +253,52 @@ def test_hping_gets_none(scanned: Scanned) -> None:
 
     assert len(found) >= 100
     assert set(found) == {0}
+
+
+@pytest.mark.requirement("R2.3")
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        (NMAP, Hint.NMAP_SYN),
+        (MASSCAN, Hint.MASSCAN_OLD | Hint.MASSCAN_NEW),
+        (ZMAP, Hint.ZMAP_OLD | Hint.ZMAP_NEW),
+    ],
+)
+def test_each_tool_gets_its_verdict_and_no_other(scanned: Scanned, source: str, wanted: Hint) -> None:
+    verdicts = judge_tools(count_source(scanned.batches, source), rule_version=RULE_VERSION)
+
+    yes = [verdict for verdict in verdicts if verdict.state == "yes"]
+    assert len(yes) == 1
+    assert yes[0].hint is not None
+    assert yes[0].hint & wanted
+    assert yes[0].matching >= 400
+    assert {verdict.state for verdict in verdicts[1:]} == {"no"}
+
+
+@pytest.mark.requirement("R2.3")
+def test_hping_used_no_known_tool(scanned: Scanned) -> None:
+    verdicts = judge_tools(count_source(scanned.batches, HPING), rule_version=RULE_VERSION)
+
+    assert {verdict.state for verdict in verdicts} == {"no"}
+
+
+def count_source(batches: list[Batch], source: str) -> SourceDayCounts:
+    """Count a source's packets as the store does."""
+    packed = np.frombuffer(ipaddress.IPv6Address(f"::ffff:{source}").packed, np.uint8)
+    counts = SourceDayCounts()
+    for item in batches:
+        mine = (np.asarray(item.columns["src_addr"]) == packed).all(axis=1)
+        found = derive_columns(item.columns, take_as_recorded(item.columns))["hints"].astype(np.uint32)
+        columns = {
+            name: np.asarray(item.columns[name])[mine]
+            for name in ("protocol", "tcp_flags", "icmp_type", "tcp_seq")
+        }
+        nobody = np.zeros(int(mine.sum()), np.uint32)
+        for day in count_source_days(
+            nobody.astype(np.int64), columns, hints=found[mine], truth=nobody, least_packets=1
+        ):
+            counts = counts.add(day.counts)
+    return counts
 
 
 def list_hints(batches: list[Batch], source: str, flags: int | None = None) -> list[int]:
