@@ -16,7 +16,7 @@ from pydantic import Field
 from teiten.portal import middleware
 from teiten.search import url
 from teiten.search.exports import ExportFormat
-from teiten.search.query import METRICS, PERIODS, SURVEYS, Query
+from teiten.search.query import METRICS, MODES, PERIODS, SURVEYS, Query
 
 
 class Asked(Schema):
@@ -42,10 +42,15 @@ class Asked(Schema):
         description="Distinct sources, packets, or packets per covered address-day.",
         json_schema_extra={"enum": list(METRICS)},
     )
+    mode: str = Field(
+        "auto",
+        description="Way of watching; `auto` is silent, or answering where only that watched; `all` has no rate.",
+        json_schema_extra={"enum": list(MODES)},
+    )
 
 
 _STEP = Field(None, description="Length of a bucket in seconds; without it a fit one is chosen.")
-_BY = Field(description="Dimension: a field of `/fields` that is one, or `src_prefix`.")
+_BY = Field(description="Dimension: a field of `/fields` that is one, `src_prefix` or `src_64`.")
 
 
 class TotalsAsked(Asked):

@@ -7,16 +7,14 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import NinjaAPI, Query
 
 from teiten.accounts.models import Scope
-from teiten.portal import middleware, services
-from teiten.portal.api import guard
+from teiten.portal.api import guard, questions
 from teiten.portal.api import parameters as form
+from teiten.portal.api.admission import admit
 from teiten.portal.api.columns import list_columns
 from teiten.portal.api.encoding import respond
 from teiten.portal.api.errors import add_handlers
 from teiten.portal.api.parameters import read_query, refuse_unknown, split_names
 from teiten.portal.api.streaming import respond_with_file
-from teiten.search.service import Search
-from teiten.search.visibility import Visibility
 
 _DESCRIPTION = """
 Every answer carries `basis`: on how much observation it rests, what is missing, and until when it is complete.
@@ -43,27 +41,20 @@ api = NinjaAPI(
     docs_decorator=login_required,
 )
 add_handlers(api)
-
-
-def _admit(request: HttpRequest, scope: Scope = Scope.SEARCH) -> tuple[Search, Visibility]:
-    """Check rate and scope of a call, and give the search with what the caller may see."""
-    caller = guard.caller_of(request)
-    guard.limit.take(caller.user.pk, middleware.clock)
-    caller.require(scope)
-    return services.get_search(), caller.visibility_in(request)
+api.add_router("", questions.router)
 
 
 @api.get("/totals", summary="Key figures with the previous period", tags=["figures"])
 def totals(request: HttpRequest, asked: Query[form.TotalsAsked]) -> HttpResponse:
     """Hosts, packets, packets per covered address-day, sensors; with a spark of each."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     return respond(search.totals(viewer, read_query(request, asked), step_seconds=asked.step))
 
 
 @api.get("/series", summary="Values over time, split by a dimension", tags=["figures"])
 def series(request: HttpRequest, asked: Query[form.SeriesAsked]) -> HttpResponse:
     """One line per value of `by`, others, and the total."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     answer = search.series(
         viewer,
         read_query(request, asked),
@@ -79,7 +70,7 @@ def series(request: HttpRequest, asked: Query[form.SeriesAsked]) -> HttpResponse
 @api.get("/top", summary="Ranking of a dimension's values", tags=["figures"])
 def top(request: HttpRequest, asked: Query[form.TopAsked]) -> HttpResponse:
     """Rank, value, share, change, previous rank and spark of the first values, and others."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     answer = search.top(
         viewer,
         read_query(request, asked),
@@ -94,7 +85,7 @@ def top(request: HttpRequest, asked: Query[form.TopAsked]) -> HttpResponse:
 @api.get("/facets", summary="Most frequent values of several dimensions", tags=["figures"])
 def facets(request: HttpRequest, asked: Query[form.FacetsAsked]) -> HttpResponse:
     """Packets per value; conditions on a facet's own field are set aside for it."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     query = read_query(request, asked)
     return respond(search.facets(viewer, query, dimensions=split_names(asked.by), limit=asked.limit))
 
@@ -102,7 +93,7 @@ def facets(request: HttpRequest, asked: Query[form.FacetsAsked]) -> HttpResponse
 @api.get("/rows", summary="Packets, newest first", tags=["packets"])
 def rows(request: HttpRequest, asked: Query[form.RowsAsked]) -> HttpResponse:
     """A page of packets; pass `next_page` of the answer as `page` for the next one."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     answer = search.rows(
         viewer,
         read_query(request, asked),
@@ -117,7 +108,7 @@ def rows(request: HttpRequest, asked: Query[form.RowsAsked]) -> HttpResponse:
 @api.get("/packet", summary="One packet with its rebuilt header", tags=["packets"])
 def packet(request: HttpRequest, reference: str) -> HttpResponse:
     """`reference` is one of `references` of `/rows`."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     refuse_unknown(request, "reference")
     return respond(search.packet(viewer, reference))
 
@@ -125,14 +116,14 @@ def packet(request: HttpRequest, reference: str) -> HttpResponse:
 @api.get("/source", summary="Everything about an address or prefix", tags=["packets"])
 def source(request: HttpRequest, asked: Query[form.SourceAsked]) -> HttpResponse:
     """First and last seen, ports by day, fingerprints, hints, sensors, calendar."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     return respond(search.source(viewer, read_query(request, asked), source=asked.source))
 
 
 @api.get("/export", summary="Packets as a file", tags=["packets"])
 def export(request: HttpRequest, asked: Query[form.ExportAsked]) -> StreamingHttpResponse:
     """Oldest first. What the file rests on stands in `Teiten-*` headers, and inside Parquet and Arrow."""
-    search, viewer = _admit(request, Scope.EXPORT)
+    search, viewer = admit(request, Scope.EXPORT)
     made = search.export(
         viewer,
         read_query(request, asked),
@@ -147,14 +138,14 @@ def export(request: HttpRequest, asked: Query[form.ExportAsked]) -> StreamingHtt
 @api.get("/coverage", summary="On how much observation answers would rest", tags=["observation"])
 def coverage(request: HttpRequest, asked: Query[form.Asked]) -> HttpResponse:
     """Covered and expected address-days, completeness, gaps, kernel drops."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     return respond(search.basis(viewer, read_query(request, asked)))
 
 
 @api.get("/sensors", summary="Who was watching", tags=["observation"])
 def sensors(request: HttpRequest, asked: Query[form.SensorsAsked]) -> HttpResponse:
     """Coverage of each sensor and region per hour or day."""
-    search, viewer = _admit(request, Scope.SENSORS)
+    search, viewer = admit(request, Scope.SENSORS)
     query = read_query(request, asked)
     return respond(search.sensors(viewer, query, step_seconds=asked.step, sensor=asked.sensor))
 
@@ -162,7 +153,7 @@ def sensors(request: HttpRequest, asked: Query[form.SensorsAsked]) -> HttpRespon
 @api.get("/datasets", summary="Data sets and the time each spans", tags=["observation"])
 def datasets(request: HttpRequest) -> HttpResponse:
     """Name, first and last instant, packets, sensors."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     refuse_unknown(request)
     return respond(search.datasets(viewer))
 
@@ -170,7 +161,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
 @api.get("/fields", summary="Fields of the query language", tags=["description"])
 def fields(request: HttpRequest) -> HttpResponse:
     """Name, meaning, rule and operators of each field, and which are masked."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     refuse_unknown(request)
     return respond(search.fields(viewer))
 
@@ -178,7 +169,7 @@ def fields(request: HttpRequest) -> HttpResponse:
 @api.get("/columns", summary="Columns of a packet", tags=["description"])
 def columns(request: HttpRequest) -> HttpResponse:
     """Name, type, unit, meaning and source of each column of `/rows` and `/export`."""
-    _, viewer = _admit(request)
+    _, viewer = admit(request)
     refuse_unknown(request)
     return respond(list_columns(viewer))
 
@@ -188,6 +179,6 @@ def complete(
     request: HttpRequest, q: str = "", cursor: int | None = None, dataset: str = "live"
 ) -> HttpResponse:
     """Fields, operators, values, words."""
-    search, viewer = _admit(request)
+    search, viewer = admit(request)
     refuse_unknown(request, "q", "cursor", "dataset")
     return respond(search.complete(viewer, q, cursor=cursor, dataset=dataset))
