@@ -441,6 +441,24 @@ def test_an_exclusion_that_meets_a_hold_is_refused_and_late_data_in_a_held_time_
     exclude(free)
 
 
+def test_late_data_that_cannot_be_moved_are_said_once_and_stop_nobody_else(
+    cast: Cast, store: RecordingStore, clock: FixedClock
+) -> None:
+    row = exclude(make_sensor("alpha-01", cast.alpha))
+    run_exclusions(store, clock)
+    store.fails_with = RebuildRefused("retention has taken rows")
+
+    assert run_exclusions(store, clock) == {"done": 0, "failed": 1, "late": 0}
+    assert run_exclusions(store, clock) == {"done": 0, "failed": 0, "late": 0}
+    row.refresh_from_db()
+    assert (row.state, row.error) == ("done", "retention has taken rows")
+
+    store.fails_with = None
+    assert run_exclusions(store, clock)["late"] == 7
+    row.refresh_from_db()
+    assert row.error == ""
+
+
 # Holds and retention.
 
 

@@ -144,6 +144,31 @@ def test_what_a_list_names_is_left_to_the_list(store: Store, database: str) -> N
     assert [one.owner for one in survey_reasons(SURVEY, later)] == ["Example"]
 
 
+def test_what_is_erased_is_no_longer_said_to_survey(store: Store, database: str, clock: FixedClock) -> None:
+    from teiten.automation.custody_jobs import erase
+    from teiten.cli.doors import StoreMaintenance
+    from teiten.custody import services
+    from teiten.custody.config import CustodyConfig
+    from teiten.datasets.models import SurveyEntry
+    from teiten.fleet.services import Act
+
+    class Nothing(StoreMaintenance):
+        def erase_address(self, **what):
+            return {"rows": 0}
+
+    book = Book()
+    mark(store, book)
+    services.erase_address("240.0.0.0/29", reason="asked for by its user", act=Act(NOW))
+
+    facts = erase(
+        Nothing(store), book, clock=FixedClock(NOW), custody=CustodyConfig(), datasets=DatasetsConfig()
+    )
+
+    assert (facts["done"], facts["surveys"]) == (1, 1)
+    assert not SurveyEntry.objects.exists()
+    assert SURVEY not in book.given[-1]
+
+
 def test_too_many_findings_are_taken_for_an_attack(store: Store, database: str) -> None:
     from teiten.datasets.errors import DatasetsError
     from teiten.datasets.models import SurveyEntry

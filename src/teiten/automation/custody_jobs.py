@@ -7,20 +7,32 @@ from zoneinfo import ZoneInfo
 
 from teiten.automation.doors import Facts, StoreDoor
 from teiten.custody.config import CustodyConfig
-from teiten.custody.erasing import run_erasures
+from teiten.custody.erasing import erased_networks, run_erasures
 from teiten.custody.excluding import run_exclusions
 from teiten.datasets import behaviour, noticing
 from teiten.datasets.config import DatasetsConfig
 from teiten.datasets.doors import ReferencePublisher
+from teiten.datasets.publishing import publish
 from teiten.foundation.clock import Clock
 
 #: Complete days that the behavioural rule looks at: late data change yesterday's counts.
 _DAYS_BACK = 2
 
 
-def erase(store: StoreDoor, clock: Clock, config: CustodyConfig) -> Facts:
-    """Carry out the erasures that were asked for."""
-    return run_erasures(store, clock, config)
+def erase(
+    store: StoreDoor,
+    publisher: ReferencePublisher | None,
+    *,
+    clock: Clock,
+    custody: CustodyConfig,
+    datasets: DatasetsConfig,
+) -> Facts:
+    """Carry out the erasures that were asked for, also in what the behavioural rule found."""
+    facts = run_erasures(store, clock, custody)
+    forgotten = behaviour.forget_networks(erased_networks())
+    if forgotten and publisher is not None:
+        publish(publisher, at=clock.now(), config=datasets, is_announced=False)
+    return {**facts, "surveys": forgotten}
 
 
 def exclude(store: StoreDoor, clock: Clock) -> Facts:

@@ -119,7 +119,13 @@ def _forget_runs(context: Context) -> Facts:
 
 
 def _erase(context: Context) -> Facts:
-    return custody_jobs.erase(_store_of(context), context.clock, context.custody)
+    return custody_jobs.erase(
+        _store_of(context),
+        context.reference,
+        clock=context.clock,
+        custody=context.custody,
+        datasets=context.datasets,
+    )
 
 
 def _exclude(context: Context) -> Facts:

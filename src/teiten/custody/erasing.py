@@ -156,6 +156,12 @@ def retry_erasure(number: int) -> Erasure:
     return row
 
 
+def erased_networks() -> list[str]:
+    """Give the networks whose erasure is done and not forgotten yet."""
+    rows = Erasure.objects.filter(kind=ErasureKind.ADDRESS, state=WorkState.DONE, dataset="", start_at=None)
+    return list(rows.exclude(network="").order_by("pk").values_list("network", flat=True))
+
+
 def list_erasures() -> QuerySet[Erasure]:
     """Give the erasures, newest first."""
     return Erasure.objects.select_related("organisation", "requested_by").order_by("-pk")
@@ -172,7 +178,13 @@ def run_erasures(store: CustodyStore, clock: Clock, config: CustodyConfig) -> Fa
         outcome = _carry_out(row, store, clock)
         facts[outcome] += 1
         facts["erased"] += int(row.progress.get("rows", 0)) if outcome == "done" else 0
-    facts["late"] = sum(_reapply(row, store, clock) for row in list(_due_again(clock.now(), config)))
+    for row in list(_due_again(clock.now(), config)):
+        try:
+            facts["late"] += _reapply(row, store, clock)
+        except StoreUnavailable:
+            raise
+        except TeitenError as error:
+            facts[_fail(row, str(error), clock)] += 1
     facts["forgotten"] = _forget_addresses(clock.now(), config)
     return facts
 

@@ -119,6 +119,7 @@ def list_exclusions(*, with_lifted: bool = False) -> QuerySet[Exclusion]:
 def run_exclusions(store: CustodyStore, clock: Clock) -> Facts:
     """Carry out what was asked for and is not done, then set aside what came late.
 
+    Late data that cannot be set aside (their day has lost rows to retention) are said in the row's ``error``.
     One cut off half-way goes on with the next call. An exclusion that meets a hold by now
     fails, naming it; late data in a held time stay where they are.
 
@@ -128,7 +129,13 @@ def run_exclusions(store: CustodyStore, clock: Clock) -> Facts:
     facts = {"done": 0, "failed": 0, "late": 0}
     for row in list(_unfinished()):
         facts[_carry_out(row, store, clock)] += 1
-    facts["late"] = sum(_reapply(row, store, clock) for row in list(_in_force()))
+    for row in list(_in_force()):
+        try:
+            facts["late"] += _reapply(row, store, clock)
+        except StoreUnavailable:
+            raise
+        except TeitenError as error:
+            facts["failed"] += _note_error(row, str(error))
     return facts
 
 
@@ -199,12 +206,22 @@ def _reapply(row: Exclusion, store: CustodyStore, clock: Clock) -> int:
     if holds_meeting(_reach_of(row)):
         return 0
     batches = _move(row, store)
-    if batches:
+    if batches or row.error:
         row.batches += batches
-        row.applied_at = clock.now()
-        row.save(update_fields=["batches", "applied_at"])
+        row.applied_at, row.error = clock.now(), ""
+        row.save(update_fields=["batches", "applied_at", "error"])
         metrics.EXCLUSIONS.labels("late").inc()
     return batches
+
+
+def _note_error(row: Exclusion, error: str) -> int:
+    """Write down why late data stay where they are; gives 1 when that is news."""
+    if row.error == error:
+        return 0
+    Exclusion.objects.filter(pk=row.pk).update(error=error)
+    metrics.EXCLUSIONS.labels("failed").inc()
+    _log.error("Late data could not be excluded.", extra={"exclusion": row.pk, "reason": error})
+    return 1
 
 
 def _fail(row: Exclusion, error: str, clock: Clock) -> str:

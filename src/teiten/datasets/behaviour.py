@@ -88,6 +88,17 @@ def mark_surveys(
     return Found(len(found), record.added, record.closed, version)
 
 
+def forget_networks(networks: Sequence[str]) -> int:
+    """Remove what the rule said of addresses that were erased, history included; gives how many entries."""
+    removed = 0
+    for network in networks:
+        inside = SurveyEntry.objects.filter(kind=EntryKind.BEHAVIOUR).extra(
+            where=["datasets_surveyentry.network::inet <<= %s::inet"], params=[network]
+        )
+        removed += SurveyEntry.objects.filter(pk__in=list(inside.values_list("pk", flat=True))).delete()[0]
+    return removed
+
+
 def _judge_day(
     store: SurveyStore, dataset: str, day: date, *, until: datetime, limit: int
 ) -> dict[str, StatedEntry]:
