@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import numpy as np
@@ -31,10 +32,11 @@ pytestmark = pytest.mark.requirement("R1.1")
 WIDTH = 176
 START_US = 1_795_230_000_000_000
 DAY_US = 86_400_000_000
+_ports = itertools.cycle(range(1, 65_536))
 
 
-def make_udp(payload: bytes, *, version: int = 4) -> bytes:
-    udp = struct.pack(">HHHH", 40_000, 1900, 8 + len(payload), 0) + payload
+def make_udp(payload: bytes, *, version: int = 4, port: int | None = None) -> bytes:
+    udp = struct.pack(">HHHH", 40_000, next(_ports) if port is None else port, 8 + len(payload), 0) + payload
     if version == 6:
         return struct.pack(">IHBB16s16s", 6 << 28, len(udp), 17, 60, bytes(16), bytes(16)) + udp
     return struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 8, 0, 60, 17, 0, bytes(4), bytes(4)) + udp
@@ -185,6 +187,30 @@ def test_windows_of_a_flood_share_what_is_allowed_for_one() -> None:
     assert found == 2
     chooser.begin_window(0, at=SHARED_SECONDS)
     assert len(choose(chooser, [make_udp(b"x"), make_udp(b"y"), make_udp(b"z")])) == 2
+
+
+def test_one_port_has_half_of_a_window() -> None:
+    chooser = live(per_window=5)
+    flood = [make_udp(struct.pack(">I", number), port=53) for number in range(100)]
+    rare = [make_udp(b"rare one", port=7), make_udp(b"rare two", port=8), make_udp(b"rare three", port=9)]
+
+    assert list(choose(chooser, flood)) == [0, 1, 2]
+    assert choose(chooser, flood[50:]) == {}
+    assert choose(chooser, rare) == {0: b"rare one", 1: b"rare two"}
+    chooser.begin_window(0)
+    assert list(choose(chooser, flood[3:])) == [0, 1, 2]
+
+
+def test_a_flood_from_one_port_ends_the_search_for_this_window() -> None:
+    chooser = live(per_window=8)
+    flood = [make_udp(struct.pack(">I", number), port=53) for number in range(300)]
+
+    assert len(choose(chooser, flood)) == 4
+    assert chooser.is_hungry
+    assert choose(chooser, [*flood, make_udp(b"rare", port=7)]) == {}
+    assert not chooser.is_hungry
+    chooser.begin_window(0)
+    assert choose(chooser, [make_udp(b"rare", port=7)]) == {0: b"rare"}
 
 
 def test_a_full_day_takes_no_more_and_says_so_once() -> None:

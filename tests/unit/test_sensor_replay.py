@@ -342,12 +342,12 @@ def test_batches_keep_every_packet_within_day_limit_and_window(times, max_rows, 
         assert start >= end or (before[0] == before[-1] == after[0] and len(before) == max_rows)
 
 
-def udp4(payload):
+def udp4(payload, port=2000):
     head = struct.pack(">BBHHHBBH", 0x45, 0, 28 + len(payload), 1, 0, 64, 17, 0)
     return (
         head
         + bytes.fromhex("f0000001c6336407")
-        + struct.pack(">HHHH", 1000, 2000, 8 + len(payload), 0)
+        + struct.pack(">HHHH", 1000, port, 8 + len(payload), 0)
         + payload
     )
 
@@ -378,7 +378,7 @@ def test_an_import_has_examples_of_each_day(write):
 
 
 def test_an_import_has_as_many_examples_as_are_allowed(write):
-    packets = [(MIDNIGHT + number, udp4(bytes([number]) * 90)) for number in range(20)]
+    packets = [(MIDNIGHT + number, udp4(bytes([number]) * 90, port=number)) for number in range(20)]
     path = write(pcap_of(packets))
 
     assert [len(found) for found in examples_of(run([path])[0])] == [8]

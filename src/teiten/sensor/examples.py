@@ -3,7 +3,8 @@
 A packet's column keeps a payload's first bytes; what a probe asks often comes later. So
 one packet of each hash that was not seen before on this UTC day gives its payload up
 to 1,500 bytes, at most so many a window. Everything is bounded: the hashes of a day, the
-examples of a window, and how often a flood of short windows may bring new ones.
+examples of a window, and how often a flood of short windows may bring new ones. Half of a
+window's examples at most are of one port, because some tools never send a payload twice.
 
 The chosen bytes travel beside the wire columns in a column of their own, so that they
 follow their packets through windows and cuts until sealing puts them into the header.
@@ -29,6 +30,9 @@ MAX_HASHES = 65_536
 #: Windows that close sooner than this share what is allowed for one: 8 a window are then 69,120 a
 #: day, about what is remembered, so that no flood ends the examples of a day early.
 SHARED_SECONDS = 10.0
+#: New payloads of ports that have had theirs, in one block: more is a flood, and looking through it costs more
+#: than the examples of this window are worth.
+_FLOOD_ROWS = 256
 #: The column beside the wire columns: empty for most packets.
 COLUMN = "example"
 
@@ -67,6 +71,8 @@ class ExampleChooser:
         self._day = -1
         self._is_full = False
         self._used = 0
+        #: (protocol, destination port) as one number → examples of this window.
+        self._used_by_port: dict[int, int] = {}
         self._begun_at: float | None = None
 
     @property
@@ -85,6 +91,7 @@ class ExampleChooser:
             return
         self._begun_at = at
         self._used = used
+        self._used_by_port = {}
 
     def begin_day(self, at_us: int) -> None:
         """Forget what was seen when ``at_us``, µs since 1970-01-01 UTC, is another day."""
@@ -112,26 +119,41 @@ class ExampleChooser:
         chosen: dict[int, bytes] = {}
         if not self.is_hungry:
             return chosen
-        for row in self._list_new(columns, kept):
+        ports = _list_ports(columns)
+        for row in self._list_new(columns, kept, ports):
+            if not self._allows(ports[row]):
+                continue
             payload = self._read_payload(columns, packets, row, (frames or {}).get(row))
             if payload is None or not self._remember(np.asarray(columns["payload_hash"])[row]):
                 continue
             chosen[row] = payload
             self._used += 1
+            self._used_by_port[int(ports[row])] = self._used_by_port.get(int(ports[row]), 0) + 1
             self.counts.examples += 1
             if self._used >= self.per_window:
                 break
         return chosen
 
-    def _list_new(self, columns: PacketColumns, kept: NDArray[np.bool_] | None) -> list[int]:
-        """List the rows, in order, whose hash was not seen today."""
+    def _allows(self, port: np.int64) -> bool:
+        return self._used_by_port.get(int(port), 0) < -(-self.per_window // 2)
+
+    def _list_new(
+        self, columns: PacketColumns, kept: NDArray[np.bool_] | None, ports: NDArray[np.int64]
+    ) -> list[int]:
+        """List the rows, in order, whose hash was not seen today and whose port may have an example."""
         hashes = np.asarray(columns["payload_hash"])
         rows = np.flatnonzero(hashes if kept is None else kept & (hashes != 0))
         if not rows.size:
             return []
         places = np.searchsorted(self._seen, hashes[rows])
         known = np.append(self._seen, np.uint64(0))[places] == hashes[rows]
-        return list(map(int, rows[~known]))
+        rows = rows[~known]
+        spent = [port for port in self._used_by_port if not self._allows(np.int64(port))]
+        refused = np.isin(ports[rows], spent)
+        if np.count_nonzero(refused) > _FLOOD_ROWS:
+            self._used = self.per_window
+            return []
+        return list(map(int, rows[~refused]))
 
     def _remember(self, payload_hash: np.uint64) -> bool:
         """Note a hash; give whether it was new and there was room."""
@@ -162,6 +184,13 @@ class ExampleChooser:
                 return None
         payload = source[start : start + wanted]
         return payload if payload and (len(payload) == wanted or not self._whole_only) else None
+
+
+def _list_ports(columns: PacketColumns) -> NDArray[np.int64]:
+    ports: NDArray[np.int64] = np.asarray(columns["protocol"]).astype(np.int64)
+    ports <<= 16
+    ports |= np.asarray(columns["dst_port"])
+    return ports
 
 
 def attach_examples(columns: WireColumns, chosen: Mapping[int, bytes]) -> WireColumns:
