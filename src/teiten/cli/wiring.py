@@ -13,6 +13,8 @@ from teiten.loader.config import LoaderConfig
 from teiten.loader.reference import ReferenceBook
 from teiten.loader.service import Loader
 from teiten.search.service import Search
+from teiten.store import erasing
+from teiten.store.errors import StoreError
 from teiten.store.service import Store
 
 if TYPE_CHECKING:
@@ -33,11 +35,18 @@ def migrate(installation: Installation) -> Sequence[str]:
 
 def open_store(installation: Installation) -> Store:
     """Open the store and bring its schema up to date; this process owns it from now on."""
-    return Store.open(
+    store = Store.open(
         installation.store_config,
         installation.clock,
         announce=lambda text: _log.info("store migration", extra={"migration": text}),
     )
+    if installation.store_config.url is not None:
+        return store  # a server is shared: whoever works on it may be at it now
+    try:
+        erasing.finish(store)
+    except StoreError:
+        _log.exception("An exclusion or erasure that was cut short waits; the next one finishes it first.")
+    return store
 
 
 def make_loaders(
