@@ -22,6 +22,7 @@ from teiten.search.conditions import (
 )
 from teiten.search.errors import QueryError
 from teiten.search.fields import FIELDS, Field
+from teiten.search.services import WITH_PORTS
 
 pytestmark = pytest.mark.requirement("R2.3")
 
@@ -45,7 +46,10 @@ def values_of(field: Field) -> st.SearchStrategy[Value]:
     strategies: dict[str, st.SearchStrategy[Value]] = {
         "number": _numbers(field),
         "port": st.one_of(
-            _numbers(field), st.builds(PortValue, st.integers(0, 0xFFFF), st.integers(0, 0xFF))
+            _numbers(field),
+            st.builds(PortValue, st.integers(0, 0xFFFF), st.integers(0, 0xFF)).filter(
+                lambda value: value.protocol in WITH_PORTS or not value.number
+            ),
         ),
         "address": st.one_of(v4, v6),
         "code": st.sampled_from(["CN", "US", ""] if field.name == "country" else ["kanto", "in", "and", ""]),
@@ -198,3 +202,11 @@ class TestParse:
             language.parse("(" * 50 + "ttl = 1" + ")" * 50)
         with pytest.raises(QueryError, match="at most 8000"):
             language.parse("ttl = 1 or " * 1000)
+
+
+@pytest.mark.parametrize("text", ["dst_port = 23/icmp", "src_port in (80/tcp, 7/47)"])
+def test_a_port_of_a_protocol_without_ports_is_refused(text: str) -> None:
+    with pytest.raises(QueryError, match="has no ports: ask for protocol = "):
+        language.parse(text)
+
+    assert language.parse("dst_port = 0/icmp") is not None

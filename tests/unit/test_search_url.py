@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from teiten.search import url
 from teiten.search.conditions import where
 from teiten.search.errors import QueryError
-from teiten.search.query import METRICS, PERIODS, SURVEYS, Query, for_period
+from teiten.search.query import METRICS, MODES, PERIODS, SURVEYS, Query, for_period
 
 _spec = importlib.util.spec_from_file_location(
     "search_language_strategies", Path(__file__).with_name("test_search_language.py")
@@ -45,7 +45,8 @@ def queries(draw: st.DrawFn) -> Query:
         base = Query(
             dataset, start, start + draw(st.timedeltas(timedelta(microseconds=1), timedelta(days=900)))
         )
-    return Query(dataset, base.start, base.end, filters, survey, metric, base.period)
+    mode = draw(st.sampled_from(MODES))
+    return Query(dataset, base.start, base.end, filters, survey, metric, base.period, mode)
 
 
 @settings(max_examples=150, deadline=None)
@@ -131,3 +132,24 @@ class TestPivots:
 
         assert query.before().end == query.start
         assert query.before().length == query.length
+
+
+def test_the_mode_is_part_of_the_address() -> None:
+    query = url.decode("v=1&period=7d&mode=answering", now=NOW)
+
+    assert query.mode == "answering"
+    assert url.encode(query)["mode"] == "answering"
+    assert url.decode("v=1&period=7d", now=NOW).mode == "auto"
+    with pytest.raises(QueryError, match="mode must be one of auto, silent, answering, all"):
+        url.decode("mode=loud", now=NOW)
+
+
+def test_the_newest_packets_are_in_a_relative_period() -> None:
+    now = NOW.replace(second=17, microsecond=5)
+
+    assert for_period("live", "1h", now=now).end == NOW.replace(second=0, microsecond=0) + timedelta(
+        minutes=1
+    )
+    assert for_period("live", "1h", now=NOW.replace(second=0, microsecond=0)).end == NOW.replace(
+        second=0, microsecond=0
+    )

@@ -170,8 +170,7 @@ def _plain_label(_: Field, __: Value, text: str) -> str:
 def _label_port(_: Field, value: Value, text: str) -> str:
     if isinstance(value, PortValue):
         word = services.name_protocol(value.protocol).upper()
-        has_ports = value.protocol in (6, 17, 33, 132, 136)
-        return f"{value.number}/{word}" if has_ports else word
+        return f"{value.number}/{word}" if value.protocol in services.WITH_PORTS else word
     return text
 
 

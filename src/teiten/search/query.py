@@ -114,7 +114,7 @@ class Query:
 
 
 def for_period(dataset: str, name: str, *, now: datetime) -> Query:
-    """Ask about a relative period that ends at the last full minute.
+    """Ask about a relative period that ends with the minute that now lies in, so that the newest packets are in it.
 
     Raises:
         QueryError: for an unknown period or data set.
@@ -127,6 +127,8 @@ def for_period(dataset: str, name: str, *, now: datetime) -> Query:
             rule=f"one of {', '.join(PERIODS)}, custom",
         )
     end = now.replace(second=0, microsecond=0)
+    if end < now:
+        end += timedelta(minutes=1)
     return Query(dataset, end - PERIODS[name], end, period=name)  # type: ignore[arg-type]  # checked above
 
 

@@ -64,6 +64,10 @@ def name_service(port: int, protocol: int) -> str | None:
     return table.get(port)
 
 
+#: TCP, UDP, DCCP, SCTP: protocols whose ports are read (:mod:`teiten.traffic.parse_transport`); those of others are 0.
+WITH_PORTS = frozenset({6, 17, 33, 132})
+
+
 def name_protocol(number: int) -> str:
     """Give the protocol's word in the query language: a name, or the number itself."""
     return PROTOCOL_NAMES.get(number, str(number))

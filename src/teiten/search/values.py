@@ -13,7 +13,7 @@ from teiten.search.conditions import PortValue, Span, Value
 from teiten.search.errors import QueryError
 from teiten.search.fields import Field
 from teiten.search.pseudonyms import is_pseudonym
-from teiten.search.services import PROTOCOLS, name_protocol
+from teiten.search.services import PROTOCOLS, WITH_PORTS, name_protocol
 
 #: The word for "the file knows no country, AS …", "no hint", "no fingerprint".
 UNKNOWN = "unknown"
@@ -26,7 +26,7 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 class _Refused(Exception):
-    """The text breaks the field's rule."""
+    """The text breaks the field's rule, or the one that the error names."""
 
 
 def parse_value(field: Field, text: str, *, position: int | None = None) -> Value:
@@ -37,15 +37,16 @@ def parse_value(field: Field, text: str, *, position: int | None = None) -> Valu
     """
     try:
         return _READERS[field.kind](field, text.strip())
-    except _Refused:
+    except _Refused as refused:
         if is_pseudonym(text):
             raise _refuse_pseudonym(field, text, position) from None
         where = "" if position is None else f"position {position}: "
+        rule = str(refused) or field.rule
         raise QueryError(
-            f"{where}{field.rule}, not {text!r}",
+            f"{where}{rule}, not {text!r}",
             field=field.name,
             value=text,
-            rule=field.rule,
+            rule=rule,
             position=position,
         ) from None
 
@@ -125,7 +126,11 @@ def _read_port(field: Field, text: str) -> Value:
     port, slash, protocol = text.partition("/")
     if not slash:
         return _read_number(field, text)
-    return PortValue(_read_integer(field, port), _read_protocol(protocol))
+    value = PortValue(_read_integer(field, port), _read_protocol(protocol))
+    if value.number and value.protocol not in WITH_PORTS:
+        word = name_protocol(value.protocol)
+        raise _Refused(f"{word} has no ports: ask for protocol = {word}, or for {field.name} = {port}")
+    return value
 
 
 def _read_protocol(text: str) -> int:
