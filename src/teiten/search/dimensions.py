@@ -35,6 +35,8 @@ class Dimension:
     field_name: str = ""
     #: Only packets for which this holds are split: those that have a value.
     only: Condition | None = None
+    #: Dimensions that this one pairs, in the order of its key; empty for a plain one.
+    parts: tuple[str, ...] = ()
 
 
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -75,7 +77,23 @@ def _declare() -> dict[str, Dimension]:
         column = FIELDS[name].column
         bits = f"arrayJoin(if({column} = 0, [toUInt64(0)], bitmaskToArray(toUInt64({column}))))"
         found[name] = replace(found[name], columns=(column,), keys=(bits,), is_multiple=True)
+    for name, parts in _PAIRS.items():
+        found[name] = _pair(name, [found[part] for part in parts])
     return found
+
+
+#: Dimension → those that it pairs; the first one names the packets that have a value.
+_PAIRS: Mapping[str, tuple[str, ...]] = {"fingerprint_port": ("tcp_fp", "dst_port")}
+
+
+def _pair(name: str, parts: list[Dimension]) -> Dimension:
+    return replace(
+        parts[0],
+        name=name,
+        columns=tuple(column for part in parts for column in part.columns),
+        keys=tuple(key for part in parts for key in part.keys),
+        parts=tuple(part.name for part in parts),
+    )
 
 
 DIMENSIONS: dict[str, Dimension] = _declare()
@@ -106,12 +124,38 @@ def describe(dimension: Dimension, key: Key, *, names: Mapping[int, str] | None 
         key: the store's key columns.
         names: AS numbers' holders, as far as known.
     """
+    if dimension.parts:
+        return _describe_pair(dimension, key)
     field = FIELDS[dimension.field_name]
     value = value_of(dimension, key)
     text = values.print_value(field, value)
     condition = language.print_condition(where(field.name, "=", value))
     label = _LABELS.get(dimension.name, _plain_label)(field, value, text)
     return Group(dimension.name, text, label, _name_of(dimension.name, value, names or {}), condition)
+
+
+def _describe_pair(dimension: Dimension, key: Key) -> Group:
+    groups = [describe(part, own) for part, own in take_apart(dimension, key)]
+    return Group(
+        dimension.name,
+        " ".join(group.key for group in groups),
+        " → ".join(group.label for group in groups),
+        next((group.name for group in groups if group.name), None),
+        " and ".join(group.condition for group in groups),
+    )
+
+
+def take_apart(dimension: Dimension, key: Key) -> list[tuple[Dimension, Key]]:
+    """Give the plain dimensions of a key, each with its own part of it."""
+    if not dimension.parts:
+        return [(dimension, key)]
+    found: list[tuple[Dimension, Key]] = []
+    place = 0
+    for name in dimension.parts:
+        part = DIMENSIONS[name]
+        found.append((part, tuple(key[place : place + len(part.keys)])))
+        place += len(part.keys)
+    return found
 
 
 def parse_key(dimension: Dimension, text: str) -> Value:

@@ -77,6 +77,8 @@ def _make_facet(desk: Desk, visibility: Visibility, query: Query, split: Dimensi
 
 
 def _state_of(query: Query, split: Dimension, key: Key) -> Literal["open", "included", "excluded"]:
+    if split.parts:
+        return "open"
     condition: Expression = where(split.field_name, "=", dimensions.value_of(split, key))
     if condition in query.conditions:
         return "included"
