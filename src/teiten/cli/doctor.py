@@ -132,6 +132,36 @@ def _look_at_landing(connection: psycopg.Connection) -> Iterator[Finding]:
     yield Finding("quarantine", "wrong" if aside else "ok", text)
 
 
+_FAILED_ORDERS = """
+SELECT 'erasure', count(*) FROM custody_erasure WHERE state = 'failed'
+UNION ALL SELECT 'exclusion', count(*) FROM custody_exclusion WHERE error <> ''
+"""
+
+
+def _look_at_custody(installation: Installation) -> Iterator[Finding]:
+    """Terms that contradict each other, and orders that were not carried out."""
+    archive = installation.landing_config.keep_days
+    reapply = installation.section("custody").reapply_days
+    if archive > reapply:
+        text = f"landing.keep_days {archive} is above custody.reapply_days {reapply}: a batch that is loaded again"
+        yield Finding("custody", "wrong", f"{text} could bring an erased address back; raise the latter")
+    if archive > installation.store_config.payload_days:
+        text = f"landing.keep_days {archive} is above store.payload_days {installation.store_config.payload_days}"
+        yield Finding("payload", "note", f"{text}: the archive keeps payload longer than the store")
+    with psycopg.connect(installation.database_url, connect_timeout=3) as connection:
+        exists = connection.execute("SELECT to_regclass('custody_erasure') IS NOT NULL").fetchone()
+        counts: dict[str, int] = (
+            dict(connection.execute(_FAILED_ORDERS).fetchall()) if exists and exists[0] else {}
+        )
+    failed = ", ".join(f"{count} {name}s" for name, count in sorted(counts.items()) if count)
+    if failed:
+        yield Finding(
+            "orders", "wrong", f"failed: {failed}; `teiten erase list` and `teiten exclude list` say why"
+        )
+    else:
+        yield Finding("orders", "ok", "no erasure or exclusion has failed")
+
+
 def _look_at_store(installation: Installation) -> Iterator[Finding]:
     config = installation.store_config
     where = config.url.rpartition("@")[2] if config.url else f"embedded in {config.path}"
@@ -235,6 +265,7 @@ _CHECKS: dict[str, Callable[[Installation], Iterator[Finding]]] = {
     "disk": _look_at_disk,
     "zone": _look_at_zone,
     "database": _look_at_database,
+    "custody": _look_at_custody,
     "store": _look_at_store,
     "reference": _look_at_reference,
     "gateway": _look_at_gateway,

@@ -91,6 +91,11 @@ def _add_user(verbs: Verbs[argparse.ArgumentParser]) -> None:
     token.add_argument("user_id")
     token.add_argument("--days", type=int, default=90, metavar="N", help="validity (1 to 365, default 90)")
     token.add_argument("--label", default="cli")
+    payload = _verb(
+        group, "payload", "user_commands:permit_payload", "Allow a person to see payload for stated reasons."
+    )
+    payload.add_argument("user_id")
+    payload.add_argument("decision", choices=("allow", "refuse"))
 
 
 def _add_care(verbs: Verbs[argparse.ArgumentParser]) -> None:

@@ -66,3 +66,17 @@ def issue_token(source: Source, options: argparse.Namespace) -> int:
             )
         )
     return 0
+
+
+def permit_payload(source: Source, options: argparse.Namespace) -> int:
+    """Allow a person to see payload, or take that back."""
+    is_allowed = options.decision == "allow"
+    with Installation(source) as installation:
+        installation.start_django()
+        user_verbs.permit_payload(options.user_id, is_allowed=is_allowed, clock=installation.clock)
+    print(
+        f"{options.user_id} may see payload, each time for a stated reason"
+        if is_allowed
+        else f"{options.user_id} may not see payload"
+    )
+    return 0

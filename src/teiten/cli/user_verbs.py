@@ -187,6 +187,18 @@ def switch_user(user_id: str, *, is_active: bool, clock: Clock) -> None:
     services.change_user(_get_user(user_id), is_active=is_active, act=services.Act(clock.now()))
 
 
+def permit_payload(user_id: str, *, is_allowed: bool, clock: Clock) -> None:
+    """Allow an analyst or operator to see payload, each time for a stated reason, or take that back.
+
+    Raises:
+        CliError: when there is no such user.
+        AccountsInputError: when the person is a member; nothing was changed.
+    """
+    from teiten.accounts import services
+
+    services.change_user(_get_user(user_id), may_see_payload=is_allowed, act=services.Act(clock.now()))
+
+
 def _get_user(user_id: str) -> User:
     from teiten.accounts.models import User
 
