@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from teiten.simulators import confounders
+from teiten.simulators.false_positives import bound_count
 from teiten.simulators.measuring import Scale, measure
 from teiten.traffic.hints import RULES
 from teiten.traffic.rule_figures import load_figures, render_figures
@@ -55,6 +56,19 @@ def test_hints_are_measured_as_they_ship(measured):
                     kind,
                 )
         assert small["behind_nat"] == shipped["behind_nat"]
+
+
+def test_without_any_tool_no_rule_holds(measured):
+    for figures in (measured, load_figures()):
+        for rule in figures["rules"]:
+            assert rule["tool_free"]["false_per_million"] < 20
+            assert rule["tool_free"]["false_per_million"] < rule["tool_free"]["at_most_per_million"]
+    assert load_figures()["rules"][0]["tool_free"]["at_most_per_million"] < 5
+
+
+@pytest.mark.parametrize(("found", "bound"), [(0, 2.9957), (1, 4.7439), (10, 16.9622), (100, 118.08)])
+def test_bounds_are_those_of_the_poisson_distribution(found, bound):
+    assert bound_count(found) == pytest.approx(bound, abs=0.01)
 
 
 def test_behind_nat_only_the_public_destination_helps(measured):

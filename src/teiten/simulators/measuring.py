@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from teiten.sensor.capture_files import open_capture
 from teiten.simulators import confounders
 from teiten.simulators.config import TelescopeConfig
+from teiten.simulators.false_positives import count_false
 from teiten.simulators.labels import Origin, Purpose, Tool
 from teiten.simulators.population import DAY_US
 from teiten.simulators.source_days import SourceDay, count_source_days
@@ -73,6 +74,8 @@ _VALIDITIES = {
     SourceValidity.BOGON: Origin.BOGON,
     SourceValidity.SPOOF_SUSPECT: Origin.DESTINATION,
 }
+#: Confounders that imitate nothing: kernels, a scanner's own program, hping3, random headers.
+PLAIN_SENDERS = ("linux", "windows", "embedded", "own program", "hping3", "all random")
 #: Sources with fewer packets of a tool are no matter of verdicts.
 ENOUGH_PACKETS = 5
 _TCP, _SYN = 6, 2
@@ -158,6 +161,9 @@ def measure(scale: Scale, captures: Path) -> dict[str, Any]:
         for number, (name, hint) in enumerate(CAPTURES.items())
     ]
     sets = {"simulated": _Tally(telescope), "confounders": _Tally(confused), "captures": _Tally(real)}
+    tool_free = _list_tool_free(
+        [*telescope, *(part for part in confused if part.truth.name in PLAIN_SENDERS)]
+    )
     return {
         "rule_version": RULE_VERSION,
         "verdict_version": VERDICT_VERSION,
@@ -166,6 +172,7 @@ def measure(scale: Scale, captures: Path) -> dict[str, Any]:
         "rules": [
             {"hint": rule.hint.name, "name": rule.name, "since_version": rule.since_version}
             | {name: tally.count_packets(rule) for name, tally in sets.items()}
+            | {"tool_free": count_false(tool_free, rule.hint)}
             | {"worst_confounder": _find_worst(confused, rule), "behind_nat": _count_behind_nat(first, rule)}
             for rule in RULES
         ],
@@ -308,6 +315,10 @@ def _count_days(
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in _COUNTED}
     keys = np.concatenate([part.truth.source_day for part in parts])
     return count_source_days(keys, columns, hints=hints, truth=truth, least_packets=ENOUGH_PACKETS)
+
+
+def _list_tool_free(parts: Sequence[Judged]) -> NDArray[np.uint32]:
+    return np.concatenate([part.hints[part.truth.rule == 0] for part in parts])
 
 
 def _find_worst(parts: Sequence[Judged], rule: Rule) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def render_figures() -> str:
     )
     parts = (
         _render_rules(figures),
+        _render_tool_free(figures),
         _render_worst(figures),
         _render_verdicts(figures),
         _render_natures(figures),
@@ -60,6 +61,21 @@ def _render_rules(figures: dict[str, Any]) -> str:
         for name, shown in _SETS.items()
     ]
     return f"### Hints, by packet\n\n{head}\n" + "\n".join(rows)
+
+
+def _render_tool_free(figures: dict[str, Any]) -> str:
+    head = "| hint | packets without any tool | false | false per million | at most per million (95 %) |\n|---|---|---|---|---|"
+    rows = [
+        f"| {rule['name']} | {free['packets']:,} | {free['false']:,} | {_write(free['false_per_million'])} "
+        f"| {_write(free['at_most_per_million'])} |"
+        for rule in figures["rules"]
+        for free in (rule["tool_free"],)
+    ]
+    note = (
+        "Packets of kernels, of scanners' own programs, of hping3 and with random headers, in the telescope's traffic "
+        "and among the confounders that imitate nothing. The last column is what the number of packets allows to say."
+    )
+    return f"### Hints, on traffic without any tool\n\n{head}\n" + "\n".join(rows) + f"\n\n{note}"
 
 
 def _render_worst(figures: dict[str, Any]) -> str:
