@@ -301,9 +301,9 @@ RULES: tuple[Rule, ...] = (
         Hint.ZMAP_NEW,
         "ZMap from 4.1",
         2,
-        "ZMap commits b0190cc and c88db29, src/probe_modules/module_tcp_synscan.c",
+        "ZMap commits b0190cc and c88db29, src/probe_modules/module_tcp_synscan.c and its unit test of JA4T",
         "Window 65535, TTL from 255, DF clear and one of ZMap's option sets (windows, "
-        "smallest-probes, linux, bsd). Other raw senders may look alike.",
+        "smallest-probes, linux, bsd). Other raw senders may look alike; its UDP and ICMP probes bear no mark.",
         match_zmap_new,
         chance=2.0**-10,
         lookalikes=5e-4,
