@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
+import numpy as np
 import pytest
 import zstandard
 
@@ -13,8 +15,8 @@ from teiten.loader.config import LoaderConfig
 from teiten.loader.errors import Unbelievable
 from teiten.loader.testing import StandingPlacement
 from teiten.protocol import batch, dictionary, keys, seal
-from teiten.protocol.header import BatchHeader, Watched
-from teiten.protocol.testing import make_columns, make_header
+from teiten.protocol.header import BatchHeader, PayloadExample, Watched
+from teiten.protocol.testing import join_bytes, make_columns, make_header
 
 pytestmark = pytest.mark.requirement("R2.1")
 KEY = keys.generate_key()
@@ -176,3 +178,48 @@ def test_a_lying_row_count_is_refused() -> None:
         verifying.verify(make_member(body, header), body, AT_HOME, config=LoaderConfig())
 
     assert refused.value.code in ("header.captured", "record_batch.rows")
+
+
+def add_payload(header: BatchHeader, payload: bytes) -> bytes:
+    """Write a batch whose first packet has ``payload`` as a sensor captures it: 64 bytes kept, 148 hashed."""
+    columns = dict(make_columns(header.rows, seed=1, start_us=header.window_start_us))
+    sizes = columns["payload_length"].copy()
+    hashes = columns["payload_hash"].copy()
+    digest = hashlib.blake2b(payload[:148], digest_size=8).digest()
+    sizes[:], hashes[:] = 0, 0
+    sizes[0], hashes[0] = len(payload), int.from_bytes(digest, "little")
+    columns |= {
+        "payload_length": sizes,
+        "payload_hash": hashes,
+        "payload": join_bytes([payload[:64]] + [b""] * (header.rows - 1)),
+    }
+    examples = (PayloadExample(0, payload),)
+    return batch.encode(dataclasses.replace(header, examples=examples), columns)
+
+
+@pytest.mark.parametrize("size", [1, 64, 65, 148, 149, 700, 1500])
+def test_an_example_of_any_length_is_believed(size: int) -> None:
+    header = make_header(rows=24)
+    body = add_payload(header, (bytes(range(250)) * 6)[:size])
+
+    verified = verifying.verify(make_member(body, header), body, AT_HOME, config=LoaderConfig())
+
+    assert [len(one.payload) for one in verified.batch.header.examples] == [size]
+
+
+def test_a_short_example_of_another_hash_is_refused() -> None:
+    header = make_header(rows=24)
+    columns = dict(make_columns(header.rows, seed=1, start_us=header.window_start_us))
+    row = int(np.flatnonzero(np.diff(columns["payload"].offsets))[0])
+    kept = columns["payload"]
+    payload = kept.data[kept.offsets[row] : kept.offsets[row + 1]].tobytes()
+    columns["payload_length"] = columns["payload_length"].copy()
+    columns["payload_length"][row] = len(payload)
+    columns["payload_hash"] = columns["payload_hash"].copy()
+    columns["payload_hash"][row] = 7
+    body = batch.encode(dataclasses.replace(header, examples=(PayloadExample(row, payload),)), columns)
+
+    with pytest.raises(Unbelievable) as refused:
+        verifying.verify(make_member(body, header), body, AT_HOME, config=LoaderConfig())
+
+    assert refused.value.code == "examples.hash"

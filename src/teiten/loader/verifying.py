@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from teiten.landing.blocks import Member
@@ -86,18 +87,23 @@ def _check_statement(
 
 
 def _check_examples(unpacked: Batch) -> None:
-    """Check that an example's captured bytes have the hash that its packet states.
+    """Check that an example has the hash that its packet states, where that can be told.
 
     That it begins with what the packet keeps and is no longer than the packet's payload
-    was checked when the batch was read.
+    was checked when the batch was read. The hash covers what was captured, which is more
+    than what is kept and less than the whole of a long payload: how much, no batch says.
+    So only a payload that the packet keeps wholly must have this very hash.
     """
     kept, hashes = unpacked.columns["payload"], unpacked.columns["payload_hash"]
+    stated = np.asarray(unpacked.columns["payload_length"])
     for example in unpacked.header.examples:
         if not isinstance(kept, VarBytes) or isinstance(hashes, VarBytes):
             raise TypeError("payload holds byte strings and payload_hash numbers")
         size = int(kept.offsets[example.row + 1]) - int(kept.offsets[example.row])
-        digest = hashlib.blake2b(example.payload[:size], digest_size=8).digest()
-        if not size or int.from_bytes(digest, "little") != int(hashes[example.row]):
+        digest = hashlib.blake2b(example.payload, digest_size=8).digest()
+        is_whole = size == int(stated[example.row])
+        is_other = is_whole and int.from_bytes(digest, "little") != int(hashes[example.row])
+        if is_other or not int(hashes[example.row]):
             raise Unbelievable(
                 "examples.hash",
                 f"the example of row {example.row} has another hash than the payload_hash of that row",
