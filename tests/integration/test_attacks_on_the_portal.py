@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 
@@ -272,12 +271,12 @@ def test_a_member_is_not_told_what_the_store_says(
 
     monkeypatch.setattr(world.store, "select", refuse)
 
-    member = client_of(cast.alice).get("/api/v1/totals", {"q": "ttl = 9"})
-    analyst = client_of(cast.ann).get("/api/v1/totals", {"q": "ttl = 9"})
+    member = client_of(cast.alice).get("/api/v1/totals", {"q": "asn = 9"})
+    analyst = client_of(cast.ann).get("/api/v1/totals", {"q": "asn = 9"})
 
     assert (member.status_code, analyst.status_code) == (503, 503)
     assert b"packets" not in member.content
-    assert b"/srv" not in client_of(cast.alice).get("/explore/?q=ttl+%3D+9").content
+    assert b"/srv" not in client_of(cast.alice).get("/explore/?q=asn+%3D+9").content
     assert b"/srv" in analyst.content
     assert int(member["Retry-After"]) >= 1
 
@@ -321,12 +320,8 @@ def test_no_page_shows_a_member_a_secret(cast: Cast) -> None:
             assert answer.status_code == 200, target
             assert find_secrets(answer.content.decode()) == {}, target
 
-    references = re.findall(r'ref=([^"&]+)', browser.get("/explore/", asked).content.decode())
-    assert references
-    for reference in references[:10]:
-        page = browser.get("/explore/packet/", {**asked, "ref": unquote(reference)})
-        assert page.status_code == 200
-        assert find_secrets(page.content.decode()) == {}
+    page = browser.get("/explore/", asked).content.decode()
+    assert not re.search(r"[?&;]ref=", page), "a line is no packet"
 
 
 @pytest.mark.requirement("R0.1")
@@ -355,6 +350,8 @@ def test_a_filter_on_a_source_page_is_no_oracle(cast: Cast) -> None:
 def test_a_member_cannot_name_a_packet_by_its_batch(cast: Cast, reference: str) -> None:
     browser = client_of(cast.alice)
 
-    assert browser.get("/api/v1/packet", {"reference": reference}).status_code == 400
-    assert browser.get("/explore/packet/", {"ref": reference}).status_code == 400
+    # The same whether the packet is there or not.
+    expected = 403 if reference.startswith("live~") else 400
+    assert browser.get("/api/v1/packet", {"reference": reference}).status_code == expected
+    assert browser.get("/explore/packet/", {"ref": reference}).status_code == expected
     assert browser.get("/api/v1/rows", {"page": reference}).status_code == (200 if not reference else 400)

@@ -341,11 +341,11 @@ class TestSql:
 
 
 def test_masked_columns_are_emptied_at_the_last_door() -> None:
-    batch = pa.record_batch({"ttl": [1], "dst_addr": [b"x" * 16], "unheard_of": ["secret"]})
+    batch = pa.record_batch({"dst_port": [1], "ttl": [1], "dst_addr": [b"x" * 16], "unheard_of": ["secret"]})
 
     masked = mask_batch(for_role("member"), batch)
 
-    assert masked.to_pylist() == [{"ttl": 1, "dst_addr": None, "unheard_of": None}]
+    assert masked.to_pylist() == [{"dst_port": 1, "ttl": None, "dst_addr": None, "unheard_of": None}]
 
 
 def test_references_are_inverses_and_sealed_by_role() -> None:

@@ -78,7 +78,8 @@ def observe(desk: Desk, visibility: Visibility, query: Query, window: Window) ->
     """
     family = lines.family_of(query)
     query = modes.settle(desk, visibility, query)
-    key = ("observation", query.dataset, roster.project(query.filters), query.mode, family, window)
+    sensors = roster.project(query.filters)
+    key = ("observation", query.dataset, sensors, query.mode, query.is_guarded, family, window)
     return desk.memory.recall(
         key,
         now=desk.clock.monotonic(),

@@ -75,7 +75,7 @@ def answer_news(
         rows = _read(desk, visibility, query, kind, splits, windows=(window, before), limit=limit)
     return News(
         dimension=dimension,
-        items=tuple(_make_item(visibility, splits, row) for row in rows),
+        items=tuple(_make_item(visibility, splits, row, zone=desk.zone) for row in rows),
         distinct=rows[0]["distinct_count"] if rows else 0,
         days=days,
         days_watched=watched_days,
@@ -162,10 +162,12 @@ def _read(
     return desk.select(visibility, statement, binding.parameters).to_pylist()
 
 
-def _make_item(visibility: Visibility, splits: list[Dimension], row: Mapping[str, Any]) -> NewsItem:
+def _make_item(
+    visibility: Visibility, splits: list[Dimension], row: Mapping[str, Any], *, zone: str
+) -> NewsItem:
     first_second = row["first_second"]
-    if visibility.is_guarded:
-        first_second -= first_second % 3_600
+    if visibility.is_guarded:  # the first packet is one sensor's: only the day is told
+        first_second = periods.find_midnight(first_second * 1_000_000, zone) // 1_000_000
     return NewsItem(
         groups=tuple(_describe(split, row) for split in splits),
         first_seen_at=from_us(first_second * 1_000_000),

@@ -18,8 +18,8 @@ OPEN = (
     "dataset", "region", "answering", "observed_at", "ip_version", "src_addr", "protocol", "dst_port", "nature",
     "validity", "probe", "hints", "tcp_fp", "country", "asn", "survey", "actor",
 )  # fmt: skip
-_DESTINATION = ("dst_addr", "tcp_seq", "tcp_ack", "ip_id")
-_PAYLOAD = ("payload", "payload_hash")
+_DESTINATION = ("dst_addr", "tcp_seq", "tcp_ack", "ip_id", "payload_hash")
+_PAYLOAD = ("payload",)
 _SENSOR = ("sensor", "epoch", "batch_seq", "row", "landed_at", "vlan")
 
 #: Column → permission, for every column of a packet.

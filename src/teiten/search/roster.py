@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from teiten.foundation.clock import from_us
+from teiten.foundation.clock import from_us, to_us
 from teiten.search import holes
 from teiten.search.conditions import AllOf, Condition, Expression, Not, all_of, any_of, negate, walk
 from teiten.search.desk import Desk
@@ -121,7 +121,7 @@ _EARLIER_KEPT_SECONDS = 300.0
 def list_members(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[Member, ...]:
     """List the sensors that were expected at any time of the window or the one before."""
     return desk.memory.recall(
-        ("members", query.dataset, project(query.filters), query.mode, window),
+        ("members", query.dataset, project(query.filters), query.mode, query.is_guarded, window),
         now=desk.clock.monotonic(),
         keep_seconds=desk.config.freshness_cache_seconds,
         make=lambda: _list_members(desk, visibility, query, window),
@@ -262,11 +262,17 @@ def read_freshness(
         return Freshness(None, frozenset())
     if query.dataset.startswith("import:"):
         return Freshness(max(newest.values()), frozenset())
-    now_us = desk.clock.now_us()
+    now_us = view_from(desk, query)
     known = {member.sensor for member in members}
     found = [hole for hole in holes.list_holes(desk, visibility, query) if hole.sensor in known]
     held = [hole.held_us for hole in found if hole.held_us > now_us - HOUR_US and hole.sensor in newest]
     return Freshness(min([*newest.values(), *held, now_us]), frozenset(hole.sensor for hole in found))
+
+
+def view_from(desk: Desk, query: Query) -> int:
+    """Give the instant from which freshness is judged, µs: a guarded question sees nothing after its end."""
+    now_us = desk.clock.now_us()
+    return min(now_us, to_us(query.end)) if query.is_guarded else now_us
 
 
 def _full_hour(instant_us: int) -> int:
@@ -274,7 +280,7 @@ def _full_hour(instant_us: int) -> int:
 
 
 def _make_member(desk: Desk, query: Query, row: dict[str, Any], first_us: int | None) -> Member:
-    now_us, last_us = desk.clock.now_us(), row["last_us"]
+    now_us, last_us = view_from(desk, query), row["last_us"]
     # Of two prefixes in two modes only the first one's rows carry the sensor's seconds.
     seconds = row["mode_seconds"] or row["any_seconds"]
     is_import = query.dataset.startswith("import:")
