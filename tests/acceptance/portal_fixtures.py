@@ -41,10 +41,15 @@ WINDOW = timedelta(minutes=30)
 REGIONS = {
     1: "kanto", 2: "kanto", 3: "kanto", 4: "kinki", 5: "kinki", 6: "kyushu", 7: "kyushu", 8: "hokkaido",
 }  # fmt: skip
+KINDS = ("isp", "enterprise", "university", "cloud")
 REGION_NAMES = {
     "kanto": ("関東", "Kanto"), "kinki": ("近畿", "Kinki"), "kyushu": ("九州・沖縄", "Kyushu and Okinawa"),
     "hokkaido": ("北海道", "Hokkaido"),
 }  # fmt: skip
+#: Sensors that answer what comes; figures are of the others unless asked for.
+ANSWERING = (7,)
+#: A payload that is common, with one whole example.
+PAYLOAD_HASH = 0x0123456789ABCDEF
 #: Sensor 5 is silent in this time; sensor 8 has not sent its newest batches.
 SILENCE = (START + timedelta(days=4), START + timedelta(days=4, hours=14))
 LATE_FROM = NOW - timedelta(hours=3)
@@ -54,6 +59,7 @@ _PORTS = (
     + [(6, 80), (6, 443), (6, 8728), (6, 8080), (6, 5555), (17, 53), (17, 123), (1, 0)]
 )
 _PLACES = [("CN", 64510), ("CN", 64510), ("US", 64501), ("US", 64502), ("IN", 64507), ("BR", 64496), ("NL", 64538), ("SG", 64541), ("JP", 64508), ("RU", 64503), ("", 0)]  # fmt: skip
+_PROBES = {53: "dns-any", 123: "ntp-monlist"}
 _FINGERPRINTS = ["64240:2-4-8-1-3:1460:7", "29200:2-4-8-1-3:1460:7", "1024::1460:"]
 #: A source of whom more is known than of others.
 SOURCE = "240.0.7.77"
@@ -139,6 +145,7 @@ def make_windows() -> list[dict[str, Any]]:
                         "sensor": sensor, "region": region, "batch_seq": seq, "window_start_at": at,
                         "window_end_at": at + WINDOW, "landed_at": at + WINDOW + timedelta(seconds=2),
                         "watched_prefix": [f"192.0.2.{sensor}/32"], "captured": 20, "dataset": "simulated",
+                        "watched_mode": ["answering" if sensor in ANSWERING else "silent"],
                         "kernel_drops": 1 if sensor == 3 else 0, "clock_offset_us": 2_000_000 if sensor == 4 else 12_000,
                     }
                 )  # fmt: skip
@@ -176,14 +183,25 @@ def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[s
         "tcp_fp": rng.choice(_FINGERPRINTS) if protocol == 6 else "", "icmp_type": 8 if protocol == 1 else 0,
         "ttl": rng.randint(44, 60), "ip_df": rng.randint(0, 1), "nature": 3 if protocol == 17 else 1,
         "hints": 1 if is_mirai else rng.choice([0, 0, 2, 16]), "country": country, "asn": asn,
-        "survey": int(place == 3), "payload": b"<script>alert(1)</script>" if protocol == 17 else b"",
+        "survey": int(place == 3), "actor": "Example Survey" if place == 3 else "",
+        "answering": int(window["sensor"] in ANSWERING), "probe": _PROBES.get(port, "") if protocol == 17 else "",
+        "validity": 2 if rng.random() < 0.01 else 0, "payload_hash": PAYLOAD_HASH if protocol == 17 else 0,
+        "payload": b"<script>alert(1)</script>" if protocol == 17 else b"",
         "payload_length": 25 if protocol == 17 else 0,
     }  # fmt: skip
 
 
 def fill_fleet(cast: Any) -> None:
     """Enter the sensors, each with what it last said."""
-    from teiten.fleet.models import Region, Sensor, SensorHealth
+    from teiten.custody.models import Exclusion
+    from teiten.fleet.models import (
+        Maintenance,
+        ObservedAddress,
+        Region,
+        Sensor,
+        SensorHealth,
+        SensorPlacement,
+    )
 
     for position, (code, (name_ja, name_en)) in enumerate(REGION_NAMES.items()):
         Region.objects.create(code=code, name_ja=name_ja, name_en=name_en, position=position)
@@ -197,6 +215,24 @@ def fill_fleet(cast: Any) -> None:
             software="0.1.0", clock_offset_us=2_000_000 if number == 4 else 12_000, recent_captured=100,
             recent_drops=3 if number == 3 else 0,
         )  # fmt: skip
+        SensorPlacement.objects.create(
+            sensor=sensor, valid_from=START, region_id=region, country="JP", asn=64600 + number, provider="Example Net",
+            kind=KINDS[number % len(KINDS)], mode="answering" if number in ANSWERING else "silent",
+        )  # fmt: skip
+        ObservedAddress.objects.create(
+            sensor=sensor, local=f"10.0.0.{number}/32", public=f"192.0.2.{number}/32", valid_from=START, known_by="configured",
+        )  # fmt: skip
+    Maintenance.objects.create(
+        sensor_id=5,
+        start_at=SILENCE[0],
+        end_at=SILENCE[0] + timedelta(hours=6),
+        reason="New cable",
+        by=cast.dana,
+    )
+    Exclusion.objects.create(
+        sensor_id=3, dataset="simulated", start_at=START, end_at=START + timedelta(hours=6), reason="Its clock was wrong",
+        created_by=cast.dana, created_at=NOW, state="done",
+    )  # fmt: skip
 
 
 def write_notes(cast: Any) -> None:
@@ -205,6 +241,8 @@ def write_notes(cast: Any) -> None:
     from teiten.fleet.services import Act
 
     act = Act(at=NOW, actor=cast.ann)
+    cast.ann.may_see_payload = True
+    cast.ann.save(update_fields=["may_see_payload"])
     annotating.create_annotation(
         at=NOW - timedelta(days=5), kind="cve", text_ja="CVE-2026-0001 が公表された", text_en="CVE-2026-0001 was published",
         link="https://example.org/cve-2026-0001", act=act,
@@ -225,10 +263,11 @@ def running_site(server_url: str) -> Iterator[Site]:
     from teiten.portal.testing import PASSWORD, make_cast, migrated_database, start_django_for_tests
 
     start_django_for_tests()
+    from teiten.fleet.facts import FleetFacts
     from teiten.portal import middleware, services
     from teiten.search.service import Search
     from teiten.store import writer
-    from teiten.store.testing import make_coverage, make_packets, temporary_store
+    from teiten.store.testing import make_coverage, make_examples, make_packets, temporary_store
 
     clock = FixedClock(NOW)
     with migrated_database(server_url), temporary_store(clock) as store:
@@ -240,9 +279,14 @@ def running_site(server_url: str) -> Iterator[Site]:
         block = writer.BlockRows(
             block="00000000-0000-0000-0000-0000000000fe", composed_at_us=clock.now_us(), packets=rows,
             coverage=make_coverage(*windows),
+            examples=make_examples(
+                {"payload_hash": PAYLOAD_HASH, "observed_at": NOW - timedelta(hours=2), "src_addr": SOURCE, "dst_port": 53,
+                 "payload": b"<script>alert(1)</script>" * 4, "payload_length": 100},
+                dataset="simulated", landed_at=NOW - timedelta(hours=1),
+            ),
         )  # fmt: skip
         writer.insert_block(store, block)
-        search = Search(store, clock)
+        search = Search(store, clock, fleet=FleetFacts(clock))
         before = middleware.clock
         middleware.clock = clock
         services.set_search(search)

@@ -57,7 +57,7 @@ def describe_packet(packet: Packet, screen: Screen) -> dict[str, Any]:
         "hex": dump_bytes(packet.header, packet.parts),
         "size": len(packet.header),
         "payload": dump_bytes(packet.payload, ()) if packet.payload else [],
-        "payload_text": "".join(chr(b) if 32 <= b < 127 else "·" for b in packet.payload or b""),
+        "payload_text": write_letters(packet.payload or b""),
         "has_recomputed": any(part.state == "recomputed" for part in packet.parts),
         "has_unknown": any(part.state == "unknown" for part in packet.parts),
         "source": str(fields.get("src_addr") or ""),
@@ -190,6 +190,11 @@ def _describe_ttl(fields: Any) -> str:
         "initial": initial,
         "fragment": fragment,
     }
+
+
+def write_letters(content: bytes) -> str:
+    """Write bytes as the letters they are in ASCII, a dot for all others."""
+    return "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in content)
 
 
 def dump_bytes(content: bytes | None, parts: tuple[HeaderPart, ...]) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ def describe_breadth(breadth: Breadth, screen: Screen, *, within: str) -> dict[s
             }
             for region in breadth.regions[:_MOST_REGIONS]
         ],
+        "period": screen.instants.period(breadth.basis.start_at, breadth.basis.end_at),
         "more": max(0, len(breadth.regions) - _MOST_REGIONS),
     }
 

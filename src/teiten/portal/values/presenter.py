@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, cast
 
 from django.utils.translation import gettext as _
@@ -20,16 +21,20 @@ from teiten.portal.presenting.notes import list_notes, mark_trend
 from teiten.portal.presenting.rankings import rank
 from teiten.portal.problems import Panel
 from teiten.portal.screen import Screen
+from teiten.portal.values.examples import describe_examples
 from teiten.portal.values.subject import Subject, name_better
 from teiten.search.answers import Figure, Points, Series, Top, TopRow, Totals
 from teiten.search.answers_news import NewsDimension
 from teiten.search.dimensions import DIMENSIONS
-from teiten.search.query import Metric
+from teiten.search.query import Metric, Query
 from teiten.search.service import Search
 
 #: Ranks that are looked at to place the value among the others.
 _RANKS = 200
 _ROWS = 8
+#: Kinds whose roll-up knows which sensors saw a value; of others, packets are counted one by one.
+_KNOWN_BREADTH = frozenset({"port", "actor"})
+_LONGEST_COUNTED = timedelta(hours=48)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ def describe_value(search: Search, screen: Screen, subject: Subject) -> dict[str
         )),
         "news": _present(asked["news"], lambda news: describe_news(news, screen)) if "news" in asked else None,
         "names": list_names_of(subject, screen),
+        "examples": _present(asked["examples"], lambda examples: describe_examples(examples, screen)) if "examples" in asked else None,
         "lists": [
             _present_list(asked[name], screen, subject, comparable=comparable) for name in _lists_of(subject)
         ],
@@ -105,7 +111,7 @@ def _questions(search: Search, screen: Screen, subject: Subject) -> dict[str, Ca
     questions: dict[str, Callable[[], Any]] = {
         "totals": lambda: search.totals(viewer, query),
         "trend": lambda: search.series(viewer, query, dimension=None),
-        "breadth": lambda: search.breadth(viewer, query),
+        "breadth": lambda: search.breadth(viewer, breadth_query(screen, subject)),
         "place": lambda: search.top(
             viewer, screen.query, dimension=subject.kind.dimension, limit=_RANKS, sparks=False
         ),
@@ -113,11 +119,22 @@ def _questions(search: Search, screen: Screen, subject: Subject) -> dict[str, Ca
     if subject.kind.news:
         dimension = cast("NewsDimension", subject.kind.news)
         questions["news"] = lambda: search.news(viewer, query, dimension=dimension, limit=_ROWS)
+    if subject.kind.name == "payload":
+        questions["examples"] = lambda: search.examples(viewer, query, payload_hash=subject.group.key)
     for name in _lists_of(subject):
         questions[name] = lambda name=name: search.top(
             viewer, query, dimension=name, limit=_ROWS, sparks=False
         )  # type: ignore[misc]  # binds the name
     return questions
+
+
+def breadth_query(screen: Screen, subject: Subject) -> Query:
+    """Ask about all of the period where a roll-up knows the sensors, else about its last day."""
+    query = subject.query
+    is_known = subject.kind.name in _KNOWN_BREADTH and screen.query.filters is None
+    if is_known or query.length <= _LONGEST_COUNTED:
+        return query
+    return query.within(query.end - timedelta(days=1), query.end)
 
 
 def _find(top: Top | None, subject: Subject) -> TopRow | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from teiten.accounts.models import Role
-from teiten.portal import services
-from teiten.portal.access import role_required
+from teiten.portal import frame, services
+from teiten.portal.access import role_required, viewer_of
 from teiten.portal.controls import list_controls
 from teiten.portal.naming.kinds import BY_NAME
 from teiten.portal.naming.regions import region_names
@@ -18,7 +20,7 @@ from teiten.portal.refused_questions import refuse_question
 from teiten.portal.screen import read_screen
 from teiten.portal.values.presenter import describe_value
 from teiten.portal.values.subject import read_subject
-from teiten.search.errors import SearchError
+from teiten.search.errors import NotPermitted, SearchError
 
 
 @role_required(Role.MEMBER)
@@ -28,6 +30,10 @@ def show_value(request: HttpRequest, kind_name: str, key: str) -> HttpResponse:
     try:
         screen = read_screen(request)
         subject = read_subject(BY_NAME[kind_name], key, screen)
+    except NotPermitted as error:
+        if _may_open_payload(request):
+            return redirect(f"{reverse('payload-reason')}?{urlencode({'next': request.get_full_path()})}")
+        return refuse_question(request, error, place="")
     except SearchError as error:
         return refuse_question(request, error, place="")
     shown = describe_value(services.get_search(), screen, subject)
@@ -39,3 +45,8 @@ def show_value(request: HttpRequest, kind_name: str, key: str) -> HttpResponse:
         **shown,
     }
     return render(request, "portal/values/value.html", context)
+
+
+def _may_open_payload(request: HttpRequest) -> bool:
+    """Tell whether only a reason is missing to see what was asked for."""
+    return viewer_of(request).may_see_payload and not frame.visibility_of(request).may_see_payload
