@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from teiten.traffic import addresses
 from teiten.traffic.errors import AddressError
-from teiten.traffic.survey import FOREVER_US, SurveyNetwork, SurveyTable
+from teiten.traffic.survey import FOREVER_US, SurveyKind, SurveyNetwork, SurveyTable
 
 pytestmark = pytest.mark.requirement("R2.3")
 
@@ -149,6 +150,24 @@ def test_the_narrowest_network_decides():
     assert [table.owners[o] for o in owner] == ["wide", "narrow", "wide"]
 
 
+def test_the_kind_says_on_what_grounds():
+    table = SurveyTable(
+        [
+            network("198.51.100.0/24", "A"),
+            replace(network("203.0.113.0/24", "A"), kind=SurveyKind.BEHAVIOUR),
+        ]
+    )
+    block = addresses.from_texts(["198.51.100.7", "203.0.113.7", "192.0.2.7"])
+
+    known, owner = table.lookup(block, np.array([5, 5, 5]))
+
+    assert known.tolist() == [True, True, False]
+    assert [(table.owners[o], table.kinds[o]) for o in owner.tolist() if o >= 0] == [
+        ("A", SurveyKind.LISTED),
+        ("A", SurveyKind.BEHAVIOUR),
+    ]
+
+
 def test_an_empty_survey_list_knows_nobody():
     known, owner = SurveyTable([]).lookup(
         addresses.from_texts(["192.0.2.1", "2001:db8::1"]), np.zeros(2, np.int64)
@@ -162,6 +181,9 @@ def test_an_empty_survey_list_knows_nobody():
     [
         (network("198.51.100.1/24"), "is no IPv4 or IPv6 prefix"),
         (network("198.51.100.0/24", start=5, end=5), "ends before it starts"),
+        (network("0.0.0.0/0"), "0.0.0.0/0 of A is too broad: an IPv4 entry is /8 or longer"),
+        (network("2001:db8::/15"), "is no IPv4 or IPv6 prefix"),
+        (network("2000::/15"), "too broad: an IPv6 entry is /16 or longer"),
     ],
 )
 def test_a_bad_survey_row_is_named(row, message):

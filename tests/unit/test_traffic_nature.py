@@ -180,3 +180,18 @@ def test_any_bytes_get_one_nature_and_rows_do_not_depend_on_each_other(packets):
         assert {name: column[0] for name, column in alone.items()} == {
             name: column[row] for name, column in together.items()
         }
+
+
+def test_no_packets_get_no_answers():
+    nothing = np.zeros(0, np.uint32)
+    columns = parse_packets(
+        np.zeros((0, 64), np.uint8),
+        nothing,
+        wire_length=nothing,
+        observed_at_us=np.zeros(0, np.int64),
+        vlan=np.zeros(0, np.uint16),
+    )
+
+    assert {name: column.shape for name, column in derive(columns).items()} == dict.fromkeys(
+        derive(columns), (0,)
+    )
