@@ -180,7 +180,7 @@ def test_a_lying_row_count_is_refused() -> None:
     assert refused.value.code in ("header.captured", "record_batch.rows")
 
 
-def add_payload(header: BatchHeader, payload: bytes) -> bytes:
+def add_payload(header: BatchHeader, payload: bytes, *, example: bytes = b"") -> bytes:
     """Write a batch whose first packet has ``payload`` as a sensor captures it: 64 bytes kept, 148 hashed."""
     columns = dict(make_columns(header.rows, seed=1, start_us=header.window_start_us))
     sizes = columns["payload_length"].copy()
@@ -193,7 +193,7 @@ def add_payload(header: BatchHeader, payload: bytes) -> bytes:
         "payload_hash": hashes,
         "payload": join_bytes([payload[:64]] + [b""] * (header.rows - 1)),
     }
-    examples = (PayloadExample(0, payload),)
+    examples = (PayloadExample(0, example or payload),)
     return batch.encode(dataclasses.replace(header, examples=examples), columns)
 
 
@@ -218,6 +218,17 @@ def test_a_short_example_of_another_hash_is_refused() -> None:
     columns["payload_hash"] = columns["payload_hash"].copy()
     columns["payload_hash"][row] = 7
     body = batch.encode(dataclasses.replace(header, examples=(PayloadExample(row, payload),)), columns)
+
+    with pytest.raises(Unbelievable) as refused:
+        verifying.verify(make_member(body, header), body, AT_HOME, config=LoaderConfig())
+
+    assert refused.value.code == "examples.hash"
+
+
+def test_a_long_example_of_another_payload_is_refused() -> None:
+    header = make_header(rows=24)
+    payload = (bytes(range(250)) * 6)[:700]
+    body = add_payload(header, payload, example=payload[:64] + bytes(636))
 
     with pytest.raises(Unbelievable) as refused:
         verifying.verify(make_member(body, header), body, AT_HOME, config=LoaderConfig())

@@ -22,7 +22,8 @@ from teiten.protocol import batch, keys, seal
 from teiten.protocol.batch import Batch, DecodeLimits
 from teiten.protocol.errors import BatchError, MessageError, SealError
 from teiten.protocol.header import BatchHeader, Watched
-from teiten.traffic.columns import VarBytes
+from teiten.protocol.header_text import MAX_EXAMPLE_BYTES
+from teiten.traffic.access import get_numbers, get_strings
 
 #: A shorter IPv4 prefix cannot be what one sensor watches.
 SHORTEST_IPV4 = 8
@@ -87,27 +88,33 @@ def _check_statement(
 
 
 def _check_examples(unpacked: Batch) -> None:
-    """Check that an example has the hash that its packet states, where that can be told.
+    """Check that an example has the hash that its packet states.
 
     That it begins with what the packet keeps and is no longer than the packet's payload
-    was checked when the batch was read. The hash covers what was captured, which is more
-    than what is kept and less than the whole of a long payload: how much, no batch says.
-    So only a payload that the packet keeps wholly must have this very hash.
+    was checked when the batch was read. The hash covers what was captured, which is at
+    least what is kept and at most the whole: how much, no batch says.
     """
-    kept, hashes = unpacked.columns["payload"], unpacked.columns["payload_hash"]
-    stated = np.asarray(unpacked.columns["payload_length"])
+    if not unpacked.header.examples:
+        return
+    kept = get_strings(unpacked.columns, "payload")
+    hashes = get_numbers(unpacked.columns, "payload_hash", np.uint64)
+    lengths = get_numbers(unpacked.columns, "payload_length", np.uint32)
     for example in unpacked.header.examples:
-        if not isinstance(kept, VarBytes) or isinstance(hashes, VarBytes):
-            raise TypeError("payload holds byte strings and payload_hash numbers")
         size = int(kept.offsets[example.row + 1]) - int(kept.offsets[example.row])
-        digest = hashlib.blake2b(example.payload, digest_size=8).digest()
-        is_whole = size == int(stated[example.row])
-        is_other = is_whole and int.from_bytes(digest, "little") != int(hashes[example.row])
-        if is_other or not int(hashes[example.row]):
+        # Of a longer payload more may have been captured than an example holds: nobody can tell.
+        is_cut = int(lengths[example.row]) > MAX_EXAMPLE_BYTES
+        if not is_cut and not _has_hash(example.payload, int(hashes[example.row]), least=size):
             raise Unbelievable(
                 "examples.hash",
                 f"the example of row {example.row} has another hash than the payload_hash of that row",
             )
+
+
+def _has_hash(payload: bytes, stated: int, *, least: int) -> bool:
+    """Tell whether so many first bytes of a payload, or more, have a hash."""
+    wanted = stated.to_bytes(8, "little")
+    sizes = (len(payload), *range(max(1, least), len(payload)))
+    return any(hashlib.blake2b(payload[:size], digest_size=8).digest() == wanted for size in sizes)
 
 
 def _check_sensor(member: Member, placement: Placement | None) -> Placement:
