@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from teiten.cli import custody_commands, dataset_commands, parser, user_commands, wiring
+from teiten.cli import care, custody_commands, dataset_commands, parser, user_commands, wiring
 from teiten.cli.errors import CliError
 from teiten.cli.installation import Installation as RealInstallation
 from teiten.custody.errors import CustodyInputError, LegalHoldError
@@ -76,6 +76,7 @@ def type_words(
             """Be set up already."""
 
     modules = {
+        "care": care,
         "custody_commands": custody_commands,
         "dataset_commands": dataset_commands,
         "user_commands": user_commands,
@@ -216,6 +217,25 @@ def test_lists_notes_and_names_are_typed_and_shown(type_words: Type, tmp_path: P
     assert "ZMap-like" in type_words("name", "list")
     with pytest.raises(CliError, match="--at: 'soon' is no instant"):
         type_words("note", "add", "--at", "soon", "--kind", "cve", "--ja", "a", "--en", "a")
+
+
+def test_a_survey_list_of_geo_use_is_one_list_among_others(type_words: Type, tmp_path: Path) -> None:
+    from teiten.datasets.errors import DatasetsError
+    from teiten.loader.errors import LoaderError
+
+    one, other, bad = (tmp_path / f"{name}.csv" for name in ("one", "other", "bad"))
+    head = "network,owner,valid_from,valid_to,source\n"
+    one.write_text(head + "192.0.2.0/28,One,2026-11-01,,page\n")
+    other.write_text(head + "198.51.100.0/24,Other,2026-11-01,,page\n")
+    bad.write_text(head + "0.0.0.0/0,All,2026-11-01,,page\n")
+    type_words("survey", "import", str(one), "--list", "example")
+
+    assert "survey networks 2" in type_words("geo", "use", "--survey", str(other))
+    with pytest.raises((LoaderError, DatasetsError), match="too broad"):
+        type_words("geo", "use", "--survey", str(bad))
+
+    assert "installed" in type_words("survey", "list")
+    assert "198.51.100.0/24" in type_words("survey", "show", "installed")
 
 
 def test_payload_is_allowed_by_name_and_never_to_members(type_words: Type, cast: Cast) -> None:

@@ -45,6 +45,9 @@ class Book:
     def __init__(self) -> None:
         self.given: list[str] = []
 
+    def read_survey(self) -> bytes | None:
+        return self.given[-1].encode() if self.given else None
+
     def use_survey(self, content: bytes) -> str:
         self.given.append(content.decode())
         return f"version-{len(self.given)}"
@@ -110,6 +113,23 @@ def test_the_same_again_changes_nothing(store: Store, database: str) -> None:
 
     assert (again.surveys, again.added, again.closed, again.version) == (1, 0, 0, "")
     assert len(book.given) == 1
+
+
+def test_what_was_cut_off_before_its_publication_is_published_by_the_next_run(
+    store: Store, database: str
+) -> None:
+    class Dying(Book):
+        def use_survey(self, content: bytes) -> str:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mark(store, Dying())
+    book = Book()
+
+    again = mark(store, book, now=NOW + timedelta(minutes=5))
+
+    assert (again.added, again.version) == (0, "version-1")
+    assert SURVEY in book.given[0]
 
 
 def test_an_entry_outlives_quiet_days_and_then_ends(store: Store, database: str) -> None:

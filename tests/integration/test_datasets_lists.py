@@ -37,6 +37,9 @@ class Book:
     def __init__(self) -> None:
         self.given: list[bytes] = []
 
+    def read_survey(self) -> bytes | None:
+        return self.given[-1] if self.given else None
+
     def use_survey(self, content: bytes) -> str:
         self.given.append(content)
         return f"version-{len(self.given)}"
@@ -201,6 +204,21 @@ def test_publishing_gives_the_loader_every_list_in_whole_days(database: str) -> 
         "2001:db8::/32,Other,2026-11-21,,other,listed",
     ]
     assert Annotation.objects.get().kind == "rule"
+
+
+def test_a_list_that_was_put_into_use_by_hand_is_not_lost(database: str) -> None:
+    from teiten.datasets import publishing
+
+    book = Book()
+    book.given.append((HEADER + "203.0.113.0/24,By hand,2026-11-01,,a page\n").encode())
+    take("example", "192.0.2.0/28,Example,2026-11-01,,")
+
+    publishing.publish(book, at=NOW, config=DatasetsConfig())
+    publishing.publish(book, at=NOW + DAY, config=DatasetsConfig())
+
+    assert holding("installed", NOW + DAY) == ["203.0.113.0/24"]
+    assert "203.0.113.0/24,By hand,2026-11-01,,a page,listed" in book.given[-1].decode()
+    assert "192.0.2.0/28" in book.given[-1].decode()
 
 
 def test_a_refused_publication_leaves_no_annotation(database: str) -> None:

@@ -6,14 +6,21 @@ import tempfile
 from pathlib import Path
 
 from teiten.cli.installation import Installation
-from teiten.loader.reference import ReferenceBook
+from teiten.loader.reference import NONE, SURVEY_FILE, ReferenceBook
 
 
 class PublishedReference:
     """Gives files to the reference book of an installation."""
 
     def __init__(self, installation: Installation) -> None:
-        self._book = ReferenceBook(installation.place_dir)
+        self._folder = installation.place_dir
+        self._book = ReferenceBook(self._folder)
+
+    def read_survey(self) -> bytes | None:
+        """Give the survey list in use, None when there is none."""
+        version = self._book.current_version()
+        path = self._folder / version / SURVEY_FILE
+        return path.read_bytes() if version != NONE and path.exists() else None
 
     def use_survey(self, content: bytes) -> str:
         """Use a survey list from the next block on; gives the version."""

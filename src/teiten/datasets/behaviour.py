@@ -21,7 +21,7 @@ from teiten.datasets.entries import StatedEntry
 from teiten.datasets.errors import DatasetsError
 from teiten.datasets.importing import BEHAVIOUR_LIST, Statement, replace_entries
 from teiten.datasets.models import EntryKind, ListFormat, SurveyEntry
-from teiten.datasets.publishing import publish
+from teiten.datasets.publishing import is_published, publish
 from teiten.fleet.services import Act
 from teiten.foundation.clock import to_us
 from teiten.traffic import addresses
@@ -83,7 +83,8 @@ def mark_surveys(
         kind=EntryKind.BEHAVIOUR,
     )
     version = ""
-    if record.added or record.changed or record.closed:
+    # Also where a process ended between the list and its publication.
+    if not is_published(publisher, at=now, config=config):
         version = publish(publisher, at=now, config=config, is_announced=False).version
     return Found(len(found), record.added, record.closed, version)
 

@@ -13,6 +13,9 @@ from teiten.traffic.behaviour import FleetDay, SourceDay, Thresholds
 class ReferencePublisher(Protocol):
     """The reference data that the loader reads, kept by version."""
 
+    def read_survey(self) -> bytes | None:
+        """Give the survey list in use as it was written, None when there is none."""
+
     def use_survey(self, content: bytes) -> str:
         """Use a survey list, CSV, from the next block on; gives the version.
 

@@ -14,9 +14,14 @@ from teiten.datasets import metrics
 from teiten.datasets.annotating import note_once
 from teiten.datasets.config import DatasetsConfig
 from teiten.datasets.doors import ReferencePublisher
+from teiten.datasets.importing import import_list
 from teiten.datasets.models import AnnotationKind, EntryKind, SurveyEntry
+from teiten.datasets.reading import HEADER, Defaults
+from teiten.fleet.services import Act
 
-PUBLISHED_HEADER = ("network", "owner", "valid_from", "valid_to", "source", "kind")
+PUBLISHED_HEADER = (*HEADER, "kind")
+#: The list of what was put into use by hand (``teiten geo use --survey``, the demonstration).
+INSTALLED_LIST = "installed"
 _LOCK = "datasets.publish"
 
 
@@ -47,12 +52,19 @@ def publish(
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [_LOCK])
+        _adopt(publisher.read_survey(), at)
         rows = merged_rows(at, config)
         version = publisher.use_survey(write_csv(rows))
         if is_announced:
             _announce(version, at=at, entries=len(rows))
     metrics.PUBLICATIONS.inc()
     return Publication(version, len(rows))
+
+
+def is_published(publisher: ReferencePublisher, *, at: datetime, config: DatasetsConfig) -> bool:
+    """Tell whether the loader uses what all lists say now; without any list there is nothing to use."""
+    rows = merged_rows(at, config)
+    return publisher.read_survey() == write_csv(rows) if rows else True
 
 
 def merged_rows(at: datetime, config: DatasetsConfig) -> list[tuple[str, ...]]:
@@ -72,6 +84,13 @@ def write_csv(rows: list[tuple[str, ...]]) -> bytes:
     writer.writerow(PUBLISHED_HEADER)
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+def _adopt(content: bytes | None, at: datetime) -> None:
+    """Take a file that somebody put into use by hand as a list, so that publishing does not lose it."""
+    head = b"" if content is None else content.partition(b"\n")[0].strip()
+    if content is not None and head == ",".join(HEADER).encode():
+        import_list(INSTALLED_LIST, content, file="survey list in use", defaults=Defaults(), act=Act(at))
 
 
 def _row_of(row: SurveyEntry) -> tuple[str, ...]:

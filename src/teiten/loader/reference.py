@@ -36,7 +36,8 @@ _log = logging.getLogger(__name__)
 #: The version of an installation that has no reference data.
 NONE = ""
 _CURRENT = "current"
-_SURVEY = "survey.csv"
+#: Name of the survey list in the folder of a version.
+SURVEY_FILE = "survey.csv"
 _BOGONS = "bogons.csv"
 _PROBES = "probes.csv"
 _PLACES = "places-*.mmdb"
@@ -178,7 +179,7 @@ class ReferenceBook:
             kept = {name: path for name, path in kept.items() if not fnmatch(name, _PLACES)}
             kept |= {f"places-{number}.mmdb": path for number, path in enumerate(place_files)}
         if survey_list is not None:
-            kept[_SURVEY] = survey_list
+            kept[SURVEY_FILE] = survey_list
         for kind, path in rule_files.items():
             kept.pop(RULE_FILES[kind], None)
             if path is not None:
@@ -230,7 +231,7 @@ def check_rule_file(kind: str, path: Path) -> BogonTable | ProbeTable:
 
 def _read_folder(folder: Path, version: str) -> ReferenceData:
     tables = [read_table(path) for path in sorted(folder.glob(_PLACES))]
-    survey, bogons, probes = (folder / name for name in (_SURVEY, _BOGONS, _PROBES))
+    survey, bogons, probes = (folder / name for name in (SURVEY_FILE, _BOGONS, _PROBES))
     try:
         return ReferenceData(
             version=version,
