@@ -18,7 +18,7 @@ from teiten.sensor.errors import DeclarationError, NotEnrolledError, StateBusyEr
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.progress import ProgressLine
 from teiten.sensor.recording import phase_of
-from teiten.sensor.state import StateFolder, parse_gateway_keys
+from teiten.sensor.state import ORDERS, StateFolder, parse_gateway_keys
 from teiten.sensor.testing import SENSOR, FakeGateway
 
 
@@ -159,6 +159,36 @@ def test_replay_sends_a_capture_as_an_import(
     )
     assert [(item.prefix, item.mode) for item in decoded.header.watched] == [("192.0.2.7/32", "silent")]
     assert "50 packets in 1 batches sent and receipted" in capsys.readouterr().out
+
+
+def write_probe(path: Path, payload: bytes) -> Path:
+    udp = struct.pack(">HHHH", 1, 1900, 8 + len(payload), 0) + payload
+    ip = (
+        struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0)
+        + bytes.fromhex("f0000001c0000207")
+        + udp
+    )
+    record = struct.pack("<IIII", 1_700_000_000, 0, len(ip), len(ip)) + ip
+    path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 101) + record)
+    return path
+
+
+def test_an_import_has_whole_payloads_unless_the_gateway_switched_payload_off(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    enrol(gateway, tmp_path)
+    payload = b"M-SEARCH * " * 60
+    capture = write_probe(tmp_path / "probe.pcap", payload)
+    state = StateFolder(tmp_path / "state")
+
+    assert replay(tmp_path, capture) == 0
+    state.write_json(ORDERS, {"payload_bytes": 0})
+    assert replay(tmp_path, capture, name="off") == 0
+
+    on, off = (batch.decode(body) for _digest, body, _receipt in gateway.batches.values())
+    assert (on.header.payload_bytes, [one.payload for one in on.header.examples]) == (64, [payload])
+    assert (off.header.payload_bytes, off.header.examples) == (0, ())
+    assert len(off.columns["payload"].data) == 0
 
 
 def replay(tmp_path: Path, capture: Path, *words: str, name: str = "old") -> int:

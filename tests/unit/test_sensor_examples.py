@@ -272,3 +272,39 @@ def test_columns_without_examples_are_sealed_as_ever() -> None:
     assert batch.decode(seal(parse(staged))).header.examples == ()
     assert take_examples(parse(staged))[1] == ()
     assert COLUMN not in take_examples(attach_examples(parse(staged), {0: b"x"}))[0]
+
+
+blocks = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 3)), min_size=1, max_size=12)
+
+
+@given(
+    life=st.lists(st.tuples(st.sampled_from(["block", "window", "day"]), blocks), max_size=12),
+    per_window=st.integers(0, 6),
+    max_hashes=st.integers(1, 12),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_order_of_packets_breaks_a_bound(
+    life: list[tuple[str, list[tuple[int, int]]]], per_window: int, max_hashes: int
+) -> None:
+    chooser = live(per_window=per_window, max_hashes=max_hashes)
+    today: list[bytes] = []
+    window: list[int] = []
+    day = 0
+    for what, contents in life:
+        if what == "window":
+            chooser.begin_window(0)
+            window = []
+        elif what == "day":
+            day += 1
+            chooser.begin_day(START_US + day * DAY_US)
+            today = []
+        packets = [make_udp(b"payload %d" % number, port=port) for number, port in contents]
+
+        chosen = choose(chooser, packets)
+
+        today += chosen.values()
+        window += [contents[row][1] for row in chosen]
+        assert all(chosen[row] == b"payload %d" % contents[row][0] for row in chosen)
+        assert len(today) == len(set(today)) <= max_hashes
+        assert len(window) <= per_window
+        assert all(window.count(port) <= -(-per_window // 2) for port in window)

@@ -69,7 +69,7 @@ class Recording:
             rules,
             previous_end_us=self._spool.last_window_end_us,
             # As ordered before the first packet: an off switch must not open again at a restart.
-            payload_bytes=_lower(config.payload_bytes, self._orders.payload_bytes),
+            payload_bytes=self._orders.limit_payload(config.payload_bytes),
         )
         self.capture = Capture(config, self._exclusion, windows=windows, keeper=self._keeper, clock=clock)
         self._apply(self._orders)
@@ -135,8 +135,8 @@ class Recording:
 
     def _apply(self, orders: Orders) -> None:
         config, capture = self._config, self.capture
-        capture.payload_bytes = _lower(config.payload_bytes, orders.payload_bytes)
-        capture.examples.per_window = _lower(config.examples_per_window, orders.examples_per_window)
+        capture.payload_bytes = orders.limit_payload(config.payload_bytes)
+        capture.examples.per_window = orders.limit_examples(config.examples_per_window)
         ordinary = orders.window_seconds or self._config.window_seconds
         is_live = orders.live or self._config.live
         self.capture.window_seconds = self._config.live_window_seconds if is_live else ordinary
@@ -189,11 +189,6 @@ def _share_heap() -> None:
     """Have all threads allocate from one heap (glibc): one each keeps 2 MB more after a flood."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-
-
-def _lower(own: int, ordered: int | None) -> int:
-    """Give what is kept: the gateway may lower what the sensor's settings allow, never raise it."""
-    return own if ordered is None else min(own, ordered)
 
 
 def phase_of(sensor: int, length_seconds: int) -> int:

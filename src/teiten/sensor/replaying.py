@@ -13,6 +13,7 @@ from teiten.sensor.errors import ReplayError
 from teiten.sensor.importing import Importer, ImportRecord, ImportRequest, parse_observed, wait_for_room
 from teiten.sensor.progress import ProgressLine
 from teiten.sensor.replay import ReplayReport
+from teiten.sensor.reporting import read_orders
 from teiten.sensor.sending import Sending
 from teiten.sensor.spool import Spool, SpoolLimits
 from teiten.sensor.state import StateFolder
@@ -40,12 +41,14 @@ def run_replay(options: argparse.Namespace, config: SensorConfig, clock: Clock) 
     state = StateFolder(config.state_dir)
     identity = state.load_identity().sealing
     state.lock()
+    # What the gateway switched off stays off for captures too.
+    orders = read_orders(state)
     request = ImportRequest(
         name=options.name,
         files=tuple(options.files),
         observed=parse_observed(config.observed, config.mode),
-        payload_bytes=config.import_payload_bytes,
-        examples_per_window=config.examples_per_window,
+        payload_bytes=orders.limit_payload(config.import_payload_bytes),
+        examples_per_window=orders.limit_examples(config.examples_per_window),
         again=options.again,
     )
     spool = Spool(

@@ -44,6 +44,14 @@ class Orders:
     examples_per_window: int | None = None
     clock_offset_us: int | None = None
 
+    def limit_payload(self, own_bytes: int) -> int:
+        """Give the payload bytes to keep: the gateway may lower what the settings allow, never raise it."""
+        return own_bytes if self.payload_bytes is None else min(own_bytes, self.payload_bytes)
+
+    def limit_examples(self, own: int) -> int:
+        """Give the examples a window, limited as payload is."""
+        return own if self.examples_per_window is None else min(own, self.examples_per_window)
+
 
 def read_orders(state: StateFolder) -> Orders:
     """Read the orders; without a readable file, none."""
