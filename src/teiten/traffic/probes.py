@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ DNS_PORT = 53
 MAX_PATTERN_BYTES = 64
 #: Names in questions may be longer.
 _DNS_BYTES = 128
+#: Packets that are asked at once: each meets some twenty rules at most.
+_MOST_ROWS = 1 << 16
 
 _PROTOCOLS = {"tcp": TCP, "udp": UDP}
 _LABEL = re.compile(r"(?=.{2,32}$)[a-z0-9]+(?:[.-][a-z0-9]+)*")
@@ -76,23 +78,6 @@ class ProbeRule:
     def rank(self) -> tuple[bool, int]:
         """Give what sorts rules, the one to be asked first lowest."""
         return self.match != "exact", -sum(byte == 0xFF for byte in self.mask)
-
-
-class _Pattern(NamedTuple):
-    """One rule in words of 8 bytes."""
-
-    number: int
-    value: NDArray[np.uint64]
-    mask: NDArray[np.uint64]
-    size: int
-    is_exact: bool
-
-    def match(self, words: NDArray[np.uint64], captured: Ints, stated: NDArray[np.uint32]) -> Mask:
-        alike: Mask = stated == self.size if self.is_exact else captured >= self.size
-        alike &= captured >= self.size
-        for place in range(self.value.size):
-            alike &= (words[:, place] & self.mask[place]) == self.value[place]
-        return alike
 
 
 class ProbeTable:
@@ -135,8 +120,9 @@ class ProbeTable:
         found = np.full(protocol.size, -1, np.int16)
         has_rules = (read_lengths(payload) > 0) & ((protocol == TCP) | (protocol == UDP))
         rows = np.flatnonzero(has_rules)
-        if rows.size:
-            found[rows] = self._find_rows(columns, rows)
+        for start in range(0, rows.size, _MOST_ROWS):
+            part = rows[start : start + _MOST_ROWS]
+            found[part] = self._find_rows(columns, part)
         return found
 
     def _find_rows(self, columns: PacketColumns, rows: NDArray[np.intp]) -> NDArray[np.int16]:
@@ -162,16 +148,24 @@ class _Index:
     """The rules that share a protocol and a port, or a protocol and the first two bytes."""
 
     def __init__(self, rules: Sequence[ProbeRule], *, by_port: bool) -> None:
-        groups: dict[tuple[int, int], list[_Pattern]] = {}
+        groups: dict[tuple[int, int], list[int]] = {}
         for number in sorted(range(len(rules)), key=lambda number: rules[number].rank):
             rule = rules[number]
             if (rule.port is not None) is by_port:
                 key = rule.port if rule.port is not None else int.from_bytes(rule.value[:2], "big")
-                groups.setdefault((int(rule.protocol == UDP), key), []).append(_lay_pattern(rule, number))
-        self._groups = list(groups.values())
+                groups.setdefault((int(rule.protocol == UDP), key), []).append(number)
         self._group_of = np.full((2, 1 << 16), -1, np.int16)
         for place, (is_udp, key) in enumerate(groups):
             self._group_of[is_udp, key] = place
+        #: The rules group by group, within a group as they are asked.
+        self._numbers = np.array([number for group in groups.values() for number in group], np.int16)
+        self._counts = np.array([len(group) for group in groups.values()], np.intp)
+        self._starts = np.cumsum(self._counts) - self._counts
+        chosen = [rules[number] for number in self._numbers.tolist()]
+        self._sizes = np.array([len(rule.value) for rule in chosen], np.int32)
+        self._is_exact = np.array([rule.match == "exact" for rule in chosen], np.bool_)
+        self._values = _lay_words([rule.value for rule in chosen])
+        self._masks = _lay_words([rule.mask for rule in chosen])
 
     def fill(
         self,
@@ -188,23 +182,25 @@ class _Index:
         rows = np.flatnonzero(groups >= 0)
         if not rows.size:
             return
-        rows = rows[np.argsort(groups[rows], kind="stable")]
-        words = heads.view(np.uint64)[rows]
-        places, starts = np.unique(groups[rows], return_index=True)
-        for place, start, end in zip(places.tolist(), starts, [*starts[1:], rows.size], strict=True):
-            part = rows[start:end]
-            best = np.full(part.size, -1, np.int16)
-            for pattern in self._groups[place]:
-                alike = pattern.match(words[start:end], captured[part], stated[part])
-                best[alike & (best < 0)] = pattern.number
-            found[part] = best
+        # Every packet with every rule of its group, in the order in which they are asked.
+        counts = self._counts[groups[rows]]
+        packets = np.repeat(rows, counts)
+        rules = np.arange(packets.size) + np.repeat(
+            self._starts[groups[rows]] + counts - np.cumsum(counts), counts
+        )
+        words = heads.view(np.uint64)
+        alike = (words[packets, 0] & self._masks[rules, 0]) == self._values[rules, 0]
+        alike &= captured[packets] >= self._sizes[rules]
+        alike &= ~self._is_exact[rules] | (stated[packets] == self._sizes[rules])
+        packets, rules = packets[alike], rules[alike]
+        whole = ((words[packets] & self._masks[rules]) == self._values[rules]).all(axis=1)
+        first, places = np.unique(packets[whole], return_index=True)
+        found[first] = self._numbers[rules[whole][places]]
 
 
-def _lay_pattern(rule: ProbeRule, number: int) -> _Pattern:
-    size = len(rule.value)
-    padding = bytes(-size % 8)
-    value, mask = (np.frombuffer(part + padding, np.uint64) for part in (rule.value, rule.mask))
-    return _Pattern(number, value, mask, size, rule.match == "exact")
+def _lay_words(patterns: Sequence[bytes]) -> NDArray[np.uint64]:
+    padded = b"".join(pattern.ljust(MAX_PATTERN_BYTES, b"\0") for pattern in patterns)
+    return np.frombuffer(padded, np.uint64).reshape(-1, MAX_PATTERN_BYTES // 8)
 
 
 @lru_cache(maxsize=1)
