@@ -29,7 +29,7 @@ class Square:
 
     x: float
     y: float
-    #: ``q1`` to ``q6``, ``zero``, ``hatched`` or ``cell-c``.
+    #: ``q1`` to ``q6``, ``zero``, ``hatched``, ``planned`` or ``cell-c``.
     css: str
     title: str
     height: float = SIZE
@@ -106,9 +106,17 @@ def _month_labels(first: date, last: date, months: Sequence[str]) -> list[Label]
 
 
 def draw_hours(
-    starts: Sequence[datetime], shares: Sequence[float | None], *, zone: ZoneInfo, words: dict[str, str]
+    starts: Sequence[datetime],
+    shares: Sequence[float | None],
+    *,
+    zone: ZoneInfo,
+    words: dict[str, str],
+    planned: Sequence[tuple[datetime, datetime]] = (),
 ) -> Calendar:
-    """Draw a sensor's coverage, one row a day and one column an hour, filled to the share watched."""
+    """Draw a sensor's coverage, one row a day and one column an hour, filled to the share watched.
+
+    Hours of ``planned`` maintenance have a pattern of their own: they are no gap.
+    """
     if not starts:
         return Calendar(_LEFT, _TOP, (), ())
     local = [at.astimezone(zone) for at in starts]
@@ -119,8 +127,10 @@ def draw_hours(
     for at, share in zip(local, shares, strict=True):
         row = (at.date() - first).days
         x, y = _LEFT + at.hour * pitch, _TOP + row * pitch
-        title = f"{at:%m-%d %H}:00 " + (words["unwatched"] if not share else f"{share * 100:.1f} %")
-        squares.append(Square(x, y, "hatched", title, size, size))
+        is_planned = any(start <= at < end for start, end in planned)
+        unwatched = words["planned"] if is_planned else words["unwatched"]
+        title = f"{at:%m-%d %H}:00 " + (unwatched if not share else f"{share * 100:.1f} %")
+        squares.append(Square(x, y, "planned" if is_planned else "hatched", title, size, size))
         if share:
             filled = round(size * min(1.0, share), 1)
             squares.append(Square(x, y + size - filled, "cell-c", title, filled, size))

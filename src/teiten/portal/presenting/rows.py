@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from teiten.portal.naming.groups import name_hint, name_nature
 from teiten.portal.naming.regions import name_region
 from teiten.portal.naming.sensors import name_sensor
 from teiten.portal.screen import Screen
+from teiten.search.admission import DAYS_FROM
 from teiten.search.answers import Cell, Rows
 
 #: What a list of packets reads.
@@ -42,16 +43,40 @@ class PacketRow:
     region: str
     #: None when the viewer may not see it.
     sensor: str | None
+    #: About how many packets the line stands for; None for a single packet.
+    packets: int | None = None
 
 
 def describe_rows(rows: Rows, screen: Screen) -> dict[str, Any]:
     """Give a page of packets, and the address of the next."""
-    packets = [
-        describe_row(dict(zip(rows.columns, row, strict=True)), reference, screen)
-        for row, reference in zip(rows.rows, rows.references or ("",) * len(rows.rows), strict=True)
-    ]
+    if rows.packets:
+        packets = [
+            describe_line(dict(zip(rows.columns, row, strict=True)), count, screen)
+            for row, count in zip(rows.rows, rows.packets, strict=True)
+        ]
+    else:
+        packets = [
+            describe_row(dict(zip(rows.columns, row, strict=True)), reference, screen)
+            for row, reference in zip(rows.rows, rows.references or ("",) * len(rows.rows), strict=True)
+        ]
     following = screen.url_of("packets", None, page=rows.next_page) if rows.next_page else ""
-    return {"rows": packets, "answer": rows, "next": following, "masked": rows.masked}
+    return {
+        "rows": packets,
+        "answer": rows,
+        "next": following,
+        "masked": rows.masked,
+        "are_lines": screen.viewer.is_guarded,
+    }
+
+
+def describe_line(cells: dict[str, Cell], packets: int, screen: Screen) -> PacketRow:
+    """Turn a line of alike packets into words: its time is a whole hour or day, its number is about."""
+    at = cells["observed_at"]
+    written = ""
+    if isinstance(at, datetime):
+        is_day = screen.instants.minute(at) == "00:00" and screen.query.length >= DAYS_FROM
+        written = screen.instants.day(at) if is_day else screen.instants.moment(at)
+    return replace(describe_row(cells, "", screen), at=written, packets=packets)
 
 
 def describe_row(cells: dict[str, Cell], reference: str, screen: Screen) -> PacketRow:

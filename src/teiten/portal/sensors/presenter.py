@@ -16,6 +16,7 @@ from teiten.portal.charts.calendar import draw_hours
 from teiten.portal.naming.regions import name_region, region_names
 from teiten.portal.presenting.pivots import narrow_by
 from teiten.portal.screen import Screen
+from teiten.portal.sensors.facts import SensorFacts, describe_facts
 from teiten.portal.sensors.grid import draw_region
 from teiten.portal.sensors.states import ORDER, RARE, StateMark, mark_of
 from teiten.search.watching import SensorCoverage, Sensors
@@ -44,8 +45,9 @@ def describe_sensors(
     rows: Sequence[SensorRow], coverage: Sensors | None, screen: Screen, *, state: str
 ) -> dict[str, Any]:
     """Give the state bar, the cells by region, and the table."""
-    shown = [row for row in rows if not state or row.condition.value == state]
     shares = {name_of(sensor): sensor for sensor in coverage.sensors} if coverage else {}
+    rows = [mask_row(row, shares) if row.is_masked else row for row in rows]
+    shown = [row for row in rows if not state or row.condition.value == state]
     urgent_first = sorted(
         shown, key=lambda row: (list(Condition).index(row.condition), row.is_masked, row.name)
     )
@@ -61,6 +63,22 @@ def describe_sensors(
         "state": state,
         "marks": [mark_of(condition) for condition in ORDER if condition not in RARE],
     }
+
+
+def mask_row(row: SensorRow, watched: Mapping[int | str, SensorCoverage]) -> SensorRow:
+    """Leave of somebody else's sensor what the search tells: name, coarse region, state and share.
+
+    What the fleet knows beside that (heartbeat, clock, version, drops) would tell the
+    sensor by its hardware, or show at once that it was flooded.
+    """
+    found = watched.get(row.name)
+    condition = Condition(found.state) if found is not None else Condition.WAITING
+    return replace(
+        row, region=found.region if found is not None else "", condition=condition, conditions=(condition,),
+        enrolled_at=None, heartbeat_at=None, booted_at=None, last_batch_at=None, missing_batches=0,
+        clock_offset_us=None, software="", spool_batches=0, spool_bytes=0, captured=0, kernel_drops=0, drop_share=0.0,
+        last_error="",
+    )  # fmt: skip
 
 
 def list_states(rows: Sequence[SensorRow], screen: Screen, state: str) -> list[StateCount]:
@@ -207,11 +225,15 @@ def describe_sensor(
     found = (
         next((sensor for sensor in coverage.sensors if sensor.sensor == row.id), None) if coverage else None
     )
-    words = {"unwatched": _("not watched")}
+    words = {"unwatched": _("not watched"), "planned": _("planned maintenance")}
+    facts = describe_facts(row.id, screen) if row.id is not None else SensorFacts()
     return {
         **describe_sensor_row(row, {name_of(found): found} if found else {}, screen),
         "coverage": found,
-        "calendar": draw_hours(coverage.starts, found.cells, zone=screen.instants.zone, words=words) if coverage and found else None,
+        "calendar": draw_hours(
+            coverage.starts, found.cells, zone=screen.instants.zone, words=words, planned=facts.planned
+        ) if coverage and found else None,
+        "facts": facts,
         "events": [{"at": screen.instants.moment(event.at), "what": event.get_kind_display()} for event in events],
         "explore": narrow_by(screen, f"sensor = {row.id}"),
         "days": _CALENDAR_DAYS,

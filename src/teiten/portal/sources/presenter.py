@@ -45,6 +45,7 @@ def describe_source(page: SourcePage, screen: Screen) -> dict[str, Any]:
         "seen_by": _list_seen_by(page, screen),
         "seen_by_rest": max(0, page.sensors_seen - _MOST_SENSORS),
         "breadth": page.breadth,
+        "is_count_withheld": screen.viewer.is_guarded and not page.sensors_seen,
         "only_here": name_region(page.only_here, screen.language) if page.only_here is not None else "",
         "df_share": page.df_packets / page.packets if page.packets else None,
     }  # fmt: skip

@@ -190,5 +190,7 @@ def _name(count: Count, language: str) -> str:
 
 
 def _word_breadth(page: SourcePage) -> str:
+    if page.packets and not page.sensors_seen:  # coarse for members: too few to be told
+        return _("few sensors")
     words = {"seen": f"{page.sensors_seen:,}", "all": f"{page.sensors_covered:,}"}
     return _("%(seen)s of %(all)s sensors") % words

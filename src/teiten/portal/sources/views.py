@@ -27,7 +27,7 @@ def show_source(request: HttpRequest, source: str) -> HttpResponse:
         return refuse_question(request, error, place="")
     context = {
         "screen": screen,
-        "controls": list_controls(screen, basis=page.basis),
+        "controls": list_controls(screen),
         "basis": page.basis,
         "calendar_label": calendar_label(page),
         **describe_source(page, screen),
