@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,13 @@ class RecordingStore:
         self.asked.append(("check", day))
         return {"differences": 0}
 
-    def apply_retention(self, held: Sequence[Any]) -> dict[str, Any]:
-        self.asked.append(("retention", list(held)))
+    def apply_retention(self, list_holds: Callable[[], Sequence[Any]]) -> dict[str, Any]:
+        self.asked.append(("retention", list(list_holds())))
         return {"parts": 0}
+
+    def count_rows(self, **what: Any) -> dict[str, Any]:
+        self.asked.append(("count", what))
+        return {"rows": 7}
 
 
 @pytest.fixture
@@ -137,9 +141,43 @@ def test_a_process_without_the_store_leaves_its_jobs_alone(database: str, clock:
         services.wait_for_run(waiting, clock=clock, sleep=clock.advance)
 
 
+def test_a_count_comes_through_the_queue_as_text(database: str) -> None:
+    store = RecordingStore()
+    run = ask(
+        "custody.count",
+        network="240.0.0.1/32",
+        sensors="3,5",
+        start="",
+        end="2026-11-20T03:00:00+00:00",
+        dataset="",
+    )
+
+    work(database, context_with(store), run)
+
+    assert (run.state, run.result) == ("done", {"rows": 7})
+    ((_, what),) = store.asked
+    assert (what["network"], what["sensors"], what["start_at"], what["dataset"]) == (
+        "240.0.0.1/32",
+        [3, 5],
+        None,
+        None,
+    )
+    assert what["end_at"].isoformat() == "2026-11-20T03:00:00+00:00"
+
+
+def test_every_order_of_custody_is_work_of_the_stores_owner() -> None:
+    from teiten.automation import jobs
+
+    owned = {name for name, job in jobs.JOBS.items() if job.queue == jobs.STORE_QUEUE and job.cron}
+
+    assert {"custody.erasures", "custody.exclusions", "survey.behaviour", "store.retention"} <= owned
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "rule"),
     [
+        ("custody.count", {}, "takes network, sensors, start, end, dataset; got none"),
+        ("custody.count", {"end": 5}, "must be a text"),
         ("store.burn", {}, "no job"),
         ("store.rebuild", {}, "takes day"),
         ("store.rebuild", {"day": "yesterday"}, "must be a day"),

@@ -139,13 +139,13 @@ def test_a_hold_is_met_by_erasure_and_retention_and_nothing_changes(
     with pytest.raises(LegalHoldError, match=rf"legal hold {row.pk} .*court.*teiten hold release"):
         services.erase_address(ERASED, reason="asked for by its user", act=act_of())
     clock.advance(20 * 365 * 86_400)
-    StoreMaintenance(store).apply_retention(standing_holds())
+    StoreMaintenance(store).apply_retention(standing_holds)
 
     assert figures(store) == before
     assert not Erasure.objects.exists()
 
     services.release(row.pk, reason="closed", act=act_of())
-    StoreMaintenance(store).apply_retention(standing_holds())
+    StoreMaintenance(store).apply_retention(standing_holds)
     assert figures(store)["packets"] == 0
 
 
@@ -214,24 +214,6 @@ def test_late_data_of_an_excluded_time_are_set_aside_too(cast: Cast, store: Stor
 
     row.refresh_from_db()
     assert (facts["late"], row.batches, figures(store)["packets"]) == (1, 2, 4)
-
-
-def test_an_organisation_takes_its_sensors_packets_with_it(
-    cast: Cast, store: Store, clock: FixedClock
-) -> None:
-    from teiten.custody import erasing as orders
-    from teiten.custody import services
-
-    mine, other = make_sensor("alpha-01", cast.alpha), make_sensor("beta-01", cast.beta)
-    load(store, mine.pk)
-    load(store, other.pk)
-
-    services.erase_organisation(cast.alpha, reason="the agreement ended", act=act_of(cast.dana))
-    orders.run_erasures(StoreMaintenance(store), clock, CustodyConfig())
-
-    after = figures(store)
-    assert (after["packets"], after["totals_1h"], after["coverage_1h"]) == (4, 4, 3600)
-    assert not check.check_all(store)
 
 
 def test_rows_are_counted_as_they_would_be_touched(cast: Cast, store: Store) -> None:

@@ -6,7 +6,7 @@ written as JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol
 
@@ -26,8 +26,8 @@ class StoreDoor(CustodyStore, SurveyStore, Protocol):
     def check(self, day: date | None) -> Facts:
         """Compare raw rows with every roll-up, for one day or all."""
 
-    def apply_retention(self, held: Sequence[StandingHold]) -> Facts:
-        """Delete what is past its data set's retention, but nothing of a held day."""
+    def apply_retention(self, list_holds: Callable[[], Sequence[StandingHold]]) -> Facts:
+        """Delete what is past its data set's retention, but nothing of a held day; holds are asked for again and again."""
 
 
 class LandingDoor(Protocol):

@@ -84,7 +84,7 @@ def _check_store(context: Context, *, day: date | None = None) -> Facts:
 
 
 def _apply_store_retention(context: Context) -> Facts:
-    return _store_of(context).apply_retention(standing_holds())
+    return _store_of(context).apply_retention(standing_holds)
 
 
 def _expire_landing(context: Context) -> Facts:

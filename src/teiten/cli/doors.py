@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 _FIRST_AT = datetime(1970, 1, 2, tzinfo=timezone.utc)
 
 
+class _StandingHolds(Sequence[Hold]):
+    """The holds that stand whenever one looks: a hold that is ordered while retention runs counts at once."""
+
+    def __init__(self, list_holds: Callable[[], Sequence[StandingHold]]) -> None:
+        self._list_holds = list_holds
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._read()[index]
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __iter__(self) -> Iterator[Hold]:
+        return iter(self._read())
+
+    def _read(self) -> list[Hold]:
+        return [Hold(one.dataset, one.start_at, one.end_at, one.reason) for one in self._list_holds()]
+
+
 class StoreMaintenance(SurveyCounts):
     """What changes or counts much, in the process that owns the store."""
 
@@ -33,12 +52,11 @@ class StoreMaintenance(SurveyCounts):
         """Compare raw rows with every roll-up."""
         return {"differences": [one.message for one in check.check_all(self._store, day=day)]}
 
-    def apply_retention(self, held: Sequence[StandingHold]) -> Mapping[str, Any]:
+    def apply_retention(self, list_holds: Callable[[], Sequence[StandingHold]]) -> Mapping[str, Any]:
         """Delete what is past its term, but nothing of a held day."""
         config = self._store.config
-        holds = [Hold(one.dataset, one.start_at, one.end_at, one.reason) for one in held]
         terms = retention.terms_from(config, config.read_dataset_days())
-        removed = retention.apply(self._store, terms, held=holds)
+        removed = retention.apply(self._store, terms, held=_StandingHolds(list_holds))
         return {
             "removed": [f"{one.day.dataset} {one.day.day} {one.table}: {one.rows} rows" for one in removed]
         }

@@ -54,7 +54,7 @@ def apply_retention(source: Source, _options: argparse.Namespace) -> int:
 def _retain(store: StoreMaintenance) -> Mapping[str, Any]:
     from teiten.custody.holding import standing_holds
 
-    return store.apply_retention(standing_holds())
+    return store.apply_retention(standing_holds)
 
 
 def _do(source: Source, job: str, arguments: dict[str, Any], *, work: Work) -> Mapping[str, Any]:
