@@ -356,3 +356,40 @@ def test_silence_that_was_planned_is_no_alarm(
     assert watch.note_silence(now=clock.now(), config=CONFIG) == 0
     clock.advance(1)
     assert watch.note_silence(now=clock.now(), config=CONFIG) == 1, "it should be back by now"
+
+
+def test_an_operators_word_ends_what_another_sensor_states(
+    make: Callable[..., Any], beat: Callable[..., Any], clock: FixedClock
+) -> None:
+    from teiten.fleet import addressing
+    from teiten.fleet.services import Act
+
+    owner, liar = make("TK-1"), make("TK-2")
+    beat(liar, "198.51.100.200", **state("10.0.0.6", "198.51.100.9"))
+    clock.advance(60)
+
+    addressing.state_address(owner, public="198.51.100.9", local="10.0.0.5", act=Act(clock.now()))
+    entered = clock.now()
+    beat(liar, "198.51.100.200", **state("10.0.0.6", "198.51.100.9"))
+
+    assert [row[4] for row in entries(liar) if row[2] == "metadata"] == [entered]
+    assert [row[1] for row in entries(owner) if row[4] is None] == ["198.51.100.9/32"]
+
+
+def test_a_sensor_that_changes_its_mind_all_the_time_is_not_followed(
+    make: Callable[..., Any], beat: Callable[..., Any], clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teiten.fleet import settling
+
+    monkeypatch.setattr(settling, "_MOST_CHANGES", 6)
+    sensor = make("TK-1")
+
+    for number in range(12):
+        beat(sensor, PEER if number % 2 else OTHER_PEER)
+
+    told = sensor.events.filter(kind="addressed").count()
+    assert told <= 8
+    assert not [row for row in entries(sensor) if row[4] is None]
+    clock.advance(86_400)
+    beat(sensor)
+    assert [row[1] for row in entries(sensor) if row[4] is None] == ["203.0.113.7/32"]

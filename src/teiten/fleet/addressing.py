@@ -36,8 +36,9 @@ def state_address(
     """Enter a public address, and the local one that packets carry where there is one.
 
     An open period of the same local address ends where this one begins; with
-    ``is_successor`` all open periods that an operator entered do. A changed address
-    is no sign of a clone.
+    ``is_successor`` all open periods that an operator entered do. What other sensors
+    only state, or the gateway only saw, of the same public address ends too. A changed
+    address is no sign of a clone.
 
     Raises:
         FleetInputError: naming the entry and the rule; nothing was changed.
@@ -61,6 +62,7 @@ def state_address(
         locked = services.lock_sensor(sensor.pk)
         _end_predecessors(locked, entry, takes_all=is_successor)
         _check_own(locked, entry)
+        _end_guesses(entry, act=act)
         check_claims(entry)
         entry.save(force_insert=True)
         forget_settled([locked.pk])
@@ -157,6 +159,14 @@ def _end_predecessors(sensor: Sensor, entry: ObservedAddress, *, takes_all: bool
     for earlier in found:
         if takes_all or earlier.local == entry.local:
             close_entry(earlier, entry.valid_from)
+
+
+def _end_guesses(entry: ObservedAddress, *, act: Act) -> None:
+    """End what other sensors state, or the gateway saw of them: an operator's word counts more."""
+    while (other := find_claim(entry)) is not None and other.known_by != KnownBy.CONFIGURED:
+        close_entry(other, entry.valid_from)
+        forget_settled([other.sensor_id])
+        _note(other, act=act, was="ended")
 
 
 def _check_own(sensor: Sensor, entry: ObservedAddress) -> None:

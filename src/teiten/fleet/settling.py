@@ -7,6 +7,7 @@ old one and begins at the first that has the new one; in between nobody knows.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from datetime import datetime, timedelta
 
@@ -24,6 +25,9 @@ _log = logging.getLogger(__name__)
 _AGAIN = timedelta(hours=1)
 #: A sensor that was heard within this time still speaks from its peer address.
 _RECENT = timedelta(minutes=10)
+#: A sensor whose addresses change more often than this within a day is not followed.
+_MOST_CHANGES = 100
+_DAY = timedelta(days=1)
 
 Pairs = dict[Network, Network]
 
@@ -37,15 +41,16 @@ def settle_addresses(sensor_id: int, stated: Stated, *, heard_at: datetime | Non
         heard_at: the heartbeat before; None for the first.
         now: when this one came.
     """
+    key = stated.key
     with transaction.atomic():
         periods.lock_histories()
         sensor = Sensor.objects.get(pk=sensor_id)
         settlement = _Settlement(sensor, heard_at=heard_at, now=now)
+        if settlement.is_restless():
+            stated = dataclasses.replace(stated, pairs=(), seen=None)
         settlement.bring(KnownBy.METADATA, _reachable_pairs(sensor, stated))
         settlement.bring(KnownBy.GATEWAY, settlement.find_seen(stated))
-        SensorHealth.objects.filter(pk=sensor_id).update(
-            address_key=stated.key, address_due_at=settlement.due_at
-        )
+        SensorHealth.objects.filter(pk=sensor_id).update(address_key=key, address_due_at=settlement.due_at)
 
 
 def _reachable_pairs(sensor: Sensor, stated: Stated) -> Pairs:
@@ -67,6 +72,15 @@ class _Settlement:
         self._now = now
         #: When this must be looked at again though nothing that is told changes.
         self.due_at: datetime | None = None
+
+    def is_restless(self) -> bool:
+        """Tell whether the addresses changed so often today that none of them is worth recording."""
+        told = self._sensor.events.filter(kind=SensorEventKind.ADDRESSED, actor=None, at__gt=self._now - _DAY)
+        is_restless = told[:_MOST_CHANGES].count() == _MOST_CHANGES
+        if is_restless:
+            metrics.ADDRESSES.labels("restless").inc()
+            self._look_again(self._now + _AGAIN)
+        return is_restless
 
     def find_seen(self, stated: Stated) -> Pairs:
         """Give what the gateway saw, where nobody knows better and no other sensor comes from there."""
