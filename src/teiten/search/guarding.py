@@ -21,25 +21,23 @@ from teiten.search.visibility import Visibility
 MARK = "/* on enough sensors */"
 #: What a statement over packets holds that needs no guard, since it tells nothing of single sensors.
 HARMLESS = "/* of the whole data set */"
-#: ``few_sensors`` and ``uniqUpTo`` know no more sensors than this: the largest *k*.
-MOST_SENSORS = 5
-#: Steps of small figures; larger ones have three significant digits.
-SMALLEST_STEP = 10
+#: Steps of small figures are ten; larger figures have three significant digits.
+_LEAST_POWER = 1
 
 #: Table → column that tells its sensors, and how. A table that is not here cannot answer a member.
 _SENSORS: dict[str, tuple[str, str]] = {
     "packets": ("each", "sensor"),
     "totals_1h": ("sketch", "sensors"),
-    "ports_1h": ("few", "few_sensors"),
-    "countries_1h": ("few", "few_sensors"),
-    "networks_1h": ("few", "few_sensors"),
-    "networks_regions_1d": ("few", "few_sensors"),
-    "ports_countries_1d": ("few", "few_sensors"),
-    "ports_regions_1d": ("few", "few_sensors"),
-    "fingerprints_1d": ("few", "few_sensors"),
-    "fingerprints_ports_1d": ("few", "few_sensors"),
-    "payloads_1d": ("few", "few_sensors"),
-    "probes_1d": ("few", "few_sensors"),
+    "ports_1h": ("some", "few_sensors"),
+    "countries_1h": ("some", "few_sensors"),
+    "networks_1h": ("some", "few_sensors"),
+    "networks_regions_1d": ("some", "few_sensors"),
+    "ports_countries_1d": ("some", "few_sensors"),
+    "ports_regions_1d": ("some", "few_sensors"),
+    "fingerprints_1d": ("some", "few_sensors"),
+    "fingerprints_ports_1d": ("some", "few_sensors"),
+    "payloads_1d": ("some", "few_sensors"),
+    "probes_1d": ("some", "few_sensors"),
     "sources_1d": ("some", "some_sensors"),
     "ports_1d": ("bitmap", "sensors"),
     "actors_1d": ("bitmap", "sensors"),
@@ -81,7 +79,7 @@ def has_enough(visibility: Visibility, table: Table, condition: str | None = Non
 
 
 def count_sensors(visibility: Visibility, table: Table, condition: str | None = None) -> str:
-    """Give the aggregate of distinct sensors that are not the viewer's own: exact up to *k*, then "more".
+    """Give the aggregate of distinct sensors that are not the viewer's own: exact below *k*.
 
     Own sensors do not count: with two of one's own, one hit elsewhere would already show.
 
@@ -89,22 +87,15 @@ def count_sensors(visibility: Visibility, table: Table, condition: str | None = 
         LookupError: for a table that does not know its sensors (see :func:`knows_sensors`).
     """
     kind, column = _SENSORS[table.name]
-    own = _write_own(visibility)
+    own, most = _write_own(visibility), visibility.least_sensors - 1  # uniqUpTo(n) says n + 1 for "more"
     if kind == "each":
         others = f"{column} NOT IN {own}" if visibility.own_sensors else ""
         both = " AND ".join(part for part in (f"({condition})" if condition else "", others) if part)
-        return (
-            f"uniqUpToIf({MOST_SENSORS})({column}, {both})" if both else f"uniqUpTo({MOST_SENSORS})({column})"
-        )
+        return f"uniqUpToIf({most})({column}, {both})" if both else f"uniqUpTo({most})({column})"
     suffix, more = ("If", f", {condition}") if condition else ("", "")
-    if kind in ("few", "some"):
-        most = MOST_SENSORS if kind == "few" else 16
-        found = f"groupUniqArrayArray{suffix}({most})({column}{more})"
-        return (
-            f"length(arrayFilter(s -> s NOT IN {own}, {found}))"
-            if visibility.own_sensors
-            else f"length({found})"
-        )
+    if kind == "some":
+        others = f"arrayFilter(s -> s NOT IN {own}, {column})" if visibility.own_sensors else column
+        return f"uniqUpToArray{suffix}({most})({others}{more})"
     merge = "groupBitmapMerge" if kind == "bitmap" else "uniqCombinedMerge"
     merged = f"toInt64({merge}{suffix}{'(12)' if kind == 'sketch' else ''}({column}{more}))"
     return f"({merged} - {len(visibility.own_sensors)})"
@@ -117,10 +108,11 @@ def coarsen(visibility: Visibility, count: str) -> str:
     tells nothing new, and the difference of two figures does not tell one packet.
     """
     first, second = visibility.rounding_keys
-    step = f"greatest({SMALLEST_STEP}, toUInt64(exp10(floor(log10(greatest(toFloat64(n), 1))) - 2)))"
-    choice = f"sipHash64Keyed((toUInt64({first}), toUInt64({second})), toUInt64(n))"
-    rounded = f"greatest({step}, intDiv(n + {choice} % {step}, {step}) * {step})"
-    return f"arrayMap(n -> if(n = 0, toUInt64(0), toUInt64({rounded})), [toUInt64({count})])[1]"
+    step = f"toUInt64(exp10(greatest({_LEAST_POWER}, floor(log10(n)) - 2)))"
+    choice = f"sipHash64Keyed((toUInt64({first}), toUInt64({second})), n)"
+    rounded = f"(n > 0) * greatest(step, intDiv(n + {choice} % step, step) * step)"
+    # Lambdas name the count and its step: each is evaluated once.
+    return f"arrayMap(n -> arrayMap(step -> {rounded}, [{step}])[1], [toUInt64({count})])[1]"
 
 
 def _write_own(visibility: Visibility) -> str:
