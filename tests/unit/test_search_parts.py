@@ -8,6 +8,7 @@ import json
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teiten.foundation.clock import to_us
-from teiten.search import exports, formats, gaps, periods, rebuilding
+from teiten.foundation.clock import from_us, to_us
+from teiten.search import exports, formats, gaps, periods, rebuilding, roster
 from teiten.search.answers import Figure
 from teiten.search.dimensions import DIMENSIONS, describe
 from teiten.search.errors import QueryError
@@ -165,7 +166,7 @@ class TestWindows:
         assert window.before().count == window.count
 
     @pytest.mark.parametrize(
-        ("period", "buckets"), [("1h", 120), ("24h", 24), ("7d", 168), ("30d", 120), ("90d", 90)]
+        ("period", "buckets"), [("1h", 120), ("24h", 24), ("7d", 168), ("30d", 30), ("90d", 90)]
     )
     def test_a_relative_period_keeps_its_length(self, period: str, buckets: int) -> None:
         query = for_period("live", period, now=NOW + timedelta(minutes=17))
@@ -362,3 +363,22 @@ def test_a_group_without_a_name_is_still_shown() -> None:
     assert describe(DIMENSIONS["dst_port"], (0, 1)).label == "ICMP"
     assert describe(DIMENSIONS["protocol"], (253,)).condition == "protocol = 253"
     assert describe(DIMENSIONS["asn"], (64500,), names={64500: "Example"}).name == "Example"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 20 * 24 * 3_600_000_000), min_size=4, max_size=4).map(sorted),
+    st.sampled_from(["Asia/Tokyo", "America/New_York", "Asia/Kolkata"]),
+)
+def test_days_are_whole_unless_a_period_begins_in_them(offsets: list[int], zone: str) -> None:
+    bounds = tuple(to_us(datetime(2026, 10, 25, tzinfo=timezone.utc)) + offset for offset in offsets)
+
+    wholly, partly = roster.part_days(bounds, zone)
+
+    days = sorted({*wholly, *partly})
+    assert len(days) == len(wholly) + len(partly)
+    inside = {from_us(bound).astimezone(ZoneInfo(zone)).date() for bound in bounds}
+    assert set(partly) <= inside
+    assert all(after - before == timedelta(days=1) for before, after in pairwise(days))
+    if bounds[0] < bounds[-1]:
+        assert days[0] == from_us(bounds[0]).astimezone(ZoneInfo(zone)).date()

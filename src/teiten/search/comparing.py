@@ -118,7 +118,7 @@ def _plan(
     needed = frozenset(split.columns).union(*(columns_of(side.filters) for side in sides))
     table = PACKETS
     if not is_raw and base.length > MOST_RAW:
-        table = choose_table(base, needed, None, needs_hosts=False, is_ranking=True)
+        table = choose_table(base, needed, None, needs_hosts=False)
     if table is PACKETS and base.length > MOST_RAW:
         hours = MOST_RAW // timedelta(hours=1)
         raise TooExpensive(

@@ -108,7 +108,7 @@ def _read_values(desk: Desk, visibility: Visibility, field: Field, dataset: str)
     visibility, query = admit(visibility, query, now=now, zone=desk.zone)
     split = DIMENSIONS[field.name]
     query = lines.narrow_to_split(query, split)
-    made = lines.plan_for(desk, query, dimension=split, is_ranking=True)
+    made = lines.plan_for(desk, query, dimension=split)
     found = ranking.rank(desk, visibility, query, made, dimension=split, limit=50, previous=False)
     groups = [dimensions.describe(split, item.key) for item in found.ranked]
     return [Completion(language.quote(group.key), "value", group.name or group.label) for group in groups]

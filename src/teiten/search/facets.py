@@ -58,7 +58,7 @@ def _make_facet(desk: Desk, visibility: Visibility, query: Query, split: Dimensi
     # What is real only of the own sensors stays kept to them.
     is_bound = split.field_name == "sensor" and bool(visibility.bound_to)
     relaxed = lines.narrow_to_split(query if is_bound else relax(query, split.field_name), split)
-    made = lines.plan_for(desk, relaxed, dimension=split, is_ranking=True)
+    made = lines.plan_for(desk, relaxed, dimension=split)
     found = ranking.rank(desk, visibility, relaxed, made, dimension=split, limit=limit, previous=False)
     counts = lines.count_lines(desk, visibility, relaxed, made, previous=False, buckets=False)
     whole = counts[ALL].total_packets[1]

@@ -10,10 +10,11 @@ import pyarrow as pa
 from teiten.search import guarding
 from teiten.search.conditions import Condition, Expression, all_of, where
 from teiten.search.desk import Desk
-from teiten.search.dimensions import Dimension, Key
+from teiten.search.dimensions import Dimension, Key, write_chosen
 from teiten.search.planner import Plan, plan
 from teiten.search.query import Query
 from teiten.search.statements import Draft, write_line_number
+from teiten.search.tables import PACKETS
 from teiten.search.visibility import Visibility
 
 #: Numbers of the line that sums all, and of what no chosen key has; the chosen keys are 1, 2 and so on.
@@ -46,7 +47,6 @@ def plan_for(
     dimension: Dimension | None = None,
     step_seconds: int | None = None,
     needs_hosts: bool | None = None,
-    is_ranking: bool = False,
 ) -> Plan:
     """Plan a query; without ``needs_hosts`` its metric tells whether sources are counted."""
     return plan(
@@ -55,7 +55,6 @@ def plan_for(
         step_seconds=step_seconds,
         zone=desk.zone,
         needs_hosts=query.metric == "hosts" if needs_hosts is None else needs_hosts,
-        is_ranking=is_ranking,
     )
 
 
@@ -101,10 +100,16 @@ def count_lines(
     """Count packets, and hosts where the metric (or ``hosts``) asks for them, of each line.
 
     A dimension of which a packet may have several values (hints) multiplies rows, so
-    that its total is counted by a statement of its own.
+    that its total is counted by a statement of its own. Packets add up: where they alone
+    are counted, only the rows of the chosen keys are told apart, and others are the rest.
     """
-    draft = Draft(made, query.dataset, query.survey, previous=previous)
     with_hosts = query.metric == "hosts" if hosts is None else hosts
+    is_plain = dimension is not None and not dimension.is_multiple
+    if dimension is not None and keys and is_plain and not with_hosts and not visibility.is_guarded:
+        return _count_apart(
+            desk, visibility, query, made, dimension=dimension, keys=keys, previous=previous, buckets=buckets
+        )
+    draft = Draft(made, query.dataset, query.survey, previous=previous)
     line, grouping, sets = "toUInt32(0)", "1", _sets("current", buckets=buckets)
     if dimension is not None:
         line, grouping = write_line_number(dimension, keys, draft.binding), "grouping(line)"
@@ -124,6 +129,56 @@ def count_lines(
         plain = count_lines(desk, visibility, query, made, previous=previous, buckets=buckets, hosts=hosts)
         found[ALL] = plain[ALL]
     return found
+
+
+def _count_apart(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    made: Plan,
+    *,
+    dimension: Dimension,
+    keys: Sequence[Key],
+    previous: bool,
+    buckets: bool,
+) -> dict[int, Counts]:
+    draft = Draft(made, query.dataset, query.survey, previous=previous)
+    line = write_line_number(dimension, keys, draft.binding)
+    chosen = write_chosen(dimension, list(keys), draft.binding, expressions=dimension.keys)
+    all_buckets, bucket = ("grouping(bucket)", draft.bucket()) if buckets else ("1", "toUInt32(0)")
+    statement = (
+        f"SELECT 0 AS all_lines, {all_buckets} AS all_buckets, {line} AS line,"  # noqa: S608 - declared names, bound values
+        f" toUInt8({draft.current()}) AS current, {bucket} AS bucket,"
+        f" {guarding.count_packets(visibility, made.table)} AS packet_count, toUInt64(0) AS host_count"
+        f" FROM {made.table.name} WHERE {draft.where()} AND {chosen}"
+        f" GROUP BY GROUPING SETS ({_sets('line, current', buckets=buckets)})"
+    )
+    found = _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
+    plain = _plan_total(desk, query, made)
+    found[ALL] = count_lines(desk, visibility, query, plain, previous=previous, buckets=buckets, hosts=False)[
+        ALL
+    ]
+    found[OTHERS] = _subtract(found[ALL], [counts for line, counts in found.items() if line > OTHERS])
+    return found
+
+
+def _plan_total(desk: Desk, query: Query, made: Plan) -> Plan:
+    """Take a smaller roll-up of the same grain for the total, when there is one."""
+    if made.table is PACKETS:
+        return made
+    plain = plan(query, step_seconds=made.window.step_seconds, zone=desk.zone, needs_hosts=False)
+    is_alike = plain.window == made.window and plain.table.grain_seconds == made.table.grain_seconds
+    return plain if is_alike else made
+
+
+def _subtract(whole: Counts, parts: Sequence[Counts]) -> Counts:
+    rest = Counts(whole.steps)
+    for name in ("packets", "total_packets"):
+        sums = (sum(values) for values in zip(*(getattr(part, name) for part in parts), strict=True))
+        taken = list(sums) or [0] * len(getattr(whole, name))
+        kept = [max(0, count - part) for count, part in zip(getattr(whole, name), taken, strict=True)]
+        setattr(rest, name, kept)
+    return rest
 
 
 def _sets(columns: str, *, buckets: bool) -> str:

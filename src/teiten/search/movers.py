@@ -108,7 +108,7 @@ def answer_movers(desk: Desk, visibility: Visibility, query: Query, *, dimension
     split = ranking.check_split(visibility, query, dimension)
     ranking.check_limit(limit, most=MOST_MOVERS)
     query = lines.narrow_to_split(lines.narrow_to_family(replace(query, metric="rate")), split)
-    made = lines.plan_for(desk, query, dimension=split, is_ranking=True)
+    made = lines.plan_for(desk, query, dimension=split)
     usual, usual_plan = _plan_usual(desk, query, split, made)
     recent_seen = observe(desk, visibility, query, made.window)
     usual_seen = observe(desk, visibility, usual, usual_plan.window)
@@ -146,7 +146,7 @@ def _plan_usual(desk: Desk, query: Query, split: Dimension, made: Plan) -> tuple
     window = list_days_before(made.window, USUAL_DAYS, zone=desk.zone)
     usual = query.within(from_us(window.start_us), from_us(window.end_us))
     needed = columns_of(query.filters) | frozenset(split.columns)
-    table = choose_table(usual, needed, None, needs_hosts=False, is_ranking=True)
+    table = choose_table(usual, needed, None, needs_hosts=False)
     if table is PACKETS:
         raise TooExpensive(
             f"what is usual for {split.name} under this filter would have to be counted in the single packets"

@@ -24,7 +24,7 @@ _MOST_FINE_BUCKETS = 180
 #: More buckets than this are refused: nobody can see them.
 MOST_BUCKETS = 2_000
 #: Longest period per step, from an hour on.
-_COARSE_STEPS = ((16, 3_600), (60, 21_600), (400, DAY))
+_COARSE_STEPS = ((16, 3_600), (400, DAY))
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,10 @@ class Window:
 
 
 def pick_step(length: timedelta, *, coarsest_grain: int = 0) -> int:
-    """Choose the bucket length: 60 to 385 buckets where the grain allows it."""
+    """Choose the bucket length: 60 to 385 buckets where the grain allows it, and days from 17 days on.
+
+    Days are what roll-ups keep for years: a month by six hours cost ten times as much.
+    """
     seconds = length.total_seconds()
     if seconds < 20 * 3_600:
         step = next((s for s in _FINE_STEPS if seconds / s <= _MOST_FINE_BUCKETS), 3_600)

@@ -21,9 +21,8 @@ from teiten.search.tables import DAY, HOUR, PACKETS, ROLL_UPS, Table
 _FINE_SECONDS = 20 * HOUR
 #: From this on a day is a fine enough bucket.
 _COARSE_SECONDS = 3 * DAY
-#: From this on a daily roll-up is read even where an hourly one is there: rankings, and all the rest.
-_DAILY_RANKING_SECONDS = 16 * DAY
-_DAILY_SECONDS = 60 * DAY
+#: From this on a daily roll-up is read even where an hourly one is there; buckets are days then.
+_DAILY_SECONDS = 16 * DAY
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,6 @@ def plan(
     zone: str,
     needs_hosts: bool = True,
     only: Table | None = None,
-    is_ranking: bool = False,
 ) -> Plan:
     """Choose table and buckets.
 
@@ -58,13 +56,12 @@ def plan(
         zone: the zone of days.
         needs_hosts: whether the table must count distinct sources.
         only: use this table, whatever the cost (for checks).
-        is_ranking: whether whole periods matter more than their buckets.
 
     Raises:
         QueryError: for a step that does not fit the period.
     """
     needed = columns_of(query.filters) | frozenset(dimension.columns if dimension else ())
-    table = only or choose_table(query, needed, step_seconds, needs_hosts=needs_hosts, is_ranking=is_ranking)
+    table = only or choose_table(query, needed, step_seconds, needs_hosts=needs_hosts)
     step = step_seconds
     if step is None:
         step = periods.pick_step(query.length, coarsest_grain=table.grain_seconds)
@@ -78,7 +75,6 @@ def choose_table(
     step_seconds: int | None,
     *,
     needs_hosts: bool = True,
-    is_ranking: bool = False,
 ) -> Table:
     """Give the smallest table that has the ``needed`` columns at a fit grain."""
     finest = _finest_grain(query, step_seconds)
@@ -92,7 +88,7 @@ def choose_table(
         and table.grain_seconds <= finest
         and is_answerable(query, table)
     ]
-    if step_seconds is None and _is_long(query, is_ranking=is_ranking):
+    if step_seconds is None and query.length.total_seconds() > _DAILY_SECONDS:
         fit.sort(key=lambda table: -table.grain_seconds)
     return fit[0] if fit else PACKETS
 
@@ -117,11 +113,6 @@ def _leaves_out(part: Condition, none: Value) -> bool:
     if part.operator in ("!=", "not in"):
         return none in part.values
     return part.operator in ("=", "in") and none not in part.values
-
-
-def _is_long(query: Query, *, is_ranking: bool) -> bool:
-    seconds = query.length.total_seconds()
-    return seconds > (_DAILY_RANKING_SECONDS if is_ranking else _DAILY_SECONDS)
 
 
 def _finest_grain(query: Query, step_seconds: int | None) -> int:

@@ -15,6 +15,7 @@ tombstone explains; older holes are counted as late instead.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -107,6 +108,19 @@ WHERE dataset = {dataset} AND {time} >= {start} AND {time} < {end} AND {filter}
 GROUP BY sensor
 ORDER BY sensor
 """
+#: Hours where a period begins or ends within the day, days in between.
+_HOURS_AND_DAYS = """
+(
+    SELECT {columns}, hour FROM coverage_1h
+    WHERE dataset = {dataset} AND toDate(hour, {zone}) IN {partly}
+    UNION ALL
+    SELECT {columns}, toDateTime(day, {zone}) AS hour FROM coverage_1d
+    WHERE dataset = {dataset} AND day IN {wholly}
+)"""
+_COLUMNS = (
+    "dataset, sensor, region, mode, ip_version, address_seconds, sensor_seconds, captured, kernel_drops, excluded,"
+    " last_window_end_at"
+)
 _FIRST_WINDOWS = """
 SELECT sensor, min(toUnixTimestamp64Micro(window_start_at)) AS first_us
 FROM coverage
@@ -185,7 +199,7 @@ def _read_rows(
     first, before, start = (_write_instant(desk, table, instant_us, binding) for instant_us in bounds[:3])
     end = _write_instant(desk, table, -(-bounds[3] // HOUR_US) * HOUR_US, binding)
     statement = _SPAN.format(
-        table=table.name,
+        table=_write_source(desk, query, table, bounds, binding),
         time=table.time,
         stamp=_write_stamp(desk, table, binding),
         mode=write_mode(query, binding),
@@ -200,6 +214,42 @@ def _read_rows(
     for row in rows:
         row["first_us"] = row["first_second"] * 1_000_000
     return {row["sensor"]: row for row in rows}
+
+
+def _write_source(
+    desk: Desk, query: Query, table: Table, bounds: tuple[int, int, int, int], binding: Binding
+) -> str:
+    """Give the table, or hours and days together where most days lie wholly in one of the periods."""
+    if table.grain_seconds == DAY:
+        return table.name
+    wholly, partly = part_days(bounds, desk.zone)
+    if len(wholly) < _LEAST_WHOLE_DAYS:
+        return table.name
+    return _HOURS_AND_DAYS.format(
+        columns=_COLUMNS,
+        dataset=binding.bind("String", query.dataset),
+        zone=binding.bind("String", desk.zone),
+        partly=binding.bind("Array(Date)", partly),
+        wholly=binding.bind("Array(Date)", wholly),
+    )
+
+
+#: With fewer whole days than this hours alone are read.
+_LEAST_WHOLE_DAYS = 2
+
+
+def part_days(bounds: tuple[int, ...], zone: str) -> tuple[list[date], list[date]]:
+    """Part the local days of ``[bounds[0], bounds[-1])`` into those without a bound inside and those with one; µs."""
+    local = ZoneInfo(zone)
+    wholly: list[date] = []
+    partly: list[date] = []
+    start_us = find_midnight(bounds[0], zone)
+    while start_us < bounds[-1]:
+        next_us = find_midnight(start_us + 36 * HOUR_US, zone)
+        is_parted = any(start_us < bound < next_us for bound in bounds)
+        (partly if is_parted else wholly).append(from_us(start_us).astimezone(local).date())
+        start_us = next_us
+    return wholly, partly
 
 
 def write_mode(query: Query, binding: Binding) -> str:

@@ -115,7 +115,7 @@ class Search:
             limit: lines besides others, 1 to 20.
             rank_by: order lines by their mean, their highest or their newest bucket.
             previous: overlay the period before.
-            step_seconds: bucket length; None picks one that gives 60 to 385 buckets.
+            step_seconds: bucket length; None picks one that gives about 30 to 385 buckets.
         """
         visibility, query = self._admit(visibility, query, step_seconds=step_seconds)
         answer = series.answer_series(
