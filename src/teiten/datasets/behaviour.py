@@ -16,7 +16,7 @@ import numpy as np
 from django.db.models import Q
 
 from teiten.datasets.config import DatasetsConfig
-from teiten.datasets.doors import Candidate, ReferencePublisher, SurveyStore
+from teiten.datasets.doors import ReferencePublisher, SurveyStore
 from teiten.datasets.entries import StatedEntry
 from teiten.datasets.errors import DatasetsError
 from teiten.datasets.importing import BEHAVIOUR_LIST, Statement, replace_entries
@@ -32,7 +32,6 @@ from teiten.traffic.survey import FOREVER_US, SurveyNetwork, SurveyTable
 OWNER = "behaviour"
 #: Data sets whose sources are judged; an import is somebody's past.
 DATASETS = ("live", "simulated")
-_LONGEST_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -115,19 +114,22 @@ def _judge_day(
             f"more than {limit} sources of {dataset} on {day} behave as survey scanners; that is no survey but an "
             "attack on the rule, or a wrong count of sensors: look, then raise datasets.behaviour_limit"
         )
-    judged = ((one, is_survey(one.day, fleet.watched)) for one in candidates)
+    surveys = (one for one in candidates if is_survey(one.day, fleet.watched).is_survey)
     return {
-        one.network: _entry_of(one, f"{day}: {said.reason}", until) for one, said in judged if said.is_survey
+        one.network: StatedEntry(one.network, OWNER, None, until, reason=say_reason(day)) for one in surveys
     }
 
 
-def _entry_of(candidate: Candidate, reason: str, until: datetime) -> StatedEntry:
-    return StatedEntry(
-        network=candidate.network,
-        owner=OWNER,
-        valid_from=None,
-        valid_to=until,
-        reason=reason[:_LONGEST_REASON],
+def say_reason(day: date) -> str:
+    """Say what a source did on a day, without a figure of ours.
+
+    Members read it. How many sensors saw a source would tell one who sends on purpose how many of
+    their targets are sensors; the figures are on the source's own page, for those who may see them.
+    """
+    return (
+        f"{day}: as many SYN and UDP packets to as many ports as NICT's definition asks ({RULE.packets:,} packets to "
+        f"{RULE.ports} ports on {RULE.watched_addresses:,} addresses a day), scaled to what was watched, and seen by "
+        f"{RULE.share_of_sensors:.0%} of the sensors or more"
     )
 
 
