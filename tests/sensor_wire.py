@@ -147,7 +147,9 @@ def make_state(
     answer = enrolment.EnrolAnswer(SENSOR, 1, 1, (gateway_key,), 0, SensorConfig())
     state.save_identity(answer, gateway or GatewaySettings("https://127.0.0.1:9", "", ("00" * 32,), ""))
     (state.path / "sensor.toml").write_text(
-        f"[sensor]\nstatus_seconds = {status_seconds}\nfirst_connect_seconds = 0\nmin_free_bytes = 0\n{settings}\n"
+        # Windows of an hour: a boundary in the middle of a test would make two batches of one.
+        f"[sensor]\nstatus_seconds = {status_seconds}\nwindow_seconds = 3600\n"
+        f"first_connect_seconds = 0\nmin_free_bytes = 0\n{settings}\n"
     )
     return state.path
 
