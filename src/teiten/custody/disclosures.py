@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from teiten.accounts.models import User
@@ -30,14 +30,15 @@ def record(
     sha256: str = "",
     is_file: bool = False,
 ) -> Disclosure:
-    """Append one disclosure; of a file before its first byte."""
+    """Append one disclosure; of a file before its first byte. A relative period is written as the one that it was."""
+    query = replace(disclosed.query, period="custom")
     row = Disclosure.objects.create(
         at=at,
         user=recipient.user,
         organisation_id=recipient.user.organisation_id,
         channel=recipient.channel,
         call=disclosed.call,
-        query=url.encode_string(disclosed.query),
+        query=url.encode_string(query),
         dataset=disclosed.query.dataset,
         start_at=disclosed.query.start,
         end_at=disclosed.query.end,
