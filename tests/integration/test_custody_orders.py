@@ -313,6 +313,8 @@ def test_nobody_takes_their_own_organisation_out(cast: Cast) -> None:
 
     with pytest.raises(CustodyInputError, match=r"^organisation: is your own"):
         services.erase_organisation(cast.observatory, reason="oops", act=act_of(cast.dana))
+    with pytest.raises(CustodyInputError, match=r"^organisation observatory: has the only operators"):
+        services.erase_organisation(cast.observatory, reason="oops", act=act_of())
 
 
 # Exclusions.

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from teiten.accounts.models import Organisation
+from teiten.accounts.models import Organisation, Role, User
 from teiten.custody import metrics, withdrawal
 from teiten.custody.config import CustodyConfig
 from teiten.custody.doors import CustodyStore, Facts
@@ -106,7 +106,8 @@ def erase_organisation(
         only_check: see whether it could be ordered, and give the row without keeping it.
 
     Raises:
-        CustodyInputError: when it was done already, the person who asks belongs to it, or without a reason.
+        CustodyInputError: when it was done already, the person who asks or every operator belongs to it, or
+            without a reason.
         LegalHoldError: when a hold forbids it; nothing was changed.
     """
     row = Erasure(
@@ -123,6 +124,7 @@ def erase_organisation(
     with transaction.atomic():
         lock_custody()
         _refuse_second(organisation, keeps_data=keeps_data)
+        _refuse_last_operators(organisation)
         row.sensors = list(
             Sensor.objects.filter(organisation=organisation).order_by("pk").values_list("pk", flat=True)
         )
@@ -307,4 +309,13 @@ def _refuse_second(organisation: Organisation, *, keeps_data: bool) -> None:
     if done is not None and (keeps_data or not done.keeps_data):
         raise CustodyInputError(
             f"organisation {organisation.code}", f"was taken out by erasure {done.pk} already"
+        )
+
+
+def _refuse_last_operators(organisation: Organisation) -> None:
+    others = User.objects.filter(role=Role.OPERATOR, is_active=True).exclude(organisation=organisation)
+    if not others.exists():
+        raise CustodyInputError(
+            f"organisation {organisation.code}",
+            "has the only operators; make one in another organisation first",
         )
