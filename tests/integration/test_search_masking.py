@@ -474,8 +474,8 @@ class TestTimes:
         assert begun.minute == ended.minute == begun.second == ended.microsecond == 0
         assert not by_days or hours == (0, 0)
 
-    @pytest.mark.parametrize("step", [1, 60, 900, 7_200])
-    def test_buckets_finer_than_an_hour_are_refused(self, world: World, step: int) -> None:
+    @pytest.mark.parametrize("step", [1, 60, 900, 7_200, 7 * 86_400])
+    def test_buckets_finer_than_an_hour_or_beyond_the_end_are_refused(self, world: World, step: int) -> None:
         with pytest.raises(QueryError, match="not for members"):
             world.search.totals(MEMBER, last(), step_seconds=step)
 

@@ -22,7 +22,7 @@ HOUR = 3_600
 #: From this length on a member's periods are whole days: some of their figures are by day.
 DAYS_FROM = timedelta(days=3)
 #: Steps that a member may choose: what the snapped periods are made of.
-_STEPS = (HOUR, 6 * HOUR)
+_STEPS = (HOUR, 6 * HOUR, DAY)
 
 
 def admit(
@@ -74,9 +74,9 @@ def check_step(step_seconds: int | None) -> None:
     Raises:
         QueryError: naming the rule.
     """
-    if step_seconds is None or step_seconds in _STEPS or (step_seconds > 0 and step_seconds % DAY == 0):
+    if step_seconds is None or step_seconds in _STEPS:
         return
-    rule = "an hour, six hours or whole days"
+    rule = "an hour (3600), six hours (21600) or a day (86400)"
     raise QueryError(
         f"step {step_seconds} s is not for members; take {rule}",
         field="step",

@@ -32,7 +32,7 @@ from teiten.search.desk import Desk
 from teiten.search.disclosing import watch_file
 from teiten.search.errors import QueryError, TooExpensive
 from teiten.search.formats import FORMATS, ExportFormat
-from teiten.search.masking import check_filters, choose_columns, list_visible, mask_batch
+from teiten.search.masking import check_filters, choose_columns, list_visible, mask_basis, mask_batch
 from teiten.search.packet_filters import write_where
 from teiten.search.packets import check_columns, write_columns
 from teiten.search.predicates import Binding
@@ -114,7 +114,7 @@ def start_export(
             field="limit",
         )
     window = lines.plan_for(desk, query, needs_hosts=False).window
-    basis = observe(desk, visibility, query, window).basis
+    basis = mask_basis(visibility, observe(desk, visibility, query, window).basis)
     if visibility.is_guarded:
         wanted = (*(shown if columns is None else wanted), grouped.PACKETS_COLUMN)
     start = ExportStart(

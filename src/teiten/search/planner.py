@@ -65,7 +65,8 @@ def plan(
     step = step_seconds
     if step is None:
         step = periods.pick_step(query.length, coarsest_grain=table.grain_seconds)
-        step = max(step, HOUR) if query.is_guarded else step
+        if query.is_guarded:  # a bucket beyond a day would reach beyond the snapped end
+            step = min(max(step, HOUR), DAY)
     return Plan(table, periods.lay_out(query, step_seconds=step, zone=zone), query.filters)
 
 
