@@ -19,7 +19,7 @@ from teiten.search.figures import make_figure, measure, points_of, share_of
 from teiten.search.lines import Counts
 from teiten.search.maintenance import Planned, read_planned, sum_up
 from teiten.search.modes import Stratum
-from teiten.search.periods import DAY, Window
+from teiten.search.periods import DAY, Window, keep_seconds
 from teiten.search.predicates import Binding
 from teiten.search.query import Metric, Query
 from teiten.search.roster import Freshness, Member
@@ -83,7 +83,7 @@ def observe(desk: Desk, visibility: Visibility, query: Query, window: Window) ->
     return desk.memory.recall(
         key,
         now=desk.clock.monotonic(),
-        keep_seconds=desk.config.freshness_cache_seconds,
+        keep_seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
         make=lambda: _observe(desk, visibility, query, window),
     )
 

@@ -16,7 +16,7 @@ from teiten.search import periods
 from teiten.search.conditions import Condition, where
 from teiten.search.desk import Desk
 from teiten.search.errors import QueryError
-from teiten.search.periods import DAY, HOUR_US, Window
+from teiten.search.periods import DAY, HOUR_US, Window, keep_seconds
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Mode, Query
 from teiten.search.roster import project
@@ -95,7 +95,7 @@ def list_strata(desk: Desk, visibility: Visibility, query: Query, window: Window
     return desk.memory.recall(
         ("strata", query.dataset, project(query.filters), window.start_us, window.end_us),
         now=desk.clock.monotonic(),
-        keep_seconds=desk.config.freshness_cache_seconds,
+        keep_seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
         make=lambda: _list_strata(desk, visibility, query, window),
     )
 

@@ -18,20 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
-from teiten.search import dimensions, guarding, lines, ranking
+from teiten.search import dimensions, guarding, lines, modes, ranking, watched
 from teiten.search.answers import Points
 from teiten.search.answers_news import Mover, Movers
-from teiten.search.coverage import Observation, observe, split_days
+from teiten.search.coverage import Observation, observe, split_days, tell_no_rate
 from teiten.search.desk import Desk
 from teiten.search.dimensions import Dimension, Key, write_chosen
 from teiten.search.errors import TooExpensive
 from teiten.search.news import list_days_before
+from teiten.search.periods import Window
 from teiten.search.planner import Plan, choose_table
 from teiten.search.predicates import columns_of
 from teiten.search.query import Query
 from teiten.search.statements import Draft
 from teiten.search.tables import PACKETS
 from teiten.search.visibility import Visibility
+from teiten.search.watched import Watched
 
 USUAL_DAYS = 28
 #: With fewer watched days than this nothing is usual.
@@ -111,7 +113,7 @@ def answer_movers(desk: Desk, visibility: Visibility, query: Query, *, dimension
     made = lines.plan_for(desk, query, dimension=split)
     usual, usual_plan = _plan_usual(desk, query, split, made)
     recent_seen = observe(desk, visibility, query, made.window)
-    usual_seen = observe(desk, visibility, usual, usual_plan.window)
+    usual_seen = _observe_usual(desk, visibility, usual, usual_plan.window, recent=recent_seen)
     mine = np.array(usual_seen.days[usual_plan.steps :])
     found: list[tuple[Key, Movement]] = []
     is_rated = not (recent_seen.basis.no_rate or usual_seen.basis.no_rate)
@@ -153,6 +155,18 @@ def _plan_usual(desk: Desk, query: Query, split: Dimension, made: Plan) -> tuple
             f" of {USUAL_DAYS} days; choose another dimension, or fewer conditions"
         )
     return usual, Plan(table, window, query.filters)
+
+
+def _observe_usual(
+    desk: Desk, visibility: Visibility, usual: Query, window: Window, *, recent: Observation
+) -> Observation:
+    """Tell what was watched on the usual days, and whether they have a rate: all that is needed of them."""
+    parts = watched.read_watched(desk, visibility, usual, window)
+    seen = Watched.together(parts.values(), window.count).address_seconds(recent.family)
+    strata = modes.list_strata(desk, visibility, usual, window)
+    no_rate = tell_no_rate(usual, [each for each in strata if each.ip_version == recent.family])
+    days = (0.0,) * window.count + tuple(watched.to_days(seen))
+    return Observation(replace(recent.basis, no_rate=no_rate), window, recent.family, recent.now_us, days)
 
 
 class _Half:

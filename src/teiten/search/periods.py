@@ -85,6 +85,11 @@ class Window:
         return max(0.0, passed / (self.end_us - self.start_us))
 
 
+def keep_seconds(seconds: float, window: Window) -> float:
+    """Give for how long an answer about coverage is remembered: of whole days it changes slowly."""
+    return seconds * 6 if window.step_seconds >= DAY else seconds
+
+
 def pick_step(length: timedelta, *, coarsest_grain: int = 0) -> int:
     """Choose the bucket length: 60 to 385 buckets where the grain allows it, and days from 17 days on.
 

@@ -23,7 +23,7 @@ from teiten.foundation.clock import from_us, to_us
 from teiten.search import holes
 from teiten.search.conditions import AllOf, Condition, Expression, Not, all_of, any_of, negate, walk
 from teiten.search.desk import Desk
-from teiten.search.periods import DAY, HOUR_US, Window, find_midnight
+from teiten.search.periods import DAY, HOUR_US, Window, find_midnight, keep_seconds
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query
 from teiten.search.tables import COVERAGE_DAILY, COVERAGE_HOURLY, Table
@@ -137,7 +137,7 @@ def list_members(desk: Desk, visibility: Visibility, query: Query, window: Windo
     return desk.memory.recall(
         ("members", query.dataset, project(query.filters), query.mode, query.is_guarded, window),
         now=desk.clock.monotonic(),
-        keep_seconds=desk.config.freshness_cache_seconds,
+        keep_seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
         make=lambda: _list_members(desk, visibility, query, window),
     )
 
