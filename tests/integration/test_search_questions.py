@@ -224,6 +224,22 @@ class TestBreadth:
         assert told.share in (None, 1.0) or told.share / step == pytest.approx(round(told.share / step))
 
 
+@given(
+    st.sampled_from(["1h", "24h", "7d"]),
+    st.sampled_from(
+        ["", "dst_port = 23/tcp", "validity = bogon", "country = CN", "probe != none", "ttl > 99"]
+    ),
+)
+@settings(max_examples=12, deadline=None)
+def test_without_and_only_are_all(world: World, period: str, text: str) -> None:
+    counts = {
+        survey: world.search.totals(ANALYST, last(period, text, survey=survey)).packets.value or 0
+        for survey in ("all", "without", "only")
+    }
+
+    assert counts["all"] == counts["without"] + counts["only"]
+
+
 class TestModes:
     def test_the_switch_parts_the_whole(self, answering_world: World) -> None:
         world = answering_world
