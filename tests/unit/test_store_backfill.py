@@ -62,9 +62,8 @@ def test_it_works(store: Store, clock: FixedClock) -> None:
     assert backfill.fill_days(store) == 0
 
 
-@pytest.mark.parametrize("table", ["probes_1d", "coverage_1d"])
 def test_a_backfill_cut_short_goes_on(
-    store: Store, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, table: str
+    store: Store, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store, clock)
     forget_rollups(store)
@@ -72,7 +71,7 @@ def test_a_backfill_cut_short_goes_on(
 
     def die(store: Store, name: str, *rest: object, **options: object) -> None:
         calls.append(name)
-        if calls.count(table) == 2:
+        if calls.count("probes_1d") == 2:
             raise KeyboardInterrupt
         real(store, name, *rest, **options)  # type: ignore[arg-type]
 
@@ -143,7 +142,7 @@ def test_the_check_finds_what_is_planted_in_every_table(store: Store, clock: Fix
     assert {one.table for one in check.check_all(store)} == {*PACKET_ROLLUPS, *COVERAGE_ROLLUPS}
 
 
-@pytest.mark.parametrize("number", [6, 7, 8])
+@pytest.mark.parametrize("number", [6, 8])
 def test_a_migration_cut_short_anywhere_is_run_again(store: Store, clock: FixedClock, number: int) -> None:
     wanted = schema.describe(store.connections)
     fill(store, clock, days=1)

@@ -200,12 +200,16 @@ def _copy(store: StatementRunner, change: Change, source: str, target: str, *, b
 
 
 def _remove(store: StatementRunner, change: Change, table: str) -> None:
-    condition = _select_batches(change, "coverage_excluded")
+    condition, name = _select_batches(change, "coverage_excluded"), quote_identifier(table)
     for part in _parts_of(store, change, table):
-        store.command(
-            f"DELETE FROM {quote_identifier(table)} IN PARTITION ID '{part}' WHERE {condition}",  # noqa: S608
+        found = store.select(
+            f"SELECT 1 AS one FROM {name} WHERE _partition_id = '{part}' AND {condition} LIMIT 1",  # noqa: S608
             _bind(change),
+            role="maintenance",
         )
+        if found.num_rows:  # a deletion that finds nothing waits for the background as long as any
+            delete = f"DELETE FROM {name} IN PARTITION ID '{part}' WHERE {condition}"  # noqa: S608
+            store.command(delete, _bind(change))
 
 
 def _parts_of(store: StatementRunner, change: Change, table: str) -> list[str]:

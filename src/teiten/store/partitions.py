@@ -60,8 +60,9 @@ def drop(connections: Connections, partition: Partition) -> None:
 
 def replace(connections: Connections, table: str, holds: DayOfDataset, *, source: str) -> None:
     """Put the day of ``source`` in the place of that of ``table``, atomically; an empty one empties it."""
-    new = [p for p in list_partitions(connections, [source]) if p.holds == holds]
-    old = [p for p in list_partitions(connections, [table]) if p.holds == holds]
+    found = [one for one in list_partitions(connections, [source, table]) if one.holds == holds]
+    new = [one for one in found if one.table == source]
+    old = [one for one in found if one.table == table]
     if new:
         connections.command(
             f"ALTER TABLE {quote_identifier(table)}"
