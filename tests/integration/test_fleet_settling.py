@@ -393,3 +393,21 @@ def test_a_sensor_that_changes_its_mind_all_the_time_is_not_followed(
     clock.advance(86_400)
     beat(sensor)
     assert [row[1] for row in entries(sensor) if row[4] is None] == ["203.0.113.7/32"]
+
+
+def test_a_sensor_whose_public_address_nobody_knows_is_named(
+    make: Callable[..., Any], beat: Callable[..., Any], clock: FixedClock, database: str
+) -> None:
+    import psycopg
+
+    from teiten.fleet import hidden
+
+    known, lost, plain = make("TK-1"), make("TK-2"), make("TK-3")
+    beat(known)
+    beat(lost, "10.9.9.9")
+    beat(plain, "198.51.100.4", interfaces=(InterfaceState("eth0", "up", ("10.0.0.9", "198.51.100.4")),))
+
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(hidden.CANDIDATES, {"now": clock.now()}).fetchall()
+
+    assert list(hidden.list_hidden(rows)) == ["TK-2"]

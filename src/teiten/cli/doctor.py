@@ -23,6 +23,7 @@ from cryptography import x509
 
 from teiten.cli import printing
 from teiten.cli.installation import Installation
+from teiten.fleet import hidden
 from teiten.foundation.errors import TeitenError
 from teiten.foundation.settings import Source
 from teiten.landing import ledger, migrations
@@ -35,6 +36,8 @@ _WARN_FREE_BYTES = 5 * 1024**3
 _WARN_CERTIFICATE_DAYS = 30
 _WARN_CLOCK_SECONDS = 2.0
 _TIMEOUT_SECONDS = 3.0
+#: Sensors that one finding names.
+_MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,26 @@ def _look_at_custody(installation: Installation) -> Iterator[Finding]:
         yield Finding("orders", "ok", "no erasure or exclusion has failed")
 
 
+def _look_at_addresses(installation: Installation) -> Iterator[Finding]:
+    """Sensors behind translation whose public address nobody entered, stated or saw."""
+    with psycopg.connect(installation.database_url, connect_timeout=3) as connection:
+        exists = connection.execute("SELECT to_regclass('fleet_observedaddress') IS NOT NULL").fetchone()
+        if exists is None or not exists[0]:
+            return
+        rows = connection.execute(hidden.CANDIDATES, {"now": installation.clock.now()}).fetchall()
+    names = list(hidden.list_hidden(rows))
+    if not names:
+        yield Finding("addresses", "ok", "the public address of every sensor that was heard today is known")
+        return
+    some = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
+    yield Finding(
+        "addresses",
+        "note",
+        f"{len(names)} sensors carry private addresses only ({some}): Mirai and Masscan are not computable there; "
+        "say `teiten sensor address NAME --public ADDRESS --local ADDRESS`",
+    )
+
+
 def _look_at_store(installation: Installation) -> Iterator[Finding]:
     config = installation.store_config
     where = config.url.rpartition("@")[2] if config.url else f"embedded in {config.path}"
@@ -265,6 +288,7 @@ _CHECKS: dict[str, Callable[[Installation], Iterator[Finding]]] = {
     "disk": _look_at_disk,
     "zone": _look_at_zone,
     "database": _look_at_database,
+    "addresses": _look_at_addresses,
     "custody": _look_at_custody,
     "store": _look_at_store,
     "reference": _look_at_reference,
