@@ -288,7 +288,10 @@ class TestModes:
     def test_a_filter_settles_the_mode(self, answering_world: World) -> None:
         answer = answering_world.search.totals(ANALYST, last("24h", "answering = yes"))
 
-        assert answer.basis.mode == "answering"
+        everything = answering_world.search.totals(ANALYST, last("24h", "answering = yes", mode="all"))
+
+        assert answer.basis.mode == everything.basis.mode == "answering"
+        assert everything.rate.value is not None
         with pytest.raises(QueryError, match="leave mode out"):
             answering_world.search.totals(ANALYST, last("24h", "answering = yes", mode="silent"))
 

@@ -210,3 +210,12 @@ def test_a_port_of_a_protocol_without_ports_is_refused(text: str) -> None:
         language.parse(text)
 
     assert language.parse("dst_port = 0/icmp") is not None
+
+
+def test_what_could_not_be_asked_is_a_value_of_its_own() -> None:
+    condition = language.parse("hint = not_computable")
+
+    assert condition == where("hint", "=", 1 << 31)
+    assert language.print_filters(condition) == "hint = not_computable"
+    assert FIELDS["validity"].names == {"ordinary": 0, "bogon": 1, "spoof_suspect": 2}
+    assert FIELDS["survey_kind"].names == {"none": 0, "listed": 1, "behaviour": 2}

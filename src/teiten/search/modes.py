@@ -63,7 +63,7 @@ def settle(desk: Desk, visibility: Visibility, query: Query) -> Query:
             value=query.mode,
             rule=rule,
         )
-    mode = query.mode if query.mode != "auto" else asked
+    mode = query.mode if asked == "auto" else asked
     if mode == "auto":
         mode = _choose(list_strata(desk, visibility, query, _around(desk, query)))
     settled = replace(query, mode=mode)
