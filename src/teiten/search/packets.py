@@ -12,7 +12,7 @@ from teiten.search import cells, fields, grouped, guarding, lines
 from teiten.search.answers import Rows
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
-from teiten.search.errors import QueryError
+from teiten.search.errors import NotPermitted, QueryError
 from teiten.search.masking import check_filters, choose_columns, mask_batch
 from teiten.search.packet_filters import write_where
 from teiten.search.predicates import Binding
@@ -85,6 +85,11 @@ def _answer_groups(
 ) -> Rows:
     started = desk.clock.monotonic()
     shown, masked = grouped.choose_group_columns(visibility, wanted)
+    if not shown:
+        raise NotPermitted(
+            f"a {visibility.role} may see none of {', '.join(wanted)}; take columns of packets that are open",
+            field="columns",
+        )
     below = grouped.parse_place(desk, visibility, page, shown) if page else None
     table = _collect_groups(desk, visibility, query, shown, below=below, limit=limit)
     kept = table.slice(0, limit)
