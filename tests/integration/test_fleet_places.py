@@ -400,3 +400,25 @@ def test_overlap_is_sharing_an_instant(one: tuple, other: tuple) -> None:
     ]
 
     assert periods.overlap(one, other) == periods.overlap(other, one) == bool(inside[0] & inside[1])
+
+
+def test_a_sensor_of_before_stands_where_its_region_says(
+    make: Callable[..., object], clock: FixedClock, database: str
+) -> None:
+    from django.core.management import call_command
+
+    sensor = make("TK-1")
+    try:
+        call_command("migrate", "fleet", "0001_initial", verbosity=0)
+        with psycopg.connect(database) as connection:
+            assert connection.execute("SELECT to_regclass('fleet_sensorplacement')").fetchone() == (None,)
+    finally:
+        call_command("migrate", "fleet", verbosity=0)
+
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(
+            "SELECT p.sensor_id, p.region_id, p.valid_from = s.created_at, p.valid_to, f.revision"
+            " FROM fleet_sensorplacement AS p JOIN fleet_sensor AS s ON s.id = p.sensor_id"
+            " JOIN fleet_sensorfacts AS f ON f.sensor_id = s.id"
+        ).fetchall()
+    assert rows == [(sensor.pk, "kanto", True, None, 1)]
