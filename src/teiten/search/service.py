@@ -273,6 +273,8 @@ class Search:
         answer = examples.answer_examples(
             self._desk, visibility, query, payload_hash=payload_hash, limit=limit
         )
+        if answer.examples:
+            self._tell("examples", visibility, query, rows=len(answer.examples), has_payload=True)
         return masking.mask_answer(visibility, answer)
 
     def sensors(
