@@ -123,9 +123,7 @@ def _row_of(
     received = landed.get(sensor.pk, NOTHING)
     facts = facts_of(sensor, said, received)
     if is_masked:
-        # A flood towards one address would show in the figures of whoever stands there.
-        facts = replace(facts, recent_captured=0.0, recent_drops=0.0)
-        said = None
+        facts, received, said = replace(facts, recent_captured=0.0, recent_drops=0.0), _veil(received), None
     conditions = health.judge(facts, now=now, config=config)
     return SensorRow(
         id=None if is_masked else sensor.pk,
@@ -137,11 +135,11 @@ def _row_of(
         condition=conditions[0],
         conditions=conditions,
         enrolled_at=sensor.enrolled_at,
-        heartbeat_at=facts.heartbeat_at,
+        heartbeat_at=_to_hour(facts.heartbeat_at) if is_masked else facts.heartbeat_at,
         booted_at=said.booted_at if said else None,
         last_batch_at=received.last_batch_at,
         missing_batches=received.missing_batches,
-        clock_offset_us=facts.clock_offset_us,
+        clock_offset_us=None if is_masked else facts.clock_offset_us,
         software=said.software if said else "",
         spool_batches=said.spool_batches if said else 0,
         spool_bytes=said.spool_bytes if said else 0,
@@ -150,6 +148,15 @@ def _row_of(
         drop_share=health.drop_share(facts),
         last_error=said.last_error if said and not is_masked else "",
     )
+
+
+def _veil(received: Landed) -> Landed:
+    """Give of somebody else's sensor what a flood towards its address would not change: hours, no counts."""
+    return replace(received, last_batch_at=_to_hour(received.last_batch_at), missing_batches=0)
+
+
+def _to_hour(instant: datetime | None) -> datetime | None:
+    return instant.replace(minute=0, second=0, microsecond=0) if instant is not None else None
 
 
 def facts_of(sensor: Sensor, said: SensorHealth | None, landed: Landed) -> Facts:
