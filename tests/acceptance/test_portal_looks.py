@@ -33,6 +33,13 @@ PAGES = {
     "live": f"/live/?{ASKED}",
     "account": "/me/",
 }
+#: Screens of issue 3; built of the same parts, so that two looks of each are enough.
+MORE_PAGES = {
+    "port": f"/port/23-tcp?{ASKED}",
+    "compare": f"/compare/?{ASKED}&one_region=kanto&other_region=kinki",
+    "rules": f"/rules/?{ASKED}",
+    "notes": f"/notes/?{ASKED}",
+}
 #: Widths at which axe-core runs: it takes as long as everything else together.
 CHECKED_WIDTHS = (1440, 390)
 LOOKS = [
@@ -55,7 +62,8 @@ def site(postgres_server_url: str) -> Iterator[Site]:
 def test_every_screen_looks_right(site: Site, width: int, language: str, theme: str) -> None:
     with site.visit(language=language, theme=theme, width=width) as (page, findings):
         found: list[str] = []
-        for name, path in PAGES.items():
+        more = MORE_PAGES if theme == "dark" else {}
+        for name, path in (PAGES | more).items():
             open_page(page, site.url + path)
             page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{language}-{theme}.png", full_page=True)
             found += list_problems(page, findings, name=name, width=width)
@@ -79,6 +87,13 @@ def test_the_sign_in_looks_right(site: Site, width: int, language: str, theme: s
         ("member-explore", "alice", PAGES["explore"]),
         ("member-sensors", "alice", PAGES["sensors"]),
         ("refused", "ann", f"/explore/?{ASKED}&q=dst_prt+%3D+23"),
+        ("member-source", "alice", PAGES["source"]),
+        ("member-port", "alice", MORE_PAGES["port"]),
+        ("disclosures", "dana", "/disclosures/?dataset=simulated"),
+        ("names", "ann", f"/names/tcp_fp/1024::1460:?{ASKED}"),
+        ("payload-reason", "ann", "/me/payload/"),
+        ("actor", "ann", f"/actor/Example%20Survey?{ASKED}"),
+        ("no-such-port", "ann", f"/port/99999-tcp?{ASKED}"),
         ("forbidden", "alice", "/live/"),
         ("not-found", "ann", "/nothing-here/"),
         ("prefix", "ann", f"/sources/240.0.7.0%2F24?{ASKED}"),

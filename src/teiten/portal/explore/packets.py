@@ -58,6 +58,8 @@ def describe_packet(packet: Packet, screen: Screen) -> dict[str, Any]:
         "size": len(packet.header),
         "payload": dump_bytes(packet.payload, ()) if packet.payload else [],
         "payload_text": write_letters(packet.payload or b""),
+        "is_payload_masked": "payload" in packet.masked and bool(fields.get("payload_length")),
+        "is_place_masked": "dst_addr" in packet.masked,
         "has_recomputed": any(part.state == "recomputed" for part in packet.parts),
         "has_unknown": any(part.state == "unknown" for part in packet.parts),
         "source": str(fields.get("src_addr") or ""),

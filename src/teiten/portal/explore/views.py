@@ -21,6 +21,7 @@ from teiten.portal.explore.presenter import describe_explore
 from teiten.portal.naming.regions import region_names
 from teiten.portal.presenting.chips import list_chips
 from teiten.portal.presenting.exporting import FORMATS, list_formats
+from teiten.portal.presenting.reasons import reason_address
 from teiten.portal.presenting.rows import COLUMNS, describe_rows
 from teiten.portal.refused_questions import refuse_question
 from teiten.portal.screen import read_screen
@@ -90,6 +91,7 @@ def show_packet(request: HttpRequest) -> HttpResponse:
         "here": "explore",
         "screen": screen,
         "packet": describe_packet(packet, screen),
+        "reason_url": reason_address(request),
         "basis": packet.basis,
     }
     template = "portal/explore/drawer.html" if frame.is_partial(request) else "portal/explore/packet.html"

@@ -20,7 +20,6 @@ from teiten.portal.screen import Screen
 from teiten.search.answers import Series, Totals
 from teiten.search.answers_news import NewsDimension
 from teiten.search.dimensions import DIMENSIONS
-from teiten.search.fields import get_field
 from teiten.search.service import Search
 
 TREND_LINES = 6
@@ -71,9 +70,8 @@ def describe_overview(search: Search, screen: Screen) -> dict[str, Any]:
 
 
 def list_news(screen: Screen) -> tuple[NewsDimension, ...]:
-    """Give the lists of what is new: payloads for those who may see them, else what they ask for."""
-    may_see_payload = screen.viewer.grants(get_field("payload_hash").permission)
-    return ("fingerprint_port", "dst_port", "payload_hash" if may_see_payload else "probe")
+    """Give the lists of what is new: payloads for viewers of real data, for members what they ask for."""
+    return ("fingerprint_port", "dst_port", "probe" if screen.viewer.is_guarded else "payload_hash")
 
 
 def _questions(search: Search, screen: Screen) -> dict[str, Callable[[], Any]]:
