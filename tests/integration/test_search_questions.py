@@ -171,9 +171,10 @@ class TestSource:
         assert page.ignored == ("q", "survey")
 
     def test_behaviour_names_nobody(self, world: World) -> None:
-        page = world.search.source(ANALYST, last("7d"), source="240.0.0.15")
+        page = world.search.source(ANALYST, last("7d", metric="rate", mode="silent"), source="240.0.0.15")
 
         assert [(each.actor, each.reason) for each in page.actors] == [("", "behaviour")]
+        assert page.ignored == ("mode", "metric")
 
 
 def local_day(packet: dict[str, Any]) -> date:

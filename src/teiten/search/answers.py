@@ -360,7 +360,7 @@ class SourcePage:
     #: Packets by probe label; "none" for those without.
     probes: tuple[Count, ...]
     actors: tuple[ActorSeen, ...]
-    #: Parameters of the question that a page about one source does not apply: ``q``, ``survey``, ``mode``.
+    #: Parameters of the question that a page about one source does not apply: ``q``, ``survey``, ``mode``, ``metric``.
     ignored: tuple[str, ...]
     seen_by: tuple[SeenBy, ...]
     #: Of the 15 most frequent ports, over 30 days.

@@ -263,6 +263,7 @@ def list_ignored(query: Query) -> tuple[str, ...]:
         "q": query.filters is not None,
         "survey": query.survey != "all",
         "mode": query.mode not in ("auto", "all"),
+        "metric": query.metric != "packets",
     }
     return tuple(name for name, is_given in given.items() if is_given)
 
