@@ -42,7 +42,7 @@ from teiten.protocol.batch import Batch
 from teiten.protocol.header import SCHEMA_VERSION, BatchHeader, Watched
 from teiten.store import writer
 from teiten.store.config import StoreConfig
-from teiten.store.schema import ROLLUPS
+from teiten.store.schema import PACKET_ROLLUPS
 from teiten.store.service import Store
 from teiten.store.writer import BlockRows
 
@@ -204,7 +204,7 @@ def measure_storage(folder: Path, reference: ReferenceData) -> dict[str, object]
         for number, (packets, coverage) in enumerate(build_slots(traffic, start_us, reference)):
             store.connections.insert("packets", packets, token=f"{hour}-{number}")
             store.connections.insert("coverage", coverage, token=f"{hour}-{number}")
-    for table in ("packets", *ROLLUPS):
+    for table in ("packets", *PACKET_ROLLUPS):
         store.command(f"OPTIMIZE TABLE {table} FINAL")
     sizes = dict(
         zip(*store.select(
@@ -222,7 +222,7 @@ def measure_storage(folder: Path, reference: ReferenceData) -> dict[str, object]
     return {
         "rows": rows,
         "raw": sizes["packets"] / rows,
-        "rollups": {table: sizes[table] / rows for table in ROLLUPS},
+        "rollups": {table: sizes.get(table, 0) / rows for table in PACKET_ROLLUPS},
         "columns": {one["column"]: round(one["b"] / rows, 3) for one in columns},
     }
 
