@@ -239,6 +239,7 @@ class Maker:
     def _make_older(self, *, hourly: bool) -> None:
         """Copy a thinned day's roll-ups to the days before; coverage is that of the whole fleet."""
         days = self._scale.hourly_days if hourly else self._scale.days
+        self._thin_packets()
         for table in _rollups_of(hourly=hourly):
             names = ", ".join(f"`{name}`" for name in _list_columns(self._store, table))
             template = f"{table}_template"
@@ -261,13 +262,23 @@ class Maker:
                     " SETTINGS insert_deduplicate = 0"
                 )
             self._store.command(f"DROP TABLE {template} SYNC")
+        self._store.command("DROP TABLE packets_thinned SYNC")
+
+    def _thin_packets(self) -> None:
+        """Take one packet in so many of the whole day, once for all roll-ups."""
+        self._store.command("DROP TABLE IF EXISTS packets_thinned SYNC")
+        self._store.command("CREATE TABLE packets_thinned AS packets ENGINE = MergeTree ORDER BY tuple()")
+        self._store.command(
+            f"INSERT INTO packets_thinned SELECT * FROM packets WHERE toDate(observed_at, '{ZONE}') = {{day:Date}}"
+            f" AND cityHash64(tcp_seq, src_port, sensor) % {self._scale.thinning} = 0 SETTINGS insert_deduplicate = 0",
+            {"day": FULL_DAY},
+        )
 
     def _select_template(self, table: str) -> str:
         if table in COVERAGE_ROLLUPS:
             return rebuild.select_coverage(self._store, table)
         statement = rebuild.select_rollup(self._store, table)
-        thinned = f"(SELECT * FROM packets WHERE cityHash64(tcp_seq, src_port, sensor) % {self._scale.thinning} = 0)"
-        return re.sub(r"FROM \S*packets\b", f"FROM {thinned} AS packets", statement, count=1)
+        return re.sub(r"FROM \S*packets\b", "FROM packets_thinned AS packets", statement, count=1)
 
 
 def _rollups_of(*, hourly: bool) -> list[str]:
