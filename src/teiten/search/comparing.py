@@ -95,11 +95,13 @@ def answer_comparison(
     crew = _Crew(desk, visibility, table, spread, window, same_sensors=same_sensors)
     mine = crew.form(first, one, window)
     theirs = crew.form(second, other or one, window.before() if other is None else window)
+    ranked = [_rank_side(desk, visibility, split, side) for side in (mine, theirs)]
+    keys = _choose_keys([values for values, _ in ranked], limit)
     return Comparison(
         dimension=split.name,
-        one=_tell_group(desk, visibility, mine),
-        other=_tell_group(desk, visibility, theirs),
-        rows=_make_rows(desk, visibility, split, (mine, theirs), spread=spread, limit=limit),
+        one=_tell_group(desk, visibility, mine, ranked[0][1]),
+        other=_tell_group(desk, visibility, theirs, ranked[1][1]),
+        rows=_make_rows(desk, visibility, split, (mine, theirs), keys, spread=spread),
         spread_over=spread,
         same_sensors=same_sensors,
         basis=coverage.observe(desk, visibility, base, window).basis,
@@ -187,13 +189,9 @@ def _by_bucket(days: NDArray[np.float64]) -> dict[int, float]:
     return {bucket: float(days[bucket]) for bucket in np.flatnonzero(days).tolist()}
 
 
-def _tell_group(desk: Desk, visibility: Visibility, side: Side) -> GroupBasis:
+def _tell_group(desk: Desk, visibility: Visibility, side: Side, known: int | None) -> GroupBasis:
     window, days = side.made.window, side.whole_days
-    draft, where = _draft(side)
-    count = guarding.count_packets(visibility, side.made.table)
-    statement = f"SELECT {count} AS packet_count FROM {side.made.table.name} WHERE {where}"  # noqa: S608 - declared names, bound values
-    rows = desk.select(visibility, statement, draft.parameters).to_pylist()
-    packets = int(rows[0]["packet_count"]) if rows else 0
+    packets = _count_all(desk, visibility, side) if known is None else known
     return GroupBasis(
         start_at=from_us(window.start_us),
         end_at=from_us(window.end_us),
@@ -202,6 +200,14 @@ def _tell_group(desk: Desk, visibility: Visibility, side: Side) -> GroupBasis:
         packets=packets,
         rate=packets / days if days > 0 and not side.is_unrated else None,
     )
+
+
+def _count_all(desk: Desk, visibility: Visibility, side: Side) -> int:
+    draft, where = _draft(side)
+    count = guarding.count_packets(visibility, side.made.table)
+    statement = f"SELECT {count} AS packet_count FROM {side.made.table.name} WHERE {where}"  # noqa: S608 - declared names, bound values
+    rows = desk.select(visibility, statement, draft.parameters).to_pylist()
+    return int(rows[0]["packet_count"]) if rows else 0
 
 
 def _draft(side: Side) -> tuple[Draft, str]:
@@ -217,11 +223,10 @@ def _make_rows(
     visibility: Visibility,
     split: Dimension,
     sides: tuple[Side, Side],
+    keys: Sequence[Key],
     *,
     spread: Spread,
-    limit: int,
 ) -> tuple[ComparisonRow, ...]:
-    keys = _choose_keys(desk, visibility, split, sides, limit)
     counted = [_count_clusters(desk, visibility, split, side, keys, spread=spread) for side in sides]
     names = desk.name_systems(split, keys)
     rows = []
@@ -253,23 +258,32 @@ def _make_rate(side: Side, packets: Mapping[int, int]) -> Rate:
     )
 
 
-def _choose_keys(
-    desk: Desk, visibility: Visibility, split: Dimension, sides: Sequence[Side], limit: int
-) -> list[Key]:
+def _rank_side(
+    desk: Desk, visibility: Visibility, split: Dimension, side: Side
+) -> tuple[dict[Key, int], int | None]:
+    """Give a side's most frequent values, and all its packets where one pass tells them."""
+    names = ranking.name_keys(split)
+    draft, where = _draft(side)
+    count = guarding.count_packets(visibility, side.made.table)
+    columns = ", ".join(names)
+    statement = (
+        f"SELECT {columns}, packet_count, sum(packet_count) OVER () AS whole FROM"  # noqa: S608 - as above
+        f" (SELECT {_select_keys(split, names)}, {count} AS packet_count FROM {side.made.table.name}"
+        f" WHERE {where} GROUP BY {columns}) ORDER BY packet_count DESC, {columns} LIMIT {_CANDIDATES}"
+    )
+    rows = desk.select(visibility, statement, draft.parameters).to_pylist()
+    found = {tuple(row[name] for name in names): int(row["packet_count"]) for row in rows}
+    if split.is_multiple or visibility.is_guarded:
+        return found, None
+    return found, int(rows[0]["whole"]) if rows else 0
+
+
+def _choose_keys(sides: Sequence[Mapping[Key, int]], limit: int) -> list[Key]:
     """Choose the values with most packets on both sides together."""
     sums: dict[Key, int] = {}
-    names = ranking.name_keys(split)
-    for side in sides:
-        draft, where = _draft(side)
-        count = guarding.count_packets(visibility, side.made.table)
-        columns = ", ".join(names)
-        statement = (
-            f"SELECT {_select_keys(split, names)}, {count} AS packet_count FROM {side.made.table.name}"  # noqa: S608 - as above
-            f" WHERE {where} GROUP BY {columns} ORDER BY packet_count DESC, {columns} LIMIT {_CANDIDATES}"
-        )
-        for row in desk.select(visibility, statement, draft.parameters).to_pylist():
-            key = tuple(row[name] for name in names)
-            sums[key] = sums.get(key, 0) + row["packet_count"]
+    for ranked in sides:
+        for key, packets in ranked.items():
+            sums[key] = sums.get(key, 0) + packets
     ordered = sorted((item for item in sums.items() if item[1]), key=lambda item: (-item[1], item[0]))
     return [key for key, _ in ordered[:limit]]
 
