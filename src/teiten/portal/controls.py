@@ -8,6 +8,7 @@ from typing import TypeGuard
 
 from django.utils.translation import gettext as _
 
+from teiten.portal.naming.groups import name_mode
 from teiten.portal.naming.regions import name_region
 from teiten.portal.screen import Screen, encode
 from teiten.search.basis import Basis
@@ -144,7 +145,11 @@ def _mode(screen: Screen, basis: Basis | None) -> Control | None:
     in_force = screen.query.mode
     if in_force == "auto" and basis is not None:
         in_force = basis.mode  # type: ignore[assignment]  # one of the literals
-    labels = (("silent", _("Silent")), ("answering", _("Answering")), ("all", _("Both, no rate")))
+    labels = (
+        ("silent", name_mode("silent")),
+        ("answering", name_mode("answering")),
+        ("all", _("Both, no rate")),
+    )
     choices = tuple(
         Choice(label, screen.url(replace(screen.query, mode=name)), in_force == name)  # type: ignore[arg-type]  # a literal above
         for name, label in labels

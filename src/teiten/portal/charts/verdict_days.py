@@ -97,10 +97,11 @@ def draw_verdict_days(
 
 
 def _list_tools(days: Sequence[VerdictDay]) -> list[Hint]:
-    """List the tools of which something else than "no" was said, the surest first."""
+    """List the tools for which something speaks, or that could not be asked for; the surest first."""
     best: dict[Hint, float] = {}
     for verdict in (verdict for day in days for verdict in day.verdicts):
-        if verdict.hint is not None and verdict.state != "no":
+        says_something = verdict.matching > 0 or verdict.state == "not computable"
+        if verdict.hint is not None and verdict.state != "no" and says_something:
             best[verdict.hint] = max(best.get(verdict.hint, 0.0), verdict.confidence)
     return sorted(best, key=lambda hint: (-best[hint], int(hint)))
 

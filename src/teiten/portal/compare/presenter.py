@@ -11,7 +11,7 @@ from teiten.fleet.models import SensorKind, SensorMode, SensorPlacement
 from teiten.portal.charts.whiskers import HEIGHT, WIDTH, Ratio, draw_whiskers
 from teiten.portal.compare.groups import NUMBERS, PARTS, SPLITS, Choice, Side
 from teiten.portal.naming.countries import name_country
-from teiten.portal.naming.groups import name_dimension, name_group
+from teiten.portal.naming.groups import name_dimension, name_group, name_mode
 from teiten.portal.naming.regions import name_region, region_names
 from teiten.portal.presenting.pivots import keep, page_of
 from teiten.portal.screen import Screen, encode
@@ -83,7 +83,7 @@ def _options(part: str, screen: Screen) -> list[tuple[str, str]]:
     if part == "kind":
         return [(str(value), str(label)) for value, label in SensorKind.choices]
     if part == "mode":
-        return [(str(value), str(label)) for value, label in SensorMode.choices]
+        return [(str(value), name_mode(str(value))) for value in SensorMode.values]
     values = SensorPlacement.objects.exclude(**{part: ""}).order_by(part).values_list(part, flat=True)
     found = list(dict.fromkeys(values.distinct()))
     return [(value, name_country(value, screen.language) if part == "country" else value) for value in found]

@@ -74,8 +74,8 @@ def _name_axis(group: Group) -> str:
         ("survey", "none"): _("Other than survey"),
         ("survey", "listed"): _("Survey scanner by a list"),
         ("survey", "behaviour"): _("Survey scanner by behaviour"),
-        ("answering", "yes"): _("Answering"),
-        ("answering", "no"): _("Silent mode"),
+        ("answering", "yes"): name_mode("answering"),
+        ("answering", "no"): name_mode("silent"),
         ("probe", "none"): _("No known probe"),
         ("actor", "none"): _("No known actor"),
         ("validity", "ordinary"): _("Ordinary"),
@@ -83,6 +83,11 @@ def _name_axis(group: Group) -> str:
         ("validity", "spoof_suspect"): _("Spoof suspect"),
     }
     return words.get((group.dimension, group.key), "")
+
+
+def name_mode(mode: str) -> str:
+    """Give the name of a way of watching; a silent *sensor* is another thing than a sensor of the silent mode."""
+    return {"silent": pgettext("mode", "Silent"), "answering": pgettext("mode", "Answering")}.get(mode, mode)
 
 
 def name_nature(key: str) -> str:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from teiten.custody.excluding import list_exclusions
 from teiten.fleet.models import Maintenance, ObservedAddress, SensorPlacement
 from teiten.portal.naming.countries import name_country
+from teiten.portal.naming.groups import name_mode
 from teiten.portal.naming.regions import name_region
 from teiten.portal.screen import Screen
 
@@ -76,7 +77,7 @@ def _describe_placement(row: SensorPlacement, screen: Screen) -> Held:
         f"AS{row.asn}" if row.asn else "",
         row.provider,
         row.get_kind_display(),
-        row.get_mode_display(),
+        name_mode(str(row.mode)),
     ]
     return Held(
         " · ".join(word for word in words if word),
