@@ -264,6 +264,22 @@ def test_a_day_that_retention_thinned_cannot_lose_a_sensor(store: Store, clock: 
     assert look(store) == before
 
 
+def test_a_change_cut_short_does_not_block_others_when_retention_came_between(
+    store: Store, clock: FixedClock
+) -> None:
+    writer.insert_block(store, make_block(clock, 1))
+    with pytest.raises(Killed):
+        exclude(store, step=kill_at("exclude: coverage removed"))
+    clock.advance(40 * 86_400)
+    store.command(
+        "INSERT INTO removals VALUES ('live', '2026-11-20', 'packets', 1, now64(6)),"
+        " ('live', '2026-11-21', 'packets', 1, now64(6))"
+    )
+
+    assert exclusion.finish(store) == 1
+    assert exclusion.finish(store) == 0
+
+
 def test_retention_takes_excluded_rows_by_the_same_terms(store: Store, clock: FixedClock) -> None:
     writer.insert_block(store, make_block(clock, 1))
     exclude(store)

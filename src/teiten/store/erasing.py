@@ -133,7 +133,7 @@ def erase_sensors(
 
 def finish(store: StatementRunner, *, step: Step | None = None) -> int:
     """Finish exclusions, returns and erasures that were cut short, and give their number."""
-    with store.writing:
+    with store.changing:
         done = exclusion.finish(store)
         unfinished = changes.list_unfinished(store, tuple(_TABLES))
         for change in unfinished:
@@ -144,7 +144,7 @@ def finish(store: StatementRunner, *, step: Step | None = None) -> int:
 def _erase(
     store: StatementRunner, kind: str, what: Mapping[str, Any], *, held: Sequence[Hold], step: Step | None
 ) -> dict[str, int]:
-    with store.writing:
+    with store.changing:
         finish(store)
         found = {table: _count(store, kind, what, table=table) for table in _TABLES[kind]}
         days = sorted({day for counts in found.values() for day in counts})
@@ -161,20 +161,25 @@ def _erase(
 
 def _run(store: StatementRunner, change: Change, note: Step) -> None:
     note("erase: begun")
-    if change.phase == "noting":
-        _note_rows(store, change)
-        note("erase: noted")
-        change = changes.advance(store, change, "removing")
-    if change.phase == "removing":
-        for table in (*_EXAMPLES, *_PACKETS, *(_BATCHES if change.kind == "erase_sensors" else ())):
-            _remove(store, change, table, days=change.days)
-            note(f"erase: {table} removed")
-        change = changes.advance(store, change, "rebuilding")
+    if change.phase != "rebuilding":
+        with store.writing:  # what comes between noting and removing would go without a note
+            change = _remove_rows(store, change, note)
     for number, day in enumerate(change.days):
         _bring_forward(store, change, day)
         note(f"erase: day {number} rebuilt")
     changes.finish(store, change)
     metrics.CHANGES.labels(change.kind).inc()
+
+
+def _remove_rows(store: StatementRunner, change: Change, note: Step) -> Change:
+    if change.phase == "noting":
+        _note_rows(store, change)
+        note("erase: noted")
+        change = changes.advance(store, change, "removing")
+    for table in (*_EXAMPLES, *_PACKETS, *(_BATCHES if change.kind == "erase_sensors" else ())):
+        _remove(store, change, table, days=change.days)
+        note(f"erase: {table} removed")
+    return changes.advance(store, change, "rebuilding")
 
 
 def _bring_forward(store: StatementRunner, change: Change, day: DayOfDataset) -> None:

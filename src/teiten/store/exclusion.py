@@ -16,6 +16,7 @@ include
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,7 @@ from teiten.store.partitions import DayOfDataset
 from teiten.store.schema import EXCLUDED
 from teiten.store.statements import StatementRunner
 
+_log = logging.getLogger(__name__)
 _KINDS = ("exclude", "include")
 #: Copied and removed in this order: the coverage names the batches, so it comes first and goes last.
 _ROWS = ("payload_examples", "packets")
@@ -75,7 +77,7 @@ def exclude_sensor(
     """
     what = Exclusion(dataset, sensor, start, end)
     _check_period(what)
-    with store.writing:
+    with store.changing:
         finish(store, step=step)
         batches = _count_batches(store, what)
         if not batches:
@@ -118,7 +120,7 @@ def include_sensor(
     what = Exclusion(dataset, sensor, start, end)
     _check_period(what)
     remaining = [_as_arguments(one) for one in standing if (one.dataset, one.sensor) == (dataset, sensor)]
-    with store.writing:
+    with store.changing:
         finish(store, step=step)
         days = _list_days(store, what, "coverage_excluded")
         if not days:
@@ -144,7 +146,7 @@ def reapply(store: StatementRunner, exclusions: Iterable[Exclusion]) -> dict[str
 
 def finish(store: StatementRunner, *, step: Step | None = None) -> int:
     """Finish exclusions and returns that were cut short, and give their number."""
-    with store.writing:
+    with store.changing:
         unfinished = changes.list_unfinished(store, _KINDS)
         for change in unfinished:
             run = _exclude if change.kind == "exclude" else _include
@@ -155,27 +157,30 @@ def finish(store: StatementRunner, *, step: Step | None = None) -> int:
 def _exclude(store: StatementRunner, change: Change, note: Step) -> None:
     note("exclude: begun")
     if change.phase == "moving":
-        _copy(store, change, "coverage", EXCLUDED["coverage"], batches="coverage")
-        note("exclude: coverage copied")
-        for table in _ROWS:
-            _copy(store, change, table, EXCLUDED[table], batches="coverage_excluded")
-            note(f"exclude: {table} copied")
-        for table in (*_ROWS, "coverage"):
-            _remove(store, change, table)
-            note(f"exclude: {table} removed")
+        with store.writing:
+            _set_aside(store, change, note)
         change = changes.advance(store, change, "rebuilding")
     _rebuild(store, change, note)
     changes.finish(store, change)
     metrics.CHANGES.labels(change.kind).inc()
 
 
+def _set_aside(store: StatementRunner, change: Change, note: Step) -> None:
+    _copy(store, change, "coverage", EXCLUDED["coverage"], batches="coverage")
+    note("exclude: coverage copied")
+    for table in _ROWS:
+        _copy(store, change, table, EXCLUDED[table], batches="coverage_excluded")
+        note(f"exclude: {table} copied")
+    for table in (*_ROWS, "coverage"):
+        _remove(store, change, table)
+        note(f"exclude: {table} removed")
+
+
 def _include(store: StatementRunner, change: Change, note: Step) -> None:
     note("include: begun")
     if change.phase == "copying":
-        for table in (*_ROWS, "coverage"):
-            _remove(store, change, table)
-            _copy(store, change, EXCLUDED[table], table, batches="coverage_excluded")
-            note(f"include: {table} copied")
+        with store.writing:
+            _put_back(store, change, note)
         change = changes.advance(store, change, "rebuilding")
     if change.phase == "rebuilding":
         _rebuild(store, change, note)
@@ -185,6 +190,13 @@ def _include(store: StatementRunner, change: Change, note: Step) -> None:
         note(f"include: {table} cleared")
     changes.finish(store, change)
     metrics.CHANGES.labels(change.kind).inc()
+
+
+def _put_back(store: StatementRunner, change: Change, note: Step) -> None:
+    for table in (*_ROWS, "coverage"):
+        _remove(store, change, table)
+        _copy(store, change, EXCLUDED[table], table, batches="coverage_excluded")
+        note(f"include: {table} copied")
 
 
 def _copy(store: StatementRunner, change: Change, source: str, target: str, *, batches: str) -> None:
@@ -248,7 +260,11 @@ def _read_period(arguments: Mapping[str, Any], prefix: str) -> dict[str, object]
 
 def _rebuild(store: StatementRunner, change: Change, note: Step) -> None:
     for number, day in enumerate(change.days):
-        rebuild.rebuild_day(store, day)
+        try:
+            rebuild.rebuild_day(store, day)
+        except RebuildRefused as error:
+            # Retention came between a kill and now: what it left of the day's figures stays.
+            _log.warning("A day's figures could not be made again.", extra={"reason": str(error)})
         note(f"{change.kind}: day {number} rebuilt")
 
 

@@ -22,6 +22,8 @@ class StatementRunner:
         self._queries = queries.read_queries()
         #: Held while a block is written, while a day's roll-ups are replaced, while rows are moved or removed.
         self.writing = threading.RLock()
+        #: Held during a whole exclusion, return or erasure; taken before :attr:`writing`, which is let go between days.
+        self.changing = threading.RLock()
 
     def query(self, name: str, parameters: Parameters | None = None, *, role: Role = "screen") -> pa.Table:
         """Run the named query of ``store/queries``.
