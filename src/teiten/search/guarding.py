@@ -27,20 +27,20 @@ _LEAST_POWER = 1
 #: Table → column that tells its sensors, and how. A table that is not here cannot answer a member.
 _SENSORS: dict[str, tuple[str, str]] = {
     "packets": ("each", "sensor"),
-    "totals_1h": ("sketch", "sensors"),
-    "ports_1h": ("some", "few_sensors"),
-    "countries_1h": ("some", "few_sensors"),
-    "networks_1h": ("some", "few_sensors"),
-    "networks_regions_1d": ("some", "few_sensors"),
-    "ports_countries_1d": ("some", "few_sensors"),
-    "ports_regions_1d": ("some", "few_sensors"),
-    "fingerprints_1d": ("some", "few_sensors"),
-    "fingerprints_ports_1d": ("some", "few_sensors"),
-    "payloads_1d": ("some", "few_sensors"),
-    "probes_1d": ("some", "few_sensors"),
+    "totals_1h": ("bits", "sensor_bits"),
+    "ports_1h": ("bits", "sensor_bits"),
+    "countries_1h": ("bits", "sensor_bits"),
+    "networks_1h": ("bits", "sensor_bits"),
+    "networks_regions_1d": ("bits", "sensor_bits"),
+    "ports_countries_1d": ("bits", "sensor_bits"),
+    "ports_regions_1d": ("bits", "sensor_bits"),
+    "fingerprints_1d": ("bits", "sensor_bits"),
+    "fingerprints_ports_1d": ("bits", "sensor_bits"),
+    "payloads_1d": ("bits", "sensor_bits"),
+    "probes_1d": ("bits", "sensor_bits"),
     "sources_1d": ("some", "some_sensors"),
-    "ports_1d": ("bitmap", "sensors"),
-    "actors_1d": ("bitmap", "sensors"),
+    "ports_1d": ("bits", "sensor_bits"),
+    "actors_1d": ("bits", "sensor_bits"),
 }
 
 
@@ -96,9 +96,7 @@ def count_sensors(visibility: Visibility, table: Table, condition: str | None = 
     if kind == "some":
         others = f"arrayFilter(s -> s NOT IN {own}, {column})" if visibility.own_sensors else column
         return f"uniqUpToArray{suffix}({most})({others}{more})"
-    merge = "groupBitmapMerge" if kind == "bitmap" else "uniqCombinedMerge"
-    merged = f"toInt64({merge}{suffix}{'(12)' if kind == 'sketch' else ''}({column}{more}))"
-    return f"({merged} - {len(visibility.own_sensors)})"
+    return f"bitCount(bitAnd(groupBitOr{suffix}({column}{more}), {_mask_own(visibility)}))"
 
 
 def coarsen(visibility: Visibility, count: str) -> str:
@@ -108,12 +106,20 @@ def coarsen(visibility: Visibility, count: str) -> str:
     tells nothing new, and the difference of two figures does not tell one packet.
     """
     first, second = visibility.rounding_keys
-    step = f"toUInt64(exp10(greatest({_LEAST_POWER}, floor(log10(n)) - 2)))"
-    choice = f"sipHash64Keyed((toUInt64({first}), toUInt64({second})), n)"
-    rounded = f"(n > 0) * greatest(step, intDiv(n + {choice} % step, step) * step)"
-    # Lambdas name the count and its step: each is evaluated once.
-    return f"arrayMap(n -> arrayMap(step -> {rounded}, [{step}])[1], [toUInt64({count})])[1]"
+    # Equal parts of a statement are evaluated once.
+    n = f"toUInt64({count})"
+    step = f"intExp10(greatest({_LEAST_POWER}, toInt16(floor(log10(greatest({n}, 1)))) - 2))"
+    choice = f"sipHash64Keyed((toUInt64({first}), toUInt64({second})), {n})"
+    return f"(({n} > 0) * greatest({step}, intDiv({n} + {choice} % {step}, {step}) * {step}))"
 
 
 def _write_own(visibility: Visibility) -> str:
     return "(" + ", ".join(str(int(sensor)) for sensor in sorted(visibility.own_sensors)) + ")"
+
+
+def _mask_own(visibility: Visibility) -> str:
+    """Give the bits that are not those of own sensors; others that share them do not count either."""
+    own = 0
+    for sensor in visibility.own_sensors:
+        own |= 1 << sensor % 64
+    return f"toUInt64({(1 << 64) - 1 - own})"

@@ -31,8 +31,6 @@ from teiten.search.watched import Watched
 
 MOST_DAYS = 90
 MOST_ITEMS = 200
-#: ``few_sensors`` tells no more sensors apart.
-_MOST_SENSORS = 5
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def _read(
     table = kind.table
     # A set of hashes is a tenth of the work of a set of keys; one in 10^12 new values may hide behind another's hash.
     enough = f" GROUP BY {keys}{guarding.having(visibility, kind.before)}" if visibility.is_guarded else ""
-    sensors = f"length(groupUniqArrayArray({_MOST_SENSORS})(few_sensors))"
+    sensors = "bitCount(groupBitOr(sensor_bits))"
     first = kind.first.format(zone=binding.bind("String", desk.zone))
     order = "packet_count DESC" if visibility.is_guarded else "sensor_count DESC, packet_count DESC"
     statement = (

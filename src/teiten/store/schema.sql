@@ -9,6 +9,7 @@ CREATE TABLE actors_1d
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `sensors` AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, actor, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
@@ -23,8 +24,9 @@ CREATE MATERIALIZED VIEW actors_1d_view TO actors_1d
     `answering` UInt8,
     `packets` UInt64,
     `sources` AggregateFunction(uniqCombined(12), IPv6),
+    `sensor_bits` UInt64,
     `sensors` AggregateFunction(groupBitmap, UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, actor, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupBitmapState(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE survey != 0 GROUP BY dataset, day, actor, nature, survey, ip_version, answering;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, actor, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, groupBitmapState(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE survey != 0 GROUP BY dataset, day, actor, nature, survey, ip_version, answering;
 
 CREATE TABLE blocks
 (
@@ -53,7 +55,7 @@ CREATE TABLE countries_1h
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) PRIMARY KEY (hour, country, region, nature, survey, ip_version) ORDER BY (hour, country, region, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
@@ -68,9 +70,9 @@ CREATE MATERIALIZED VIEW countries_1h_view TO countries_1h
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `few_sensors` Array(UInt32),
+    `sensor_bits` UInt64,
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, country, region, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, country, region, nature, survey, ip_version, answering;
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, country, region, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, country, region, nature, survey, ip_version, answering;
 
 CREATE TABLE coverage
 (
@@ -232,7 +234,7 @@ CREATE TABLE fingerprints_1d
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, tcp_fp, nature, survey, ip_version) ORDER BY (day, tcp_fp, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
@@ -246,9 +248,9 @@ CREATE MATERIALIZED VIEW fingerprints_1d_view TO fingerprints_1d
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `few_sensors` Array(UInt32),
+    `sensor_bits` UInt64,
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, tcp_fp, nature, survey, ip_version, answering;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, tcp_fp, nature, survey, ip_version, answering;
 
 CREATE TABLE fingerprints_ports_1d
 (
@@ -263,7 +265,7 @@ CREATE TABLE fingerprints_ports_1d
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `first_seen_at` SimpleAggregateFunction(min, DateTime('UTC')) CODEC(T64, ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW fingerprints_ports_1d_view TO fingerprints_ports_1d
@@ -279,8 +281,8 @@ CREATE MATERIALIZED VIEW fingerprints_ports_1d_view TO fingerprints_ports_1d
     `answering` UInt8,
     `packets` UInt64,
     `first_seen_at` DateTime('UTC'),
-    `few_sensors` Array(UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, toDateTime(min(observed_at), 'UTC') AS first_seen_at, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE tcp_fp != '' GROUP BY dataset, day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering;
+    `sensor_bits` UInt64,
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, toDateTime(min(observed_at), 'UTC') AS first_seen_at, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE tcp_fp != '' GROUP BY dataset, day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE lost_batches
 (
@@ -305,7 +307,7 @@ CREATE TABLE networks_1h
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) PRIMARY KEY (hour, asn, nature, survey, ip_version) ORDER BY (hour, asn, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
@@ -319,9 +321,9 @@ CREATE MATERIALIZED VIEW networks_1h_view TO networks_1h
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `few_sensors` Array(UInt32),
+    `sensor_bits` UInt64,
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, asn, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, asn, nature, survey, ip_version, answering;
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, asn, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, asn, nature, survey, ip_version, answering;
 
 CREATE TABLE networks_regions_1d
 (
@@ -334,7 +336,7 @@ CREATE TABLE networks_regions_1d
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, asn, region, nature, survey, ip_version) ORDER BY (day, asn, region, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW networks_regions_1d_view TO networks_regions_1d
@@ -348,8 +350,8 @@ CREATE MATERIALIZED VIEW networks_regions_1d_view TO networks_regions_1d
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `few_sensors` Array(UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, asn, region, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, asn, region, nature, survey, ip_version, answering;
+    `sensor_bits` UInt64,
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, asn, region, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, asn, region, nature, survey, ip_version, answering;
 
 CREATE TABLE packets
 (
@@ -493,7 +495,7 @@ CREATE TABLE payloads_1d
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `first_seen_at` SimpleAggregateFunction(min, DateTime('UTC')) CODEC(T64, ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, payload_hash, protocol, dst_port, probe, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW payloads_1d_view TO payloads_1d
@@ -510,8 +512,8 @@ CREATE MATERIALIZED VIEW payloads_1d_view TO payloads_1d
     `answering` UInt8,
     `packets` UInt64,
     `first_seen_at` DateTime('UTC'),
-    `few_sensors` Array(UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, payload_hash, protocol, dst_port, probe, nature, survey, ip_version, answering, count() AS packets, toDateTime(min(observed_at), 'UTC') AS first_seen_at, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE payload_hash != 0 GROUP BY dataset, day, payload_hash, protocol, dst_port, probe, nature, survey, ip_version, answering;
+    `sensor_bits` UInt64,
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, payload_hash, protocol, dst_port, probe, nature, survey, ip_version, answering, count() AS packets, toDateTime(min(observed_at), 'UTC') AS first_seen_at, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE payload_hash != 0 GROUP BY dataset, day, payload_hash, protocol, dst_port, probe, nature, survey, ip_version, answering;
 
 CREATE TABLE ports_1d
 (
@@ -524,6 +526,7 @@ CREATE TABLE ports_1d
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `sensors` AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
@@ -538,8 +541,9 @@ CREATE MATERIALIZED VIEW ports_1d_view TO ports_1d
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
+    `sensor_bits` UInt64,
     `sensors` AggregateFunction(groupBitmap, UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, groupBitmapState(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, nature, survey, ip_version, answering;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, groupBitmapState(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE ports_1h
 (
@@ -552,7 +556,7 @@ CREATE TABLE ports_1h
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) PRIMARY KEY (hour, protocol, dst_port, nature, survey, ip_version) ORDER BY (hour, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
@@ -567,9 +571,9 @@ CREATE MATERIALIZED VIEW ports_1h_view TO ports_1h
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `few_sensors` Array(UInt32),
+    `sensor_bits` UInt64,
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, protocol, dst_port, nature, survey, ip_version, answering;
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE ports_countries_1d
 (
@@ -583,7 +587,7 @@ CREATE TABLE ports_countries_1d
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, protocol, dst_port, country, nature, survey, ip_version) ORDER BY (day, protocol, dst_port, country, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW ports_countries_1d_view TO ports_countries_1d
@@ -598,8 +602,8 @@ CREATE MATERIALIZED VIEW ports_countries_1d_view TO ports_countries_1d
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `few_sensors` Array(UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, country, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, country, nature, survey, ip_version, answering;
+    `sensor_bits` UInt64,
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, country, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, country, nature, survey, ip_version, answering;
 
 CREATE TABLE ports_regions_1d
 (
@@ -613,7 +617,7 @@ CREATE TABLE ports_regions_1d
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, protocol, dst_port, region, nature, survey, ip_version) ORDER BY (day, protocol, dst_port, region, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW ports_regions_1d_view TO ports_regions_1d
@@ -628,8 +632,8 @@ CREATE MATERIALIZED VIEW ports_regions_1d_view TO ports_regions_1d
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
-    `few_sensors` Array(UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, region, nature, survey, ip_version, answering, count() AS packets, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, region, nature, survey, ip_version, answering;
+    `sensor_bits` UInt64,
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, protocol, dst_port, region, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, protocol, dst_port, region, nature, survey, ip_version, answering;
 
 CREATE TABLE probes_1d
 (
@@ -644,7 +648,7 @@ CREATE TABLE probes_1d
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
-    `few_sensors` SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, probe, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW probes_1d_view TO probes_1d
@@ -660,8 +664,8 @@ CREATE MATERIALIZED VIEW probes_1d_view TO probes_1d
     `answering` UInt8,
     `packets` UInt64,
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `few_sensors` Array(UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, probe, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupUniqArray(5)(sensor) AS few_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE probe != '' GROUP BY dataset, day, probe, protocol, dst_port, nature, survey, ip_version, answering;
+    `sensor_bits` UInt64,
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, probe, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE probe != '' GROUP BY dataset, day, probe, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE removals
 (
@@ -746,6 +750,7 @@ CREATE TABLE totals_1h
     `answering` UInt8 CODEC(ZSTD(1)),
     `validity` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     `bytes` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `sensors` AggregateFunction(uniqCombined(12), UInt32) CODEC(ZSTD(1)),
@@ -763,7 +768,8 @@ CREATE MATERIALIZED VIEW totals_1h_view TO totals_1h
     `answering` UInt8,
     `validity` UInt8,
     `packets` UInt64,
+    `sensor_bits` UInt64,
     `bytes` UInt64,
     `sources` AggregateFunction(uniqCombined(12), IPv6),
     `sensors` AggregateFunction(uniqCombined(12), UInt32),
-    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, region, hints, nature, survey, ip_version, answering, validity, count() AS packets, sum(total_length) AS bytes, uniqCombinedState(12)(src_addr) AS sources, uniqCombinedState(12)(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, region, hints, nature, survey, ip_version, answering, validity;
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, region, hints, nature, survey, ip_version, answering, validity, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, sum(total_length) AS bytes, uniqCombinedState(12)(src_addr) AS sources, uniqCombinedState(12)(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, hour, region, hints, nature, survey, ip_version, answering, validity;

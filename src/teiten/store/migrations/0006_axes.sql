@@ -1,7 +1,7 @@
 -- rebuild: days
 -- The axes and the sensors behind a figure: what a packet is, beside its nature, and on how many sensors a count stands.
 -- answering: 1 where the sensor answered on the address; validity: traffic.validity.SourceValidity. Rows of before have 0.
--- few_sensors holds at most 5 sensors: enough to tell whether a count stands on as many as a member's answer needs.
+-- sensor_bits has the bit (sensor % 64) of each sensor: as many bits, so many sensors at least. A member's answer needs to know that.
 
 ALTER TABLE packets
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER region,
@@ -12,6 +12,7 @@ ALTER TABLE packets
 ALTER TABLE totals_1h
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
     ADD COLUMN IF NOT EXISTS validity UInt8 CODEC(ZSTD(1)) AFTER answering,
+    ADD COLUMN IF NOT EXISTS sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (hour, region, hints, nature, survey, ip_version, answering, validity);
 
 DROP VIEW IF EXISTS totals_1h_view;
@@ -27,6 +28,7 @@ SELECT
     answering,
     validity,
     count() AS packets,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     sum(total_length) AS bytes,
     uniqCombinedState(12)(src_addr) AS sources,
     uniqCombinedState(12)(sensor) AS sensors,
@@ -36,7 +38,7 @@ GROUP BY dataset, hour, region, hints, nature, survey, ip_version, answering, va
 
 ALTER TABLE ports_1h
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
-    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
+    ADD COLUMN IF NOT EXISTS sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (hour, protocol, dst_port, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS ports_1h_view;
@@ -51,7 +53,7 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     uniqCombinedState(12)(src_addr) AS sources,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
@@ -59,7 +61,7 @@ GROUP BY dataset, hour, protocol, dst_port, nature, survey, ip_version, answerin
 
 ALTER TABLE countries_1h
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
-    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
+    ADD COLUMN IF NOT EXISTS sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (hour, country, region, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS countries_1h_view;
@@ -74,7 +76,7 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     uniqCombinedState(12)(src_addr) AS sources,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
@@ -82,7 +84,7 @@ GROUP BY dataset, hour, country, region, nature, survey, ip_version, answering;
 
 ALTER TABLE networks_1h
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
-    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
+    ADD COLUMN IF NOT EXISTS sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (hour, asn, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS networks_1h_view;
@@ -97,7 +99,7 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     uniqCombinedState(12)(src_addr) AS sources,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
@@ -105,7 +107,7 @@ GROUP BY dataset, hour, asn, nature, survey, ip_version, answering;
 
 ALTER TABLE networks_regions_1d
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
-    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
+    ADD COLUMN IF NOT EXISTS sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (day, asn, region, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS networks_regions_1d_view;
@@ -120,14 +122,14 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
 GROUP BY dataset, day, asn, region, nature, survey, ip_version, answering;
 
 ALTER TABLE ports_countries_1d
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
-    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
+    ADD COLUMN IF NOT EXISTS sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (day, protocol, dst_port, country, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS ports_countries_1d_view;
@@ -142,14 +144,14 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
 GROUP BY dataset, day, protocol, dst_port, country, nature, survey, ip_version, answering;
 
 ALTER TABLE ports_regions_1d
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
-    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
+    ADD COLUMN IF NOT EXISTS sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (day, protocol, dst_port, region, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS ports_regions_1d_view;
@@ -164,14 +166,14 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
 GROUP BY dataset, day, protocol, dst_port, region, nature, survey, ip_version, answering;
 
 ALTER TABLE fingerprints_1d
     ADD COLUMN IF NOT EXISTS answering UInt8 CODEC(ZSTD(1)) AFTER ip_version,
-    ADD COLUMN IF NOT EXISTS few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)) AFTER packets,
+    ADD COLUMN IF NOT EXISTS sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)) AFTER packets,
     MODIFY ORDER BY (day, tcp_fp, nature, survey, ip_version, answering);
 
 DROP VIEW IF EXISTS fingerprints_1d_view;
@@ -186,7 +188,7 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     uniqCombinedState(12)(src_addr) AS sources,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets

@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS ports_1d
     ip_version UInt8 CODEC(ZSTD(1)),
     answering UInt8 CODEC(ZSTD(1)),
     packets SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     sensors AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
     landed_date SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))
 )
@@ -31,6 +32,7 @@ SELECT
     ip_version,
     answering,
     count() AS packets,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     groupBitmapState(sensor) AS sensors,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
@@ -50,7 +52,7 @@ CREATE TABLE IF NOT EXISTS fingerprints_ports_1d
     answering UInt8 CODEC(ZSTD(1)),
     packets SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     first_seen_at SimpleAggregateFunction(min, DateTime('UTC')) CODEC(T64, ZSTD(1)),
-    few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     landed_date SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
@@ -69,7 +71,7 @@ SELECT
     answering,
     count() AS packets,
     toDateTime(min(observed_at), 'UTC') AS first_seen_at,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
 WHERE tcp_fp != ''
@@ -90,7 +92,7 @@ CREATE TABLE IF NOT EXISTS payloads_1d
     answering UInt8 CODEC(ZSTD(1)),
     packets SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     first_seen_at SimpleAggregateFunction(min, DateTime('UTC')) CODEC(T64, ZSTD(1)),
-    few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     landed_date SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
@@ -109,7 +111,7 @@ SELECT
     answering,
     count() AS packets,
     toDateTime(min(observed_at), 'UTC') AS first_seen_at,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
 WHERE payload_hash != 0
@@ -129,7 +131,7 @@ CREATE TABLE IF NOT EXISTS probes_1d
     answering UInt8 CODEC(ZSTD(1)),
     packets SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     sources AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
-    few_sensors SimpleAggregateFunction(groupUniqArrayArray(5), Array(UInt32)) CODEC(T64, ZSTD(1)),
+    sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     landed_date SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
@@ -148,7 +150,7 @@ SELECT
     answering,
     count() AS packets,
     uniqCombinedState(12)(src_addr) AS sources,
-    groupUniqArray(5)(sensor) AS few_sensors,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
 WHERE probe != ''
@@ -166,6 +168,7 @@ CREATE TABLE IF NOT EXISTS actors_1d
     answering UInt8 CODEC(ZSTD(1)),
     packets SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     sources AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
+    sensor_bits SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
     sensors AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
     landed_date SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))
 )
@@ -185,6 +188,7 @@ SELECT
     answering,
     count() AS packets,
     uniqCombinedState(12)(src_addr) AS sources,
+    groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits,
     groupBitmapState(sensor) AS sensors,
     toDate(max(landed_at), '$zone') AS landed_date
 FROM packets
