@@ -100,17 +100,20 @@ def count_sensors(visibility: Visibility, table: Table, condition: str | None = 
 
 
 def coarsen(visibility: Visibility, count: str) -> str:
-    """Give a positive count rounded to tens (from 10,000 on: three digits), up or down by a keyed choice.
+    """Give a positive count rounded to tens (from 10,000 on: three digits) at a keyed threshold of each step.
 
-    The choice follows from the count and the recipient's key, so that asking again
-    tells nothing new, and the difference of two figures does not tell one packet.
+    The threshold follows from the step and the recipient's key: asking again tells
+    nothing new, and where one packet more falls below or above it, which is all but one
+    place in ten (from 10,000 on, in a hundred), the figure stays the same. A choice by
+    the count itself would show any difference of one packet in a third of all figures.
     """
     first, second = visibility.rounding_keys
     # Equal parts of a statement are evaluated once.
     n = f"toUInt64({count})"
     step = f"intExp10(greatest({_LEAST_POWER}, toInt16(floor(log10(greatest({n}, 1)))) - 2))"
-    choice = f"sipHash64Keyed((toUInt64({first}), toUInt64({second})), {n})"
-    return f"(({n} > 0) * greatest({step}, intDiv({n} + {choice} % {step}, {step}) * {step}))"
+    base = f"(intDiv({n}, {step}) * {step})"
+    threshold = f"(sipHash64Keyed((toUInt64({first}), toUInt64({second})), {base}) % {step})"
+    return f"(({n} > 0) * greatest({step}, {base} + ({n} - {base} > {threshold}) * {step}))"
 
 
 def _write_own(visibility: Visibility) -> str:

@@ -7,12 +7,15 @@ from typing import Protocol
 
 from teiten.search.query import Query
 
+#: Dimensions whose values are addresses or sensors: a list of them is data on somebody.
+ABOUT_SOMEBODY = frozenset({"src_addr", "src_prefix", "src_64", "dst_addr", "sensor"})
+
 
 @dataclass(frozen=True)
 class Disclosed:
     """What one answer held."""
 
-    #: Name of the call: ``rows``, ``packet``, ``source``, ``export``, ``live``, ``examples``.
+    #: Name of the call: ``rows``, ``packet``, ``source``, ``export``, ``live``, ``examples``; ``top``, ``series`` or ``facets`` of addresses or sensors.
     call: str
     #: The question as it was answered: snapped, with a fixed period.
     query: Query

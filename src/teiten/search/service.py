@@ -11,7 +11,7 @@ All calls are synchronous and safe from any thread; under asyncio use
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -52,7 +52,7 @@ from teiten.search.masking import check_filters
 from teiten.search.modes import watch_all
 from teiten.search.periods import DAY
 from teiten.search.query import Query
-from teiten.search.recording import Disclosed
+from teiten.search.recording import ABOUT_SOMEBODY, Disclosed
 from teiten.search.references import ReferenceDesk
 from teiten.search.series import RankBy
 from teiten.search.visibility import Visibility
@@ -128,6 +128,7 @@ class Search:
             previous=previous,
             step_seconds=step_seconds,
         )
+        self._tell_list("series", visibility, query, {dimension: len(answer.lines)})
         return masking.mask_answer(visibility, answer)
 
     def top(
@@ -145,6 +146,7 @@ class Search:
         answer = ranking.answer_top(
             self._desk, visibility, query, dimension=dimension, limit=limit, previous=previous, sparks=sparks
         )
+        self._tell_list("top", visibility, query, {dimension: len(answer.rows)})
         return masking.mask_answer(visibility, answer)
 
     def facets(
@@ -153,6 +155,9 @@ class Search:
         """Give the most frequent values of several dimensions by packets."""
         visibility, query = self._admit(visibility, query)
         answer = facets.answer_facets(self._desk, visibility, query, wanted=dimensions, limit=limit)
+        self._tell_list(
+            "facets", visibility, query, {facet.dimension: len(facet.values) for facet in answer.facets}
+        )
         return masking.mask_answer(visibility, answer)
 
     def rows(
@@ -239,6 +244,7 @@ class Search:
             limit=limit,
             same_sensors=same_sensors,
         )
+        self._tell_list("compare", visibility, query, {dimension: len(answer.rows)})
         return masking.mask_answer(visibility, answer)
 
     def news(
@@ -274,7 +280,8 @@ class Search:
             self._desk, visibility, query, payload_hash=payload_hash, limit=limit
         )
         if answer.examples:
-            self._tell("examples", visibility, query, rows=len(answer.examples), has_payload=True)
+            of_hash = query.narrow(where("payload_hash", "=", int(answer.payload_hash, 16)))
+            self._tell("examples", visibility, of_hash, rows=len(answer.examples), has_payload=True)
         return masking.mask_answer(visibility, answer)
 
     def sensors(
@@ -367,6 +374,14 @@ class Search:
     def _tell(self, call: str, visibility: Visibility, query: Query, *, rows: int, **more: Any) -> None:
         """Tell the record of disclosures what an answer holds."""
         tell(visibility, Disclosed(call, query, visibility.level, rows, **more))
+
+    def _tell_list(
+        self, call: str, visibility: Visibility, query: Query, lengths: Mapping[str | None, int]
+    ) -> None:
+        """Tell of lists whose values are addresses or sensors; other figures are about nobody."""
+        rows = sum(length for dimension, length in lengths.items() if dimension in ABOUT_SOMEBODY)
+        if rows:
+            self._tell(call, visibility, query, rows=rows)
 
     @property
     def config(self) -> SearchConfig:

@@ -13,6 +13,7 @@ from teiten.custody import recipients
 from teiten.custody.errors import CustodyInputError
 from teiten.custody.models import Channel
 from teiten.portal.access import role_required
+from teiten.portal.disclosures.asking_again import make_verify
 from teiten.portal.disclosures.presenter import describe_receipts, list_newest
 from teiten.portal.refused_questions import refuse_question
 from teiten.portal.screen import read_screen
@@ -64,5 +65,6 @@ def show_disclosures(request: HttpRequest) -> HttpResponse:
     except CustodyInputError as error:
         form.add_error("about", str(error).partition(": ")[2])
         return render(request, "portal/disclosures/disclosures.html", context, status=400)
-    context |= describe_receipts(recipients.who_received(subject), form.cleaned_data, screen)
+    received = recipients.who_received(subject, verify=make_verify(request))
+    context |= describe_receipts(received, form.cleaned_data, screen)
     return render(request, "portal/disclosures/disclosures.html", context)
