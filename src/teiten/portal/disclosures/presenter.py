@@ -12,6 +12,8 @@ from django.utils.translation import gettext as _
 from teiten.custody.models import Disclosure
 from teiten.custody.recipients import Receipts
 from teiten.portal.screen import Screen
+from teiten.search import language, url
+from teiten.search.errors import SearchError
 
 _PAGE = 100
 _MOST_RECEIPTS = 500
@@ -72,6 +74,7 @@ def describe_row(row: Disclosure, screen: Screen) -> dict[str, Any]:
         "row": row,
         "period": screen.instants.period(row.start_at, row.end_at),
         "again": f"{reverse('explore')}?{row.query}",
+        "question": _word_question(row),
         "tlp": f"TLP:{row.tlp}",
         "tlp_css": _TLP_CSS.get(row.tlp, ""),
         "sha256": (end.sha256 if end else row.sha256) or "",
@@ -80,6 +83,16 @@ def describe_row(row: Disclosure, screen: Screen) -> dict[str, Any]:
         "is_broken": row.is_file and (end is None or not end.is_whole),
         "reason": row.payload_reason.reason if row.payload_reason else "",
     }
+
+
+def _word_question(row: Disclosure) -> str:
+    """Write what was asked for, as a filter; as it is in the log when this version cannot read it."""
+    try:
+        query = url.decode(row.query, now=row.at)
+    except SearchError:
+        return row.query
+    words = language.print_filters(query.filters) or _("every packet")
+    return f"{row.dataset} · {words}"
 
 
 def _word_state(row: Disclosure, end: Any) -> str:
