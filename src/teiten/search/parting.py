@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from teiten.search import guarding, lines
 from teiten.search.conditions import (
-    AllOf,
     AnyOf,
     Condition,
     Expression,
@@ -82,13 +81,13 @@ def _list_parts(query: Query) -> Iterator[Expression]:
 
 
 def _split(part: Expression) -> Sequence[Expression]:
-    """Give what a chip adds up from, or takes away; nothing for a plain condition."""
+    """Give what a chip adds up from, or takes away; nothing for a plain condition and for the mode."""
+    if isinstance(part, Condition) and part.field == "answering":
+        return ()
     if isinstance(part, AnyOf):
         return part.parts
     if isinstance(part, Condition):
-        if part.operator == "in":
-            return [where(part.field, "=", value) for value in part.values]
-        if part.operator == "not in":
+        if part.operator in ("in", "not in"):
             return [where(part.field, "=", value) for value in part.values]
         return [negate(part)] if part.operator in _NEGATED else []
     if isinstance(part, Not) and isinstance(part.part, AnyOf):

@@ -31,6 +31,7 @@ from teiten.search import (
     movers,
     news,
     packets,
+    parting,
     ranking,
     sensors,
     series,
@@ -369,7 +370,8 @@ class Search:
         visibility, query = admit(
             visibility, query, now=desk.clock.now(), zone=desk.zone, step_seconds=step_seconds
         )
-        return visibility, modes.settle(desk, visibility, query)
+        query = modes.settle(desk, visibility, query)
+        return visibility, parting.keep_supported(desk, visibility, query)
 
     def _tell(self, call: str, visibility: Visibility, query: Query, *, rows: int, **more: Any) -> None:
         """Tell the record of disclosures what an answer holds."""

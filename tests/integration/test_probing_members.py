@@ -1,0 +1,159 @@
+"""Members who probe, and compare answers: each test is an attack that once worked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from teiten.search import language
+from teiten.search.errors import NotPermitted
+from teiten.search.query import Query, for_period
+from teiten.search.visibility import Visibility, for_viewer
+from teiten.store import writer
+from teiten.store.testing import make_coverage, make_packets
+
+sys.path.insert(0, str(Path(__file__).parent))
+import probing_fixtures as probes
+from probing_fixtures import BROAD, BROAD_PORT, HOUR, SENSORS, open_probed_world
+from search_fixtures import NOW, START, World
+
+pytestmark = pytest.mark.requirement("R0.1")
+
+SECRET = b"s" * 32
+MEMBER = for_viewer("member", organisation_id=1, secret=SECRET)
+OTHER = for_viewer("member", organisation_id=2, secret=SECRET)
+#: Houses two sensors.
+HOST = for_viewer("member", organisation_id=3, secret=SECRET, own_sensors=SENSORS[:2])
+ANALYST = for_viewer("analyst")
+#: A port that reached one sensor, and one that reached none.
+HIT, MISS = 61_101, 61_102
+#: Reached one sensor on Thursday and everybody on Friday.
+EARLY_PORT, EARLY = 61_200, HOUR - timedelta(days=1)
+#: From the broad scanner, to a port that everybody else scans.
+CROSSED = 23
+
+
+def plant() -> list[dict[str, Any]]:
+    probe = probes._packet
+    return [
+        probe(100, SENSORS[3], src_addr="203.0.113.50", dst_port=HIT, country="ZX", asn=65_530),
+        probe(101, SENSORS[3], src_addr=BROAD, dst_port=CROSSED),
+        *(
+            probe(120 + n, sensor, src_addr=BROAD, dst_port=BROAD_PORT + 1)
+            for n, sensor in enumerate(SENSORS[2:])
+        ),
+        probe(140, SENSORS[4], src_addr=BROAD, dst_port=EARLY_PORT, observed_at=EARLY),
+        *(
+            probe(141 + n, sensor, src_addr=BROAD, dst_port=EARLY_PORT)
+            for n, sensor in enumerate(SENSORS[:3])
+        ),
+    ]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with open_probed_world() as made:
+        block = writer.BlockRows(
+            block="00000000-0000-0000-0000-0000000000aa",
+            composed_at_us=made.clock.now_us(),
+            packets=make_packets(*plant()),
+            coverage=make_coverage(),
+        )
+        writer.insert_block(made.store, block)
+        yield made
+
+
+def last(text: str = "", period: str = "24h", **choices: Any) -> Query:
+    return replace(for_period("live", period, now=NOW), filters=language.parse(text), **choices)
+
+
+def count(world: World, viewer: Visibility, text: str, *, hours: tuple[int, int]) -> float | None:
+    start, end = hours
+    query = last(text).within(HOUR - timedelta(hours=start), HOUR + timedelta(hours=end))
+    return world.search.totals(viewer, query).packets.value
+
+
+#: With a probe, and without it: what tells them apart tells whether it arrived.
+PAIRS = [
+    ("", f"not dst_port = {HIT}"),
+    ("protocol = tcp", f"protocol = tcp and not dst_port in ({HIT}, {MISS})"),
+    ("", "country != ZX"),
+    (f"src_addr = {BROAD}", f"src_addr = {BROAD} and dst_port != {CROSSED}"),
+    (f"src_addr = {BROAD}", f"src_addr = {BROAD} and not (dst_port = {CROSSED} and protocol = tcp)"),
+    ("", f"not (src_addr = {BROAD} and dst_port = {CROSSED})"),
+    (f"dst_port = {BROAD_PORT}", f"dst_port in ({BROAD_PORT}, {HIT})"),
+    ("country = CN", f"country = CN or dst_port = {HIT}"),
+    ("asn = 64501", f"asn = 64501 or (src_addr = {BROAD} and dst_port = {CROSSED}) or asn = 65530"),
+]
+
+
+@pytest.mark.parametrize(("plain", "probed"), PAIRS)
+def test_a_condition_on_one_probe_changes_no_figure(world: World, plain: str, probed: str) -> None:
+    for hours in ((0, 1), (1, 1), (2, 3), (4, 2), (6, 6)):
+        assert count(world, MEMBER, plain, hours=hours) == count(world, MEMBER, probed, hours=hours), hours
+
+
+@pytest.mark.parametrize(("plain", "probed"), PAIRS)
+def test_the_test_would_see_the_probe(world: World, plain: str, probed: str) -> None:
+    assert count(world, ANALYST, plain, hours=(6, 6)) != count(world, ANALYST, probed, hours=(6, 6))
+
+
+def test_what_many_sensors_saw_can_be_left_out(world: World) -> None:
+    whole, less = (count(world, MEMBER, text, hours=(6, 6)) for text in ("", "dst_port != 23"))
+
+    assert 0 < (less or 0) < (whole or 0)
+
+
+@pytest.mark.parametrize("text", [f"dst_port <= {HIT}", f"not dst_port = {HIT}..{MISS}", "asn > 65529"])
+def test_a_range_whose_edge_could_be_moved_is_refused(world: World, text: str) -> None:
+    with pytest.raises(NotPermitted, match="range"):
+        world.search.totals(MEMBER, last(text))
+
+
+@pytest.mark.parametrize("viewer", [MEMBER, HOST])
+def test_a_flood_of_one_sensor_raises_no_count_of_the_basis(world: World, viewer: Visibility) -> None:
+    for text in ("", "region = kinki", "region != kanto"):
+        basis = world.search.basis(viewer, last(text))
+        assert (basis.captured_packets, basis.kernel_drops, basis.excluded_packets) == (0, 0, 0)
+        assert basis.kernel_drop_share is None
+
+
+def test_coverage_of_fewer_than_k_sensors_is_not_told(world: World) -> None:
+    few = world.search.totals(MEMBER, last("region = kinki")).basis
+
+    assert (few.sensors_seen, few.sensors_known, few.covered_address_days, few.gaps) == (0, 0, 0, ())
+    assert not any((*few.strip.sensors, *few.strip.covered_address_days))
+    assert world.search.totals(MEMBER, last("region = kanto")).basis.sensors_seen == 3
+    assert world.search.totals(HOST, last("region = kanto")).basis.sensors_seen == 0
+
+
+def test_news_are_dated_by_the_day_on_which_enough_sensors_saw_them(world: World) -> None:
+    query = last().within(START, NOW)
+    news = world.search.news(
+        MEMBER, replace(query, start=NOW - timedelta(days=3)), dimension="dst_port", days=1
+    )
+    first = {item.groups[0].key: item.first_seen_at for item in news.items}
+
+    assert first.get(f"{EARLY_PORT}/tcp") == first.get(f"{BROAD_PORT}/tcp") is not None
+
+
+def test_pseudonyms_of_two_recipients_share_what_is_told_with_k_others(world: World) -> None:
+    for viewer in (MEMBER, OTHER, HOST):
+        told = [
+            (each.region, each.share)
+            for each in world.search.sensors(viewer, last(period="7d")).sensors
+            if each.sensor is None and each.share is not None
+        ]
+        assert all(told.count(each) >= viewer.least_sensors for each in told)
+        regions = [
+            each.region for each in world.search.sensors(viewer, last()).sensors if each.sensor is None
+        ]
+        assert all(regions.count(region) >= viewer.least_sensors for region in regions if region)
+        for row in world.search.sensors(viewer, last()).regions:
+            assert row.sensors_known >= viewer.least_sensors
