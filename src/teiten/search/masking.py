@@ -103,17 +103,48 @@ def mask_basis(visibility: Visibility, basis: Basis) -> Basis:
     if not visibility.is_guarded:
         return basis
     until = basis.complete_until
-    drops = basis.kernel_drop_share
-    return replace(
+    told = replace(
         basis,
         complete_until=None if until is None else until.replace(minute=0, second=0, microsecond=0),
-        captured_packets=coarsen(basis.captured_packets),
-        kernel_drops=coarsen(basis.kernel_drops),
-        kernel_drop_share=None if drops is None else round(drops, 2),
-        excluded_packets=coarsen(basis.excluded_packets),
+        # A flood towards one address would raise these, and no k stands behind them.
+        captured_packets=0,
+        kernel_drops=0,
+        kernel_drop_share=None,
+        excluded_packets=0,
         gaps=tuple(gap for gap in basis.gaps if gap.sensors >= visibility.least_sensors),
         least_sensors=visibility.least_sensors,
     )
+    others = basis.sensors_known - len(visibility.own_sensors)
+    return told if others >= visibility.least_sensors else _withhold(told)
+
+
+def _withhold(basis: Basis) -> Basis:
+    """Take away what fewer than *k* sensors of others watched: it would tell when one of them fails."""
+    nothing = (0,) * len(basis.strip.starts)
+    strip = replace(
+        basis.strip,
+        share=(None,) * len(nothing),
+        covered_address_days=tuple(map(float, nothing)),
+        sensors=nothing,
+    )
+    return replace(
+        basis,
+        **dict.fromkeys(_FIGURES, 0),  # type: ignore[arg-type]  # all of them are numbers
+        share=None,
+        complete_until=None,
+        gaps=(),
+        strip=strip,
+        modes=(),
+        modes_apart={},
+        prefix_lengths=(),
+    )
+
+
+#: Figures of the coverage itself.
+_FIGURES = (
+    "covered_address_days", "expected_address_days", "planned_address_days", "missing_address_days", "late_expected",
+    "sensors_watching", "sensors_known", "sensors_in_both", "sensors_seen", "sensors_seen_before",
+)  # fmt: skip
 
 
 def mask_extents(visibility: Visibility, extents: Iterable[DatasetExtent]) -> tuple[DatasetExtent, ...]:
