@@ -82,6 +82,8 @@ def answer_breadth(desk: Desk, visibility: Visibility, query: Query) -> Breadth:
     family = lines.family_of(query)
     covered = [m for m in members if m.seconds and (not family or m.addresses(family))]
     seen = _list_sensors(desk, visibility, query, made)
+    if visibility.is_guarded:  # with own sensors one could move the edge of a step
+        seen -= visibility.own_sensors
     told = tell_seen(
         visibility,
         seen=len(seen),

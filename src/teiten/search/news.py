@@ -73,7 +73,7 @@ def answer_news(
         rows = _read(desk, visibility, query, kind, splits, windows=(window, before), limit=limit)
     return News(
         dimension=dimension,
-        items=tuple(_make_item(visibility, splits, row, zone=desk.zone) for row in rows),
+        items=tuple(_make_item(visibility, splits, row) for row in rows),
         distinct=rows[0]["distinct_count"] if rows else 0,
         days=days,
         days_watched=watched_days,
@@ -159,15 +159,40 @@ def _read(
         f" GROUP BY {keys}{guarding.having(visibility, table)}"
         f" ORDER BY {order}, {keys} LIMIT {binding.bind('UInt32', limit)}"
     )
-    return desk.select(visibility, statement, binding.parameters).to_pylist()
+    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    if visibility.is_guarded and rows:
+        _date_by_days(desk, visibility, kind, now, rows, keys=[key for split in splits for key in split.keys])
+    return rows
 
 
-def _make_item(
-    visibility: Visibility, splits: list[Dimension], row: Mapping[str, Any], *, zone: str
-) -> NewsItem:
+def _date_by_days(
+    desk: Desk,
+    visibility: Visibility,
+    kind: _Kind,
+    draft: Draft,
+    rows: list[dict[str, Any]],
+    *,
+    keys: list[str],
+) -> None:
+    """Date values by the first day on which enough sensors saw them: the first packet is one sensor's.
+
+    What had enough sensors on no single day is dated by the period's last.
+    """
+    columns, table, window = ", ".join(keys), kind.table, draft.plan.window
+    statement = (
+        f"SELECT {columns}, min(bucket) AS first_day FROM (SELECT {columns}, {draft.bucket()} AS bucket"  # noqa: S608 - declared names, bound values
+        f" FROM {table.name} WHERE {draft.where()} GROUP BY {columns}, bucket{guarding.having(visibility, table)})"
+        f" GROUP BY {columns}"
+    )
+    found = desk.select(visibility, statement, draft.parameters).to_pylist()
+    first = {tuple(row[key] for key in keys): row["first_day"] for row in found}
+    for row in rows:
+        day = first.get(tuple(row[key] for key in keys), window.count - 1)
+        row["first_second"] = window.edges_us[day] // 1_000_000
+
+
+def _make_item(visibility: Visibility, splits: list[Dimension], row: Mapping[str, Any]) -> NewsItem:
     first_second = row["first_second"]
-    if visibility.is_guarded:  # the first packet is one sensor's: only the day is told
-        first_second = periods.find_midnight(first_second * 1_000_000, zone) // 1_000_000
     return NewsItem(
         groups=tuple(_describe(split, row) for split in splits),
         first_seen_at=from_us(first_second * 1_000_000),

@@ -87,20 +87,21 @@ def answer_sensors(
     seconds = np.array([part.sensor_seconds for part in each]).reshape(len(members), window.count)
     expected = expect_matrix(members, window)
     facts = _Facts(desk, visibility, query, window)
+    joined = _join_small_regions(visibility, members)
     described = (
         _show(visibility, facts.describe(member, seconds[place], expected[place]))
-        for place, member in enumerate(members)
+        for place, member in enumerate(joined)
     )
     shown = [each for each in described if each is not None]
     if visibility.is_guarded:
+        shown = _keep_common(visibility, shown)
         shown.sort(key=lambda each: (each.sensor is None, each.pseudonym))
+    regions = _sum_up_regions(joined, each, expected, family=observation.family)
     return Sensors(
         step_seconds=window.step_seconds,
         starts=window.starts,
         sensors=tuple(shown),
-        regions=_sum_up_regions(
-            _join_small_regions(visibility, members), each, expected, family=observation.family
-        ),
+        regions=tuple(region for region in regions if _is_told(visibility, region, joined)),
         masked=() if visibility.may_see_sensor else ("sensors",),
         basis=observation.basis,
         cost=desk.cost_of(PACKETS, window, started, call="sensors"),
@@ -125,7 +126,7 @@ def _show(visibility: Visibility, coverage: SensorCoverage) -> SensorCoverage | 
         last_epoch=0,
         last_seq=0,
         clock_offset_seconds=None,
-        share=None if coverage.share is None else round(coverage.share, 2),
+        share=None if coverage.share is None else round(coverage.share, 1),
         cells=(),
         captured_packets=0,
         kernel_drops=0,
@@ -136,13 +137,37 @@ def _show(visibility: Visibility, coverage: SensorCoverage) -> SensorCoverage | 
     )
 
 
+def _keep_common(visibility: Visibility, shown: Sequence[SensorCoverage]) -> list[SensorCoverage]:
+    """Leave under a pseudonym a share that at least *k* in the region have: another would link two recipients' names."""
+    alike = Counter((each.region, each.share) for each in shown if each.sensor is None)
+    return [
+        replace(each, share=None)
+        if each.sensor is None and alike[each.region, each.share] < visibility.least_sensors
+        else each
+        for each in shown
+    ]
+
+
 def _join_small_regions(visibility: Visibility, members: Sequence[Member]) -> list[Member]:
-    """For a guarded viewer, put regions of fewer than *k* sensors together: their failures would tell sensors."""
+    """For a guarded viewer, put regions of fewer than *k* sensors of others together: their failures would tell sensors."""
     if not visibility.is_guarded:
         return list(members)
-    sizes = Counter(member.region for member in members)
-    small = {region for region, size in sizes.items() if size < visibility.least_sensors}
-    return [replace(member, region="") if member.region in small else member for member in members]
+    sizes = _count_others(visibility, members)
+    return [
+        replace(member, region="") if sizes[member.region] < visibility.least_sensors else member
+        for member in members
+    ]
+
+
+def _count_others(visibility: Visibility, members: Sequence[Member]) -> Counter[str]:
+    return Counter(member.region for member in members if member.sensor not in visibility.own_sensors)
+
+
+def _is_told(visibility: Visibility, region: RegionCoverage, members: Sequence[Member]) -> bool:
+    """Tell whether a region's coverage may be shown: all small ones together may be too few still."""
+    if not visibility.is_guarded:
+        return True
+    return _count_others(visibility, members)[region.region] >= visibility.least_sensors
 
 
 def _pick_step(query: Query) -> int:
