@@ -411,3 +411,24 @@ def test_a_sensor_whose_public_address_nobody_knows_is_named(
         rows = connection.execute(hidden.CANDIDATES, {"now": clock.now()}).fetchall()
 
     assert list(hidden.list_hidden(rows)) == ["TK-2"]
+
+
+@pytest.mark.requirement("R0.1")
+def test_a_host_cannot_try_many_addresses_against_those_of_others(
+    make: Callable[..., Any], beat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is refused is another sensor's: a sensor may state few addresses a day, however many it states at once."""
+    from teiten.fleet import settling
+
+    monkeypatch.setattr(settling, "_MOST_CHANGES", 8)
+    liar = make("TK-1")
+
+    for attempt in range(3):
+        guesses = tuple(
+            StatedAddress(f"10.0.0.{number}", f"198.51.100.{attempt * 60 + number}", "metadata")
+            for number in range(1, 61)
+        )
+        beat(liar, "198.51.100.250", addresses=guesses)
+
+    begun = [event for event in liar.events.filter(kind="addressed") if event.detail["was"] == "begun"]
+    assert len(begun) == 8

@@ -25,8 +25,9 @@ _log = logging.getLogger(__name__)
 _AGAIN = timedelta(hours=1)
 #: A sensor that was heard within this time still speaks from its peer address.
 _RECENT = timedelta(minutes=10)
-#: A sensor whose addresses change more often than this within a day is not followed.
-_MOST_CHANGES = 100
+#: A sensor whose addresses change more often than this within a day is not followed: whoever houses one
+#: could state candidates, and learn from what is refused which are other sensors'.
+_MOST_CHANGES = 32
 _DAY = timedelta(days=1)
 
 Pairs = dict[Network, Network]
@@ -75,12 +76,16 @@ class _Settlement:
 
     def is_restless(self) -> bool:
         """Tell whether the addresses changed so often today that none of them is worth recording."""
+        if self._count_left() > 0:
+            return False
+        metrics.ADDRESSES.labels("restless").inc()
+        self._look_again(self._now + _AGAIN)
+        return True
+
+    def _count_left(self) -> int:
+        """Give how many changes more are recorded within a day."""
         told = self._sensor.events.filter(kind=SensorEventKind.ADDRESSED, actor=None, at__gt=self._now - _DAY)
-        is_restless = told[:_MOST_CHANGES].count() == _MOST_CHANGES
-        if is_restless:
-            metrics.ADDRESSES.labels("restless").inc()
-            self._look_again(self._now + _AGAIN)
-        return is_restless
+        return _MOST_CHANGES - told[:_MOST_CHANGES].count()
 
     def find_seen(self, stated: Stated) -> Pairs:
         """Give what the gateway saw, where nobody knows better and no other sensor comes from there."""
@@ -109,7 +114,11 @@ class _Settlement:
             else:
                 addressing.close_entry(entry, max(entry.valid_from, self._heard_at))
                 self._note(entry, "ended")
-        for local in wanted.keys() - kept:
+        new = sorted(wanted.keys() - kept, key=str)
+        left = max(0, self._count_left())
+        if len(new) > left:
+            self._look_again(self._now + _AGAIN)
+        for local in new[:left]:
             self._begin(known_by, local, wanted[local])
 
     def _begin(self, known_by: KnownBy, local: Network, public: Network) -> None:
