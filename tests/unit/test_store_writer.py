@@ -373,7 +373,10 @@ def test_retention_thins_a_day_that_late_data_joined(store: Store, clock: FixedC
 
     removed = retention.apply(store, retention.Terms({}, default_raw_days=30, hourly_days=90, daily_days=365))
 
-    assert [(one.table, one.rows, one.is_whole) for one in removed] == [("packets", 10, False)]
+    assert [(one.table, one.rows, one.is_whole) for one in removed] == [
+        ("packets", 10, False),
+        ("payload_examples", 2, True),
+    ]
     assert counts(store) == expected(20, 2) | {"packets": 10}
     assert check.check_all(store) == []
     with pytest.raises(RebuildRefused, match="10 raw rows"):
