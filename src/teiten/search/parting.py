@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from teiten.search import guarding, lines
 from teiten.search.conditions import (
+    AllOf,
     AnyOf,
     Condition,
     Expression,
@@ -34,6 +35,7 @@ from teiten.search.visibility import Visibility
 #: Parts of one question that are looked at one by one; more are refused.
 MOST_PARTS = 20
 _NEGATED = frozenset({"!=", "not in", "lacks"})
+_PLAIN = frozenset({"=", "has"})
 _RANGES = frozenset({"<", "<=", ">", ">="})
 
 
@@ -100,11 +102,25 @@ def _settle(desk: Desk, visibility: Visibility, rest: Query, part: Expression) -
     pieces = _split(part)
     if not pieces:
         return part
+    for piece in pieces:
+        _check_plain(piece)
     known = [piece for piece in pieces if _has_enough(desk, visibility, rest, piece)]
     if _is_negated(part):
         return all_of([negate(piece) for piece in known])
-    # Nothing that is asked for may be shown: the question stays, and its figures are withheld.
-    return any_of(known) if known else part
+    # One value alone stays, and is withheld: several of them could be joined until they stand on enough.
+    return any_of(known or pieces[:1])
+
+
+def _check_plain(piece: Expression) -> None:
+    """Refuse lists and negations within a piece: what they join would not be looked at one by one.
+
+    Raises:
+        QueryError: naming the rule.
+    """
+    parts = piece.parts if isinstance(piece, AllOf) else (piece,)
+    if not all(isinstance(each, Condition) and each.operator in _PLAIN for each in parts):
+        rule = "within an 'or' or a 'not' of members stand plain conditions joined by 'and', no lists and no further 'or' or 'not'"
+        raise QueryError(f"{rule}; write each alternative out", field="q", rule=rule)
 
 
 def _is_negated(part: Expression) -> bool:
@@ -112,7 +128,17 @@ def _is_negated(part: Expression) -> bool:
 
 
 def _has_enough(desk: Desk, visibility: Visibility, rest: Query, piece: Expression) -> bool:
+    """Tell whether enough sensors saw what a piece takes or adds; panels of one screen ask for the same."""
     asked = rest.narrow(piece)
+    return desk.memory.recall(
+        ("enough", visibility.cache_key, visibility.own_sensors, asked),
+        now=desk.clock.monotonic(),
+        keep_seconds=desk.config.freshness_cache_seconds,
+        make=lambda: _ask(desk, visibility, asked),
+    )
+
+
+def _ask(desk: Desk, visibility: Visibility, asked: Query) -> bool:
     made = lines.plan_for(desk, asked, needs_hosts=False)
     draft = Draft(made, asked.dataset, asked.survey, previous=False)
     statement = (
