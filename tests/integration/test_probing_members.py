@@ -13,6 +13,7 @@ import pytest
 
 from teiten.portal.testing import Cast, client_of, make_cast, migrated_database
 from teiten.search import language
+from teiten.search.answers_places import SensorGroup
 from teiten.search.errors import NotPermitted, QueryError
 from teiten.search.query import Query, for_period
 from teiten.search.visibility import Visibility, for_viewer
@@ -151,6 +152,16 @@ def test_coverage_of_fewer_than_k_sensors_is_not_told(world: World) -> None:
     assert not any((*few.strip.sensors, *few.strip.covered_address_days))
     assert world.search.totals(MEMBER, last("region = kanto")).basis.sensors_seen == 3
     assert world.search.totals(HOST, last("region = kanto")).basis.sensors_seen == 0
+
+
+def test_a_region_of_few_sensors_is_neither_compared_nor_listed(world: World) -> None:
+    few = SensorGroup(regions=frozenset({"kinki"}))
+    compared = world.search.compare(MEMBER, last(), one=few, other=None, dimension="dst_port")
+
+    assert (compared.one.sensors, compared.one.covered_address_days, compared.one.rate) == (0, 0, None)
+    assert world.search.sensors(MEMBER, last("region = kinki")).sensors == ()
+    assert [each.sensor for each in world.search.sensors(HOST, last("region = kanto")).sensors] == SENSORS[:2]
+    assert len(world.search.sensors(MEMBER, last("region in (kanto, kinki)")).sensors) == 3
 
 
 def test_news_are_dated_by_the_day_on_which_enough_sensors_saw_them(world: World) -> None:

@@ -190,12 +190,15 @@ def _by_bucket(days: NDArray[np.float64]) -> dict[int, float]:
 
 
 def _tell_group(desk: Desk, visibility: Visibility, side: Side, known: int | None) -> GroupBasis:
-    window, days = side.made.window, side.whole_days
+    window, days, sensors = side.made.window, side.whole_days, side.sensors
+    if visibility.is_guarded and sensors - len(visibility.own_sensors) < visibility.least_sensors:
+        # What so few watched would tell when one of them fails; their packets are withheld as well.
+        days, sensors = 0.0, 0
     packets = _count_all(desk, visibility, side) if known is None else known
     return GroupBasis(
         start_at=from_us(window.start_us),
         end_at=from_us(window.end_us),
-        sensors=side.sensors,
+        sensors=sensors,
         covered_address_days=days,
         packets=packets,
         rate=packets / days if days > 0 and not side.is_unrated else None,

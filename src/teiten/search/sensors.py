@@ -138,7 +138,12 @@ def _show(visibility: Visibility, coverage: SensorCoverage) -> SensorCoverage | 
 
 
 def _keep_common(visibility: Visibility, shown: Sequence[SensorCoverage]) -> list[SensorCoverage]:
-    """Leave under a pseudonym a share that at least *k* in the region have: another would link two recipients' names."""
+    """Leave under a pseudonym a share that at least *k* in the region have: another would link two recipients' names.
+
+    Fewer pseudonyms than *k* are not listed at all: a filter by their region would tell it.
+    """
+    if sum(each.sensor is None for each in shown) < visibility.least_sensors:
+        return [each for each in shown if each.sensor is not None]
     alike = Counter((each.region, each.share) for each in shown if each.sensor is None)
     return [
         replace(each, share=None)
