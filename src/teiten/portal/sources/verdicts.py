@@ -171,10 +171,12 @@ def describe_validity(page: SourcePage, language: str) -> Verdict:
     ttls = sorted(int(count.group.key) for count in page.ttls if count.group.key.isdecimal())
     spread = _("TTL %(low)s to %(high)s") % {"low": ttls[0], "high": ttls[-1]} if ttls else ""
     odd = [count for count in page.validities if count.group.key not in ("ordinary", "none", "")]
-    label = _name(odd[0], language) if odd else _("Ordinary")
+    is_mostly_odd = bool(odd) and 2 * odd[0].packets > page.packets
+    label = _name(odd[0], language) if is_mostly_odd else _("Ordinary")
     grounds = _("No handshake seen: a SYN can be forged.")
     if odd:
-        grounds = _("%(count)s of %(packets)s packets") % {
+        grounds = _("%(name)s: %(count)s of %(packets)s packets") % {
+            "name": _name(odd[0], language),
             "count": f"{odd[0].packets:,}",
             "packets": f"{page.packets:,}",
         }
