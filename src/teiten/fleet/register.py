@@ -24,6 +24,8 @@ from teiten.traffic.timed_ranges import FOREVER_US
 KEPT_SECONDS = 5.0
 #: Seconds between two questions caused by an unknown sensor or key.
 _ASK_AGAIN_SECONDS = 0.5
+#: Unknown keys that are remembered.
+_MOST_UNKNOWN = 10_000
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class FleetRegister:
         self._kept: dict[int, Placement] = {}
         self._places = _Places()
         self._asked_at: float | None = None
+        #: Keys that were looked for in vain, and when; monotonic seconds.
+        self._unknown: dict[tuple[int, int], float] = {}
 
     def list_placements(self) -> dict[int, Placement]:
         """Give sensor → placement, at most a few seconds old."""
@@ -87,8 +91,10 @@ class FleetRegister:
         if found is not None and key_no in found.keys:
             return found
         with self._lock:
-            if self._is_older_than(_ASK_AGAIN_SECONDS):
+            # A sensor may have enrolled just after the last question, so that one does not count.
+            if self._is_due((sensor, key_no)):
                 self._ask()
+                self._unknown[(sensor, key_no)] = self._clock.monotonic()
             return self._kept.get(sensor)
 
     def current_revision(self) -> int:
@@ -100,6 +106,13 @@ class FleetRegister:
         """Give from now on what is there now, not what was there a moment ago."""
         with self._lock:
             self._ask()
+
+    def _is_due(self, unknown: tuple[int, int]) -> bool:
+        """Tell whether the database must be asked for a key that is not known, at most twice a second each."""
+        if len(self._unknown) > _MOST_UNKNOWN:
+            self._unknown.clear()
+        asked_at = self._unknown.get(unknown)
+        return asked_at is None or self._clock.monotonic() - asked_at >= _ASK_AGAIN_SECONDS
 
     def _is_older_than(self, seconds: float) -> bool:
         return self._asked_at is None or self._clock.monotonic() - self._asked_at >= seconds
