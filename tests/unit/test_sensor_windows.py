@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from teiten.protocol.header import Watched
@@ -231,6 +231,7 @@ def lives(draw: st.DrawFn) -> list[tuple[str, float, Any]]:
 
 @settings(max_examples=150, deadline=None)
 @given(life=lives(), phase_us=st.integers(0, 9_999_999))
+@example(life=[("feed", 0.0, [0] * 7), ("feed", 0.001, [0, -1, -1, -1])], phase_us=1000)
 def test_windows_never_overlap_and_never_lose_a_packet(
     life: list[tuple[str, float, Any]], phase_us: int
 ) -> None:

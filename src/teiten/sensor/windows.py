@@ -259,7 +259,10 @@ class Windows:
                 break
             self._append(select_rows(rest, ~later))
             rest = select_rows(rest, later)
-            closed.append(self._roll(boundary, now))
+            closed += self._cut_by_rows(now)
+            # A cut at the very last microsecond has opened the next window already.
+            if self._open.end_us == boundary:
+                closed.append(self._roll(boundary, now))
         return closed
 
     def _append(self, columns: WireColumns) -> None:
