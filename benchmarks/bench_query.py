@@ -6,7 +6,8 @@ Every round begins with a new ``Search``, so no answer is remembered. DuckDB ans
 main statement of some screens on the same packets, if it is installed.
 
 ``BENCH_FOLDER`` names a folder in which the store is kept: one that was made is used again,
-one that was cut short goes on. ``BENCH_SMALL=1`` is a short form (300,000 packets).
+one that was cut short goes on. ``BENCH_ROUNDS`` is how often each screen is asked (10).
+``BENCH_SMALL=1`` is a short form (300,000 packets).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from teiten.store.service import Store
 
 IS_SMALL = os.environ.get("BENCH_SMALL") == "1"
 SCALE: Scale = SMALL if IS_SMALL else FULL
-ROUNDS = 0 if IS_SMALL else 10
+ROUNDS = 0 if IS_SMALL else int(os.environ.get("BENCH_ROUNDS", "10"))
 AT_ONCE = 4
 #: Panels of one screen that the portal asks side by side (``portal.asking``).
 PANELS_AT_ONCE = 4
