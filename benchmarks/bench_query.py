@@ -106,6 +106,19 @@ class Runner:
         return found
 
 
+def describe(found: dict[str, Times]) -> str:
+    """Say in a line what was measured so far."""
+    parts = [
+        f"{name} {times.problem or f'{statistics.median(times.alone):.0f} ms'}"
+        for name, times in found.items()
+        if times.problem or times.alone
+    ]
+    at_once = found["analyst"].at_once
+    return ", ".join(
+        [*parts, *([f"{AT_ONCE} at once {statistics.median(at_once):.0f} ms"] if at_once else [])]
+    )
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """Give the nearest-rank percentile."""
     ordered = sorted(values)
@@ -246,11 +259,7 @@ def main() -> None:
         measured = {}
         for screen in screens:
             measured[screen.name] = runner.measure(screen)
-            print(
-                f"{screen.name}: {measured[screen.name]['analyst'].problem or 'measured'}",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"{screen.name}: {describe(measured[screen.name])}", file=sys.stderr, flush=True)
         peers = query_peers.measure(store, folder, end=END_AT, busy=busy, rounds=ROUNDS or 1)
         answer = report(screens, measured, peers)
     finally:
