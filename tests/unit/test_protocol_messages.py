@@ -238,6 +238,34 @@ class TestEnrolment:
         with pytest.raises(SignatureError):
             enrolment.verify_possession(request)
 
+    @given(
+        ring=st.none() | st.integers(0, 1000),
+        chain=st.none()
+        | st.builds(heartbeat.ChainHead, st.integers(0, 1 << 40), st.binary(min_size=32, max_size=32)),
+        update=st.none()
+        | st.builds(
+            heartbeat.UpdateState, st.integers(0, 1 << 20), st.sampled_from(["steady", "trying", "blocked"])
+        ),
+    )
+    def test_ring_chain_and_update_survive_and_absent_ones_are_not_written(
+        self,
+        ring: int | None,
+        chain: heartbeat.ChainHead | None,
+        update: heartbeat.UpdateState | None,
+    ) -> None:
+        beat = dataclasses.replace(BEAT, ring_fill_permille=ring, audit=chain, update=update)
+
+        text = beat.to_json()
+
+        assert heartbeat.read_heartbeat(text) == beat
+        assert (b'"audit"' in text, b'"update"' in text) == (chain is not None, update is not None)
+
+    @given(release=st.none() | st.integers(0, heartbeat.MAX_RELEASE))
+    def test_a_release_hint_survives(self, release: int | None) -> None:
+        answer = heartbeat.HeartbeatAnswer(1_795_230_000_000_000, SensorConfig(), release=release)
+
+        assert heartbeat.read_answer(answer.to_json()) == answer
+
     def test_an_answer_survives(self) -> None:
         answer = enrolment.EnrolAnswer(
             7, 1, 1, (enrolment.GatewayKey("gw.1", PUBLIC),), 1_795_230_000_000_000, SensorConfig(live=True)

@@ -19,6 +19,7 @@ MAX_INTERFACES = 32
 MAX_ADDRESSES = 64
 MAX_STATED = 64
 MAX_ERROR_CHARACTERS = 200
+MAX_RELEASE = (1 << 31) - 1
 
 _I63 = (1 << 63) - 1
 _MAX_TIME_US = 9_000_000_000_000_000
@@ -28,6 +29,8 @@ _INTERFACE = re.compile(r"[!-~]{1,15}")
 _STATE = re.compile(r"up|down|missing")
 _ADDRESS = re.compile(r"[0-9a-f.:]{2,45}")
 _KNOWN_BY = re.compile(r"metadata|configured")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_UPDATE_STATE = re.compile(r"steady|trying|rolled_back|blocked")
 _BEAT = Thing("heartbeat", MessageError)
 _ANSWER = Thing("heartbeat_answer", MessageError)
 
@@ -56,6 +59,28 @@ class StatedAddress:
 
 
 @dataclass(frozen=True)
+class ChainHead:
+    """How far the sensor's own audit chain goes: a base that forgets commands is found out by it."""
+
+    #: Records in the chain.
+    count: int
+    #: SHA-256 of the last one; 32 zero bytes before the first.
+    head: bytes
+
+
+@dataclass(frozen=True)
+class UpdateState:
+    """What the sensor's launcher does about releases."""
+
+    #: Number of the release that runs; 0 when the program was not started by a launcher.
+    release: int
+    #: ``steady``, ``trying``, ``rolled_back`` or ``blocked``.
+    state: str
+    #: Why it was rolled back or is blocked; empty otherwise.
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """How a sensor is. Counters count from the start of the sensor process."""
 
@@ -81,6 +106,10 @@ class Heartbeat:
     interfaces: tuple[InterfaceState, ...] = ()
     #: Public addresses as far as the sensor is told them, each local one at most once a source.
     addresses: tuple[StatedAddress, ...] = ()
+    #: Fullest that a capture ring was since the last heartbeat, in thousandths; None when nothing records.
+    ring_fill_permille: int | None = None
+    audit: ChainHead | None = None
+    update: UpdateState | None = None
 
     def to_json(self) -> bytes:
         value: dict[str, Any] = {
@@ -96,12 +125,11 @@ class Heartbeat:
                 {"local": item.local, "public": item.public, "known_by": item.known_by}
                 for item in self.addresses
             ]
-        return write_object(value)
+        return write_object({**value, **_write_later_fields(self)})
 
 
-_PLAIN_FIELDS = tuple(
-    name for name in Heartbeat.__dataclass_fields__ if name not in ("interfaces", "addresses")
-)
+_LATER_FIELDS = ("interfaces", "addresses", "ring_fill_permille", "audit", "update")
+_PLAIN_FIELDS = tuple(name for name in Heartbeat.__dataclass_fields__ if name not in _LATER_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -112,6 +140,8 @@ class HeartbeatAnswer:
     config: SensorConfig
     #: Commands waiting for this sensor.
     commands_pending: int = 0
+    #: Newest release that this sensor may take now; None: nothing to say. Only a delay: releases are signed elsewhere.
+    release: int | None = None
 
     def to_json(self) -> bytes:
         value: dict[str, Any] = {
@@ -119,6 +149,8 @@ class HeartbeatAnswer:
             "config": fields_of_config(self.config),
             "commands_pending": self.commands_pending,
         }
+        if self.release is not None:
+            value["release"] = self.release
         return write_object(value)
 
 
@@ -146,6 +178,9 @@ def read_heartbeat(text: bytes) -> Heartbeat:
         config_version=fields.take_int("config_version", 0, (1 << 31) - 1),
         interfaces=fields.take_list("interfaces", _read_interface, max_items=MAX_INTERFACES),
         addresses=_take_stated(fields),
+        ring_fill_permille=_take_if_there(fields, "ring_fill_permille", 1000),
+        audit=fields.take_object("audit", _read_chain_head) if fields.has("audit") else None,
+        update=fields.take_object("update", _read_update) if fields.has("update") else None,
     )
     fields.finish()
     return beat
@@ -162,9 +197,42 @@ def read_answer(text: bytes) -> HeartbeatAnswer:
         server_time_us=fields.take_int("server_time_us", 0, _MAX_TIME_US),
         config=fields.take_object("config", read_config),
         commands_pending=fields.take_int("commands_pending", 0, (1 << 31) - 1),
+        release=_take_if_there(fields, "release", MAX_RELEASE),
     )
     fields.finish()
     return answer
+
+
+def _write_later_fields(beat: Heartbeat) -> dict[str, Any]:
+    """Give the fields that came later, only where there is something to say: an older base reads the rest."""
+    later: dict[str, Any] = {}
+    if beat.ring_fill_permille is not None:
+        later["ring_fill_permille"] = beat.ring_fill_permille
+    if beat.audit is not None:
+        later["audit"] = {"count": beat.audit.count, "head": beat.audit.head.hex()}
+    if beat.update is not None:
+        later["update"] = {
+            "release": beat.update.release,
+            "state": beat.update.state,
+            "detail": beat.update.detail,
+        }
+    return later
+
+
+def _take_if_there(fields: Fields, name: str, high: int) -> int | None:
+    return fields.take_int(name, 0, high) if fields.has(name) else None
+
+
+def _read_chain_head(fields: Fields) -> ChainHead:
+    return ChainHead(fields.take_int("count", 0, _I63), bytes.fromhex(fields.take_text("head", _SHA256)))
+
+
+def _read_update(fields: Fields) -> UpdateState:
+    return UpdateState(
+        release=fields.take_int("release", 0, MAX_RELEASE),
+        state=fields.take_text("state", _UPDATE_STATE),
+        detail=fields.take_line("detail", MAX_ERROR_CHARACTERS),
+    )
 
 
 def _read_interface(fields: Fields) -> InterfaceState:

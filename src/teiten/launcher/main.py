@@ -1,0 +1,1 @@
+"""``teiten-launcher``: fetches, tries and rolls back releases of the sensor program."""
