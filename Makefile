@@ -39,11 +39,11 @@ up: .venv/server ## Run everything in one process, without simulation
 # ── prove ────────────────────────────────────────────────────────────────────
 test: .venv/dev ## Run the suite, installing what it needs
 	@scripts/install-debian-packages
-	@$(CLEAN_ENV) $(BIN)/python -m pytest -m "not long" -n 2 --dist loadgroup $(ARGS)
+	@$(CLEAN_ENV) $(BIN)/python -m pytest -m "not long" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-long: .venv/dev ## Run the suite with its long forms
 	@scripts/install-debian-packages
-	@$(CLEAN_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 1800 $(ARGS)
+	@$(CLEAN_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --timeout 1800 $(ARGS)
 
 torture: .venv/dev ## Kill every process at random and at every named point while batches flow
 	@$(CLEAN_ENV) $(BIN)/python -m pytest tests/torture --timeout 3600 -s $(ARGS)

@@ -15,13 +15,34 @@ import pytest
 from teiten.foundation.clock import FixedClock
 
 _numbers = itertools.count()
+#: Folders in the order in which workers take their tests: long ones first, so that short ones fill the end.
+_FOLDERS = ("torture", "acceptance", "integration", "unit", "house")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Write the requirements that a test proves into the JUnit report (``--junitxml``)."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Write proven requirements into the JUnit report, and share the tests out among workers.
+
+    Tests that share a module's fixture go to one worker, which builds it once. The
+    order within a folder stays the random one of pytest-randomly.
+    """
     for item in items:
         for mark in item.iter_markers("requirement"):
             item.user_properties.extend(("requirement", identifier) for identifier in mark.args)
+        if item.get_closest_marker("xdist_group") is None and shares_module_fixture(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    yield
+    items.sort(key=find_place)
+
+
+def find_place(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return _FOLDERS.index(folder) if folder in _FOLDERS else -1
+
+
+def shares_module_fixture(item: pytest.Item) -> bool:
+    definitions = item._fixtureinfo.name2fixturedefs  # pytest has no public way
+    return any(found[-1].scope == "module" for found in definitions.values())
 
 
 @pytest.fixture

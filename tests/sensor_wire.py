@@ -20,11 +20,14 @@ from pathlib import Path
 
 import pytest
 
+from teiten.foundation.clock import SystemClock
 from teiten.protocol import batch, enrolment, keys
 from teiten.protocol.batch import Batch
 from teiten.protocol.sensor_config import SensorConfig
 from teiten.sensor.outbox import Outbox
+from teiten.sensor.recording import phase_of
 from teiten.sensor.state import GatewaySettings, StateFolder
+from teiten.sensor.windows import WindowRules
 
 SENSOR = 7
 HOST4, HOST6 = "192.0.2.2", "2001:db8::2"
@@ -63,7 +66,9 @@ class Wire:
 
     def connect(self) -> None:
         """Make the veth and give it its addresses."""
-        make = ("link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", self.host)
+        # Ends with unlike numbers: the kernel tells of a carrier at once only where a link's peer has another
+        # number than itself (linkwatch_urgent_event in net/core/link_watch.c), otherwise up to a second later.
+        make = ("link", "add", "v0", "index", "10", "type", "veth", "peer", "name", "v1", "netns", self.host)
         command("ip", "-n", self.scanner, *make)
         for namespace, name, last in ((self.scanner, "v0", "1"), (self.host, "v1", "2")):
             inside = ("ip", "-n", namespace)
@@ -147,11 +152,24 @@ def make_state(
     answer = enrolment.EnrolAnswer(SENSOR, 1, 1, (gateway_key,), 0, SensorConfig())
     state.save_identity(answer, gateway or GatewaySettings("https://127.0.0.1:9", "", ("00" * 32,), ""))
     (state.path / "sensor.toml").write_text(
-        # Windows of an hour: a boundary in the middle of a test would make two batches of one.
-        f"[sensor]\nstatus_seconds = {status_seconds}\nwindow_seconds = 3600\n"
+        f"[sensor]\nstatus_seconds = {status_seconds}\nwindow_seconds = {choose_window_seconds()}\n"
         f"first_connect_seconds = 0\nmin_free_bytes = 0\n{settings}\n"
     )
     return state.path
+
+
+def choose_window_seconds() -> int:
+    """Give a length of windows whose next boundary is far: one in a test would make two batches of one.
+
+    Boundaries lie at the sensor's own phase of the length, so that another length has them elsewhere.
+    """
+    now_us = SystemClock().now_us()
+
+    def ends_in_us(seconds: int) -> int:
+        phase_us = phase_of(SENSOR, seconds)
+        return WindowRules(seconds * 1_000_000, phase_us).next_boundary_us(now_us) - now_us
+
+    return max(range(3_500, 3_601), key=ends_in_us)
 
 
 def stop(process: subprocess.Popen[bytes]) -> int:

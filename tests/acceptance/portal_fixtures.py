@@ -241,8 +241,6 @@ def write_notes(cast: Any) -> None:
     from teiten.fleet.services import Act
 
     act = Act(at=NOW, actor=cast.ann)
-    cast.ann.may_see_payload = True
-    cast.ann.save(update_fields=["may_see_payload"])
     annotating.create_annotation(
         at=NOW - timedelta(days=5), kind="cve", text_ja="CVE-2026-0001 が公表された", text_en="CVE-2026-0001 was published",
         link="https://example.org/cve-2026-0001", act=act,
@@ -255,6 +253,24 @@ def write_notes(cast: Any) -> None:
         kind="tcp_fp", value="1024::1460:", name="Example scanner", version="2.1", valid_from=START,
         note="Seen in the logs of our own test.", act=act,
     )  # fmt: skip
+
+
+def let_see_payload(cast: Any) -> None:
+    """Grant payload to Ann, who never states a reason, and to Amy, who may.
+
+    The clock stands still, so that a reason once stated opens payload to that person
+    in every test of the module that comes after.
+    """
+    from teiten.accounts import services
+    from teiten.portal.testing import PASSWORD
+
+    amy = services.create_user(
+        user_id="amy", display_name="Amy", organisation=cast.observatory, role="analyst", password=PASSWORD,
+        must_change_password=False, act=services.Act(at=NOW),
+    )  # fmt: skip
+    for user in (cast.ann, amy):
+        user.may_see_payload = True
+        user.save(update_fields=["may_see_payload"])
 
 
 @contextmanager
@@ -274,6 +290,7 @@ def running_site(server_url: str) -> Iterator[Site]:
         cast = make_cast(NOW)
         fill_fleet(cast)
         write_notes(cast)
+        let_see_payload(cast)
         windows = make_windows()
         rows = make_packets(*make_rows(windows))
         block = writer.BlockRows(

@@ -336,7 +336,7 @@ def test_a_member_reads_annotations_and_names_and_writes_none(site: Site) -> Non
 
 @pytest.mark.requirement("R0.1")
 def test_payload_asks_for_a_reason_then_shows_and_says_so(site: Site) -> None:
-    with site.visit() as (page, _):
+    with site.visit("amy") as (page, _):
         page.goto(f"{site.url}/payload/0123456789abcdef?{ASKED}")
         expect(page.locator(".example")).to_have_count(0)
         page.get_by_role("link", name="State a reason").click()
