@@ -107,7 +107,7 @@ class Memory:
         return HeartbeatAnswer(self.clock.now_us(), self.config)
 
     def decode_all(self) -> dict[tuple[int, int, int], Batch]:
-        return {name: batch.decode(body, DecodeLimits()) for name, body in self.bodies.items()}
+        return {name: batch.decode(body, DecodeLimits()) for name, body in list(self.bodies.items())}
 
 
 def find_port() -> int:
