@@ -93,11 +93,14 @@ class Connections:
 
     def select(self, sql: str, parameters: Parameters | None = None, *, role: Role) -> pa.Table:
         """Run one query; text columns come as strings, addresses as 16 bytes."""
-        with (
-            translate_errors("a query"),
-            metrics.QUERY_SECONDS.labels(role).time(),
-            self._borrow(role) as client,
-        ):
+        with translate_errors("a query"), metrics.QUERY_SECONDS.labels(role).time():
+            try:
+                return self._ask(sql, parameters, role)
+            except pa.ArrowInvalid:
+                return self._ask(sql, parameters, role)
+
+    def _ask(self, sql: str, parameters: Parameters | None, role: Role) -> pa.Table:
+        with self._borrow(role) as client:
             return client.query_arrow(sql, parameters=dict(parameters or {}))
 
     def insert(self, table: str, rows: pa.Table, *, token: str, role: Role = "loader") -> None:
@@ -120,7 +123,11 @@ class Connections:
 
     @contextmanager
     def _borrow(self, role: Role) -> Iterator[Client]:
-        """Lend a client for one statement: threads come and go with requests, clients stay."""
+        """Lend a client for one statement: threads come and go with requests, clients stay.
+
+        One whose statement failed is closed: a connection of chDB that stopped in the middle of
+        an answer gives what it had written of it to the next statement, before the answer.
+        """
         if self._closed.is_set():
             raise StoreUnavailable(f"the store at {self.place} is closed in this process")
         if os.getpid() != self._process_id and self.is_embedded:
@@ -129,13 +136,14 @@ class Connections:
             idle = self._idle.setdefault(role, [])
             found = idle.pop() if idle else None
         client = found or self._connect(self._config.database, self._config.limits_of(role))
+        is_kept = False
         try:
             yield client
-        finally:
             with self._lock:
                 is_kept = not self._closed.is_set() and len(idle) < _IDLE_CLIENTS
                 if is_kept:
                     idle.append(client)
+        finally:
             if not is_kept:
                 client.close()
 
@@ -184,6 +192,9 @@ def translate_errors(what: str) -> Iterator[None]:
         translated = _translate(error, what)
         metrics.ERRORS.labels(type(translated).__name__).inc()
         raise translated from error
+    except pa.ArrowInvalid as error:
+        metrics.ERRORS.labels("StoreUnavailable").inc()
+        raise StoreUnavailable(f"{what} gave an answer that nobody can read: {error}") from error
     except (OSError, RuntimeError) as error:
         metrics.ERRORS.labels("StoreUnavailable").inc()
         raise StoreUnavailable(f"{what} failed: {error}") from error
