@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 
 from aiohttp import web
 
 from teiten.gateway.errors import Refusal
 from teiten.protocol import signature
 from teiten.protocol.signature import RequestTarget, SignedFields
-
-BATCH_PATH = re.compile(r"/v1/batches/([1-9][0-9]{0,9})/([1-9][0-9]{0,18})")
-ENROL_PATH = "/v1/enrol"
-HEARTBEAT_PATH = "/v1/heartbeat"
 
 _ONCE = (
     "Content-Length",
@@ -30,14 +25,6 @@ _ONCE = (
 )
 _NEVER = ("Transfer-Encoding", "Content-Encoding", "Expect", "Range", "Trailer")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,11}")
-
-
-@dataclass(frozen=True)
-class BatchName:
-    """Which batch a path names."""
-
-    epoch: int
-    seq: int
 
 
 def check_fields(request: web.BaseRequest) -> None:
@@ -55,12 +42,12 @@ def check_fields(request: web.BaseRequest) -> None:
 
 
 def length_of(request: web.BaseRequest, *, at_most: int) -> int:
-    """Give the stated length of the body, before a byte of it is read.
+    """Give the stated length of the body, before a byte of it is read; a GET without one has no body.
 
     Raises:
         Refusal: 411 without a length, 413 beyond the limit.
     """
-    text = request.headers.get("Content-Length", "")
+    text = request.headers.get("Content-Length", "0" if request.method == "GET" else "")
     if _LENGTH.fullmatch(text) is None:
         raise Refusal(411, "length_required", "Content-Length must state the length of the body")
     if int(text) > at_most:
@@ -89,20 +76,6 @@ async def read_body(request: web.BaseRequest, length: int, *, seconds: float) ->
         ) from error
     except TimeoutError as error:
         raise Refusal(408, "body_slow", f"the body did not come within {seconds:g} s") from error
-
-
-def batch_name(path: str) -> BatchName:
-    """Read ``/v1/batches/{epoch}/{seq}``.
-
-    Raises:
-        Refusal: 404 for another form.
-    """
-    match = BATCH_PATH.fullmatch(path)
-    if match is None or int(match[1]) >= 1 << 32 or int(match[2]) >= 1 << 63:
-        raise Refusal(
-            404, "unknown_path", "the path must be /v1/batches/{epoch}/{seq}, /v1/enrol or /v1/heartbeat"
-        )
-    return BatchName(int(match[1]), int(match[2]))
 
 
 def signed_fields(request: web.BaseRequest) -> SignedFields:

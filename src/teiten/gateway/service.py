@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 
@@ -22,10 +21,12 @@ from teiten.foundation.clock import Clock
 from teiten.foundation.logs import OncePer
 from teiten.gateway import listener, metrics, requests, tls
 from teiten.gateway.answers import Signer, refusal_body
+from teiten.gateway.authenticating import Desk
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.doors import DoorClosed, Doors
-from teiten.gateway.endpoints import Endpoints
+from teiten.gateway.endpoints.table import find_route
 from teiten.gateway.errors import GatewayStartError, Refusal
+from teiten.gateway.routing import Reply
 from teiten.landing.log import LandingLog
 
 _log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Gateway:
         self._clock = clock
         self._key_dir = key_dir
         self._signer = Signer(signing_key, clock)
-        self._endpoints = Endpoints(config, doors=doors, landing=landing, signer=self._signer, clock=clock)
+        self._desk = Desk(config, doors=doors, landing=landing, signer=self._signer, clock=clock)
         self._once = OncePer(10.0)
         self._runners: list[web.BaseRunner] = []
         self._is_ready = False
@@ -75,7 +76,7 @@ class Gateway:
         config = self._config
         if config.tls_certificate is not None and config.tls_key is not None:
             return config.tls_certificate, config.tls_key
-        host = self._endpoints.authority.rsplit(":", 1)[0].strip("[]")
+        host = self._desk.authority.rsplit(":", 1)[0].strip("[]")
         return tls.make_self_signed(self._key_dir, host=host, now=self._clock.now())
 
     async def start(self) -> None:
@@ -126,43 +127,38 @@ class Gateway:
         self._runners.append(runner)
         await self._listen(web.TCPSite(runner, host, port), f"{host}:{port}", "gateway.metrics_port")
 
-    async def _serve(self, request: web.BaseRequest) -> web.Response:
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
-        fields = requests.signed_fields(request)
-        endpoint, answer = self._route(request)
+        route, match = find_route(request.method, request.raw_path)
         headers: dict[str, str] = {}
         outcome = "ok"
         try:
             requests.check_fields(request)
-            status, body = await answer(request)
+            reply = await route.endpoint(self._desk, request, match)
         except (Refusal, DoorClosed) as error:
             refusal = self._note(request, error)
-            status, body, outcome = refusal.status, refusal_body(refusal), refusal.code
-            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            reply, outcome = (refusal.status, refusal_body(refusal)), refusal.code
+            if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 wait_seconds = refusal.retry_after_seconds or self._config.retry_seconds
                 headers["Retry-After"] = str(wait_seconds)
         except Exception:  # noqa: BLE001  a request is a process boundary: a bug in one must not end the others
-            _log.exception("a request failed", extra={"endpoint": endpoint})
-            status, body, outcome = 500, refusal_body(_BUG), _BUG.code
-        metrics.REQUESTS.labels(endpoint, outcome).inc()
-        metrics.SECONDS.labels(endpoint).observe(time.perf_counter() - started)
-        response = self._signer.answer(status, body, fields, headers)
+            _log.exception("a request failed", extra={"endpoint": route.name})
+            reply, outcome = (500, refusal_body(_BUG)), _BUG.code
+        metrics.REQUESTS.labels(route.name, outcome).inc()
+        metrics.SECONDS.labels(route.name).observe(time.perf_counter() - started)
+        return self._respond(request, reply, headers)
+
+    def _respond(self, request: web.BaseRequest, reply: Reply, headers: dict[str, str]) -> web.StreamResponse:
+        """Sign status and body; a file goes out as it is."""
+        if isinstance(reply, web.StreamResponse):
+            response = reply
+        else:
+            status, body = reply
+            response = self._signer.answer(status, body, requests.signed_fields(request), headers)
         if not request.content.is_eof():
             # What was not read must not be taken for the next request.
             response.force_close()
         return response
-
-    def _route(
-        self, request: web.BaseRequest
-    ) -> tuple[str, Callable[[web.BaseRequest], Awaitable[tuple[int, bytes]]]]:
-        key = (request.method, request.raw_path)
-        if key == ("POST", requests.ENROL_PATH):
-            return "enrol", self._endpoints.enrol
-        if key == ("POST", requests.HEARTBEAT_PATH):
-            return "heartbeat", self._endpoints.heartbeat
-        if request.method == "PUT":
-            return "batch", self._endpoints.batch
-        return "other", self._endpoints.refuse_path
 
     def _note(self, request: web.BaseRequest, error: Refusal | DoorClosed) -> Refusal:
         """Log a refusal, at most once in 10 s for each code."""
@@ -180,7 +176,7 @@ class Gateway:
         return refusal
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        trouble = await self._endpoints.find_trouble()
+        trouble = await self._desk.landing.find_trouble()
         is_well = self._is_ready and trouble is None
         return web.json_response({"ready": is_well, "trouble": trouble}, status=200 if is_well else 503)
 
