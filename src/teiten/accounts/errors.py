@@ -4,6 +4,7 @@ AccountsError
 ├── SignInRefusedError the sign-in failed; one text for every reason
 ├── TooBusyError            too many passwords are being checked at once; try again
 ├── TokenRefusedError       an API token is unknown, expired, revoked or used from elsewhere
+├── AuditHeadError     a line is no signed head of the audit chain
 └── AccountsInputError a value breaks a rule; the message names the field and the rule
 """
 
@@ -24,6 +25,10 @@ class TooBusyError(AccountsError):
 
 class TokenRefusedError(AccountsError):
     """The API token does not open anything; the message says which rule it broke."""
+
+
+class AuditHeadError(AccountsError):
+    """A line is no head of the audit chain, or its signature is not right."""
 
 
 class AccountsInputError(AccountsError):

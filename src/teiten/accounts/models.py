@@ -299,3 +299,35 @@ class SecurityEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.kind}"
+
+
+class AuditRecord(models.Model):
+    """One thing that was done to the fleet; appended to a chain of digests, never changed."""
+
+    number = models.BigIntegerField(_("number"), primary_key=True, db_comment="通番(1から、欠番なし)")
+    at = models.DateTimeField(_("at"), db_index=True, db_comment="日時(UTC)")
+    kind = models.CharField(_("kind"), max_length=64, db_comment="種別(例 sensor.suspended)")
+    subject = models.CharField(_("subject"), max_length=100, db_comment="対象(例 sensor:12)")
+    actor = models.CharField(
+        _("actor"), max_length=64, blank=True, db_comment="行った利用者のID。コマンド・自動なら空"
+    )
+    content = models.TextField(_("content"), db_comment="正規形の記録(JSON)。要約値の対象")
+    previous = models.BinaryField(
+        _("digest before"), max_length=32, db_comment="直前の記録の要約値(SHA-256、32バイト)"
+    )
+    digest = models.BinaryField(
+        _("digest"), max_length=32, db_comment="直前の要約値と内容の要約値(SHA-256、32バイト)"
+    )
+
+    class Meta:
+        verbose_name = _("audit record")
+        verbose_name_plural = _("audit records")
+        db_table_comment = "監査記録(追記のみ、要約値の連鎖)"
+        indexes = (
+            models.Index(fields=["subject", "-number"], name="audit_by_subject"),
+            models.Index(fields=["kind", "-number"], name="audit_by_kind"),
+        )
+        constraints = (models.CheckConstraint(condition=Q(number__gte=1), name="audit_number_from_1"),)
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.kind} {self.subject}"
