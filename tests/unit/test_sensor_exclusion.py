@@ -127,7 +127,7 @@ def test_what_the_host_must_solicit_is_declared_without_being_told(tmp_path: Pat
     )
     config = SensorConfig(exclude=("198.51.100.7 tcp to 22",), time_servers=("203.0.113.123",))
 
-    exclusion = build_exclusion(config, gateway_url="https://203.0.113.8:8443", resolvers_file=resolvers)
+    exclusion = build_exclusion(config, gateway_url="https://203.0.113.8:8443", resolvers_files=(resolvers,))
 
     assert exclusion.declaration == (
         "198.51.100.7/32 tcp to 22",

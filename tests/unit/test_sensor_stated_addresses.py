@@ -114,6 +114,6 @@ def test_without_a_provider_nobody_is_asked() -> None:
 def test_the_metadata_service_is_own_traffic(metadata: str, tmp_path: Path) -> None:
     config = SensorConfig(metadata=metadata)  # type: ignore[arg-type]
 
-    exclusion = build_exclusion(config, gateway_url="", resolvers_file=tmp_path / "absent")
+    exclusion = build_exclusion(config, gateway_url="", resolvers_files=(tmp_path / "absent",))
 
     assert exclusion.declaration == ("169.254.169.254/32 tcp from 80", "neighbour discovery")

@@ -129,6 +129,11 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     return Source(tables=tables, environment=variables, name=str(path))
 
 
+def read_variable(name: str) -> str:
+    """Give what the program that started this one says in its environment; empty when it says nothing."""
+    return os.environ.get(name, "")
+
+
 def _variable(section: str, key: str) -> str:
     return f"{PREFIX}{section}_{key}".upper()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,13 +67,24 @@ class Capture:
         windows: the state machine that packets are fed to.
         keeper: takes closed windows.
         clock: the machine's.
+        alive: called at the end of every round.
     """
 
     def __init__(
-        self, config: SensorConfig, exclusion: Exclusion, *, windows: Windows, keeper: Keeper, clock: Clock
+        self,
+        config: SensorConfig,
+        exclusion: Exclusion,
+        *,
+        windows: Windows,
+        keeper: Keeper,
+        clock: Clock,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
+        self._alive = alive
         self._config = config
         self._exclusion = exclusion
+        #: What shall be left out; may be set from another thread.
+        self.exclusion = exclusion
         self._windows = windows
         self._keeper = keeper
         self._clock = clock
@@ -124,9 +136,12 @@ class Capture:
         self._windows.set_length(self.window_seconds * 1_000_000, now)
         if self.payload_bytes != self._windows.payload_bytes:
             self._change_payload(now)
+        if self.exclusion is not self._exclusion:
+            self._change_exclusion(now)
         self._keep_whole_packets()
         if emptied:
             self._hand_over(self._windows.advance(now))
+        self._alive()
 
     def check_interfaces(self) -> None:
         """See what can be watched now; a change closes the window."""
@@ -165,6 +180,19 @@ class Capture:
         self._parse(now)
         _log.info("What is kept of payloads has changed", extra={"payload_bytes": self.payload_bytes})
         self._hand_over(self._windows.set_payload(self.payload_bytes, now))
+
+    def _change_exclusion(self, now: Instant) -> None:
+        """Judge by another declaration from here on; what has come before is judged by the old one."""
+        self._drain(now)
+        self._parse(now)
+        self._exclusion = self.exclusion
+        _log.info(
+            "What is left out as solicited has changed",
+            extra={
+                "exclusion": "; ".join(self._exclusion.declaration),
+                "exclusion_digest": self._exclusion.digest,
+            },
+        )
 
     def _keep_whole_packets(self) -> None:
         """Have the kernel keep whole packets only while an example may still be taken."""

@@ -1,7 +1,8 @@
 """What the kernel says about interfaces: addresses, state, offloads.
 
 Addresses come by rtnetlink (RTM_GETADDR, rtnetlink(7)), state and offloads by
-ioctl (netdevice(7), linux/ethtool.h); no program is started for them.
+ioctl (netdevice(7), linux/ethtool.h), which any kind of socket takes: a Unix one, because
+the recording process may open no Internet socket. No program is started for them.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def list_addresses(interface: str) -> tuple[Network, ...]:
     return tuple(sorted(found, key=lambda network: (network.version, network.network_address.packed)))
 
 
-def find_default_interface(routes: Path = Path("/proc/net")) -> str | None:
+def find_default_interface(routes: Path = Path("/proc/self/net")) -> str | None:
     """Give the interface of the default route, of IPv4 rather than of IPv6; None when there is none."""
     for fields in _read_table(routes / "route"):
         if len(fields) > 7 and fields[1] == fields[7] == "00000000":
@@ -100,7 +101,7 @@ def turn_off_offloads(interface: str) -> tuple[str, ...]:
 
 def _read_word(interface: str, request: int, form: str) -> int | None:
     packed = struct.pack("16s24x", interface.encode()[:15])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
         answer = fcntl.ioctl(sock.fileno(), request, packed)
         return int(struct.unpack_from(form, answer, 16)[0])
     return None
@@ -110,7 +111,7 @@ def _ethtool(interface: str, command: int, value: int = 0, *, strict: bool = Fal
     """Run one ethtool command that carries one 32-bit value; None when the driver does not know it."""
     data = array.array("B", struct.pack("II", command, value))
     packed = struct.pack("16sP16x", interface.encode()[:15], data.buffer_info()[0])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         try:
             fcntl.ioctl(sock.fileno(), _SIOCETHTOOL, packed)
         except OSError:

@@ -71,6 +71,8 @@ class Keeper:
         self.last_error = ""
         #: Windows in memory that the disk has not taken yet.
         self.held_windows = 0
+        #: When the thread last looked around, monotonic seconds.
+        self.stepped_at = clock.monotonic()
         #: An error that ended the thread; capture stops when it sees it.
         self.failure: BaseException | None = None
 
@@ -101,6 +103,7 @@ class Keeper:
 
     def _step(self) -> bool:
         """Take one window, or the time to look around; give False at the end."""
+        self.stepped_at = self._clock.monotonic()
         try:
             window = self._queue.get(timeout=_TICK_SECONDS)
         except queue.Empty:

@@ -19,13 +19,17 @@ from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import CaptureError, StateError
 from teiten.sensor.interfaces import find_default_interface
 from teiten.sensor.keeper import Keeper
+from teiten.sensor.names import merge_addresses, read_names
 from teiten.sensor.own_traffic import build_exclusion
 from teiten.sensor.reporting import Orders, read_orders
 from teiten.sensor.spool import Spool, SpoolLimits
 from teiten.sensor.state import CAPTURE_STATUS, StateFolder, choose_gateway
+from teiten.sensor.watchdog import find_watchdog
 from teiten.sensor.watching import WatchedInterface
 from teiten.sensor.windows import WindowRules, Windows
 
+#: Sealing looks around twice a second; a disk that holds it up for longer is no sign of life.
+_SEALING_SECONDS = 60.0
 #: malloc.h of glibc; another library has no ``mallopt``, or refuses it.
 _M_ARENA_MAX = -8
 
@@ -49,7 +53,9 @@ class Recording:
         self._boot_id = uuid.uuid4().hex
         self._started_at_us = clock.now_us()
         self._orders = read_orders(state)
-        self._exclusion = build_exclusion(config, gateway_url=choose_gateway(config, identity.gateway).url)
+        self._gateway_url = choose_gateway(config, identity.gateway).url
+        self._names = read_names(state)
+        exclusion = build_exclusion(config, gateway_url=self._gateway_url, names=self._names)
         limits = SpoolLimits(config.spool_bytes, config.min_free_bytes)
         self._spool = Spool(state.path, epoch=identity.sealing.epoch, limits=limits)
         self._keeper = Keeper(
@@ -71,7 +77,15 @@ class Recording:
             # As ordered before the first packet: an off switch must not open again at a restart.
             payload_bytes=self._orders.limit_payload(config.payload_bytes),
         )
-        self.capture = Capture(config, self._exclusion, windows=windows, keeper=self._keeper, clock=clock)
+        self._watchdog = find_watchdog(clock)
+        self.capture = Capture(
+            config,
+            exclusion,
+            windows=windows,
+            keeper=self._keeper,
+            clock=clock,
+            alive=self._give_sign_of_life,
+        )
         self._apply(self._orders)
         self._status_stop = threading.Event()
         self._status_thread = threading.Thread(target=self._report, name="status")
@@ -102,6 +116,7 @@ class Recording:
         try:
             self.capture.run(stop)
         finally:
+            self._watchdog.say_stopping()
             self._keeper.stop()
             self._status_stop.set()
             self._status_thread.join()
@@ -111,21 +126,37 @@ class Recording:
             raise StateError(f"sealing stopped: {self._keeper.failure}") from self._keeper.failure
 
     def _log_start(self) -> None:
-        declaration = self._exclusion.declaration
+        declaration = self.capture.exclusion.declaration
         _log.info(
             "Recording starts",
             extra={
                 "interfaces": ",".join(self._config.interfaces),
                 "payload_bytes": self._config.payload_bytes,
                 "exclusion": "; ".join(declaration),
-                "exclusion_digest": self._exclusion.digest,
+                "exclusion_digest": self.capture.exclusion.digest,
             },
         )
 
     def _report(self) -> None:
         while not self._status_stop.wait(self._config.status_seconds):
             self._obey(read_orders(self._state))
+            self._learn_names()
             self._write_status(running=True)
+
+    def _learn_names(self) -> None:
+        """Leave out also what the sending process has found since; what was declared stays."""
+        told = read_names(self._state)
+        names = {name: merge_addresses(self._names.get(name, ()), told.get(name, ())) for name in told}
+        names = {**self._names, **names}
+        if names == self._names:
+            return
+        self._names = names
+        self.capture.exclusion = build_exclusion(self._config, gateway_url=self._gateway_url, names=names)
+
+    def _give_sign_of_life(self) -> None:
+        """Tell systemd that capture goes round, as long as sealing does too."""
+        if self._clock.monotonic() - self._keeper.stepped_at < _SEALING_SECONDS:
+            self._watchdog.feed()
 
     def _obey(self, orders: Orders) -> None:
         if orders != self._orders:
@@ -161,8 +192,9 @@ class Recording:
             "examples_per_window": self.capture.examples.per_window,
             "window_seconds": self.capture.window_seconds,
             "interfaces": [_describe(interface) for interface in self.capture.interfaces],
-            "exclusion": list(self._exclusion.declaration),
-            "exclusion_digest": self._exclusion.digest,
+            "exclusion": list(self.capture.exclusion.declaration),
+            "names": {name: list(found) for name, found in self._names.items()},
+            "exclusion_digest": self.capture.exclusion.digest,
             "spool": {
                 "waiting": spool.waiting,
                 "waiting_bytes": spool.waiting_bytes,

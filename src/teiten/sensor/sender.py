@@ -134,11 +134,16 @@ class Sender:
         self.counts = SendingCounts()
         self.last_receipt: Receipt | None = None
         self.last_error = ""
+        #: Since when the present step lasts, monotonic seconds; None between two.
+        self.busy_since: float | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Send until ``stop``, then for a few seconds what has just been sealed."""
         while not stop.is_set():
-            stop.wait(self.step())
+            self.busy_since = self._clock.monotonic()
+            wait = self.step()
+            self.busy_since = None
+            stop.wait(wait)
         last = self._clock.monotonic() + _LAST_SECONDS
         while self._clock.monotonic() < last and self._backoff.failures == 0 and self._has_waiting():
             self.step()

@@ -15,6 +15,7 @@ from teiten.sensor import metrics
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.connection import address_of
 from teiten.sensor.metadata import PROVIDERS, MetadataService
+from teiten.sensor.names import NameKeeper, list_names
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.reporting import SpoolReporter, read_orders
 from teiten.sensor.sender import Sender
@@ -27,6 +28,10 @@ from teiten.sensor.state import (
 )
 from teiten.sensor.stated_addresses import AddressBook, parse_public_addresses
 from teiten.sensor.uplink import Uplink
+from teiten.sensor.watchdog import find_watchdog
+
+#: A step is a heartbeat and a batch, each tried twice; resolvers and the gateway may take their time.
+_STUCK_SECONDS = 600.0
 
 
 class Sending:
@@ -38,18 +43,21 @@ class Sending:
 
     def __init__(self, config: SensorConfig, state: StateFolder, clock: Clock, *, beats: bool = True) -> None:
         identity = state.load_identity()
+        gateway = choose_gateway(config, identity.gateway)
         self._config = config
         self._beats = beats
         self._state = state
         self._clock = clock
         self._uplink = Uplink(
-            address_of(choose_gateway(config, identity.gateway), timeout_seconds=config.timeout_seconds),
+            address_of(gateway, timeout_seconds=config.timeout_seconds),
             clock,
             identity=identity.sealing,
             gateway_keys={**identity.gateway_keys, **parse_gateway_keys(config.gateway_keys)},
             clock_offset_us=read_orders(state).clock_offset_us,
         )
         self._book = open_book(config, MetadataService(clock))
+        self._names = NameKeeper(state, list_names(config, gateway_url=gateway.url), clock)
+        self._watchdog = find_watchdog(clock)
         self.outbox = Outbox(state.path / "spool")
         self.sender = Sender(
             self.outbox,
@@ -65,20 +73,33 @@ class Sending:
         """Send until ``stop``, then what has just been sealed."""
         if self._beats:
             self._book.start()
+            self._names.start()
         reporter = threading.Thread(target=self._report, args=(stop,), name="status")
         reporter.start()
         try:
+            if self._beats:
+                self._names.wait_until_declared(stop)
             self.sender.run(stop)
         finally:
             stop.set()
+            self._watchdog.say_stopping()
             self._book.stop()
+            self._names.stop()
             reporter.join()
             self._write_status(running=False)
             self._uplink.close()
 
     def _report(self, stop: threading.Event) -> None:
+        self._watchdog.feed()
         while not stop.wait(self._config.status_seconds):
             self._write_status(running=True)
+            if not self._is_stuck():
+                self._watchdog.feed()
+
+    def _is_stuck(self) -> bool:
+        """Tell whether one step of sending lasts longer than every time-out in it together."""
+        since = self.sender.busy_since
+        return since is not None and self._clock.monotonic() - since > _STUCK_SECONDS
 
     def _write_status(self, *, running: bool) -> None:
         status = self._as_status(running=running)
