@@ -22,14 +22,18 @@ from teiten.protocol.errors import MessageError, SignatureError, TokenError
 from teiten.protocol.json_fields import Fields, Thing, read_object, write_object
 from teiten.protocol.keys import PUBLIC_KEY_BYTES, from_text, load_public, public_bytes, to_text
 from teiten.protocol.sensor_config import SensorConfig, fields_of_config, read_config
+from teiten.protocol.standing import Standing, read_standing
 
 SECRET_BYTES = 32
 MAX_REQUEST_BYTES = 4096
 MAX_ANSWER_BYTES = 8192
 MAX_GATEWAY_KEYS = 8
 
+#: First part of a token: what it is for.
+ENROL_PREFIX, RECOVER_PREFIX = "tt1", "tr1"
+
 _TAG = b"teiten-enrol1\n"
-_TOKEN = re.compile(r"tt1_([0-9a-z]{1,26})_([A-Za-z0-9_-]{43})")
+_TOKEN = re.compile(r"(tt1|tr1)_([0-9a-z]{1,26})_([A-Za-z0-9_-]{43})")
 _TOKEN_ID = re.compile(r"[0-9a-z]{1,26}")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
 _TEXT = re.compile(r"[A-Za-z0-9_-]{1,90}")
@@ -46,9 +50,11 @@ class Token:
 
     token_id: str
     secret: bytes
+    #: ``tt1``: enrols a new sensor; ``tr1``: gives one that exists a new key (:mod:`teiten.protocol.recovery`).
+    prefix: str = ENROL_PREFIX
 
     def __str__(self) -> str:
-        return f"tt1_{self.token_id}_{to_text(self.secret)}"
+        return f"{self.prefix}_{self.token_id}_{to_text(self.secret)}"
 
 
 @dataclass(frozen=True)
@@ -103,50 +109,62 @@ class EnrolAnswer:
     gateway_keys: tuple[GatewayKey, ...]
     server_time_us: int
     config: SensorConfig
+    #: What keeps the base from taking batches now; None: nothing does.
+    standing: Standing | None = None
 
     def to_json(self) -> bytes:
-        return write_object(
-            {
-                "sensor": self.sensor,
-                "key_no": self.key_no,
-                "epoch": self.epoch,
-                "gateway_keys": [
-                    {"key_id": key.key_id, "public_key": to_text(key.public_key)} for key in self.gateway_keys
-                ],
-                "server_time_us": self.server_time_us,
-                "config": fields_of_config(self.config),
-            }
-        )
+        value: dict[str, Any] = {
+            "sensor": self.sensor,
+            "key_no": self.key_no,
+            "epoch": self.epoch,
+            "gateway_keys": [
+                {"key_id": key.key_id, "public_key": to_text(key.public_key)} for key in self.gateway_keys
+            ],
+            "server_time_us": self.server_time_us,
+            "config": fields_of_config(self.config),
+        }
+        if self.standing is not None:
+            value["standing"] = self.standing
+        return write_object(value)
 
 
-def make_token(token_id: str, secret: bytes) -> Token:
+def make_token(token_id: str, secret: bytes, *, prefix: str = ENROL_PREFIX) -> Token:
     """Make a token.
 
     Args:
         token_id: 1 to 26 lower-case letters or digits.
         secret: 32 random bytes.
+        prefix: what it is for.
 
     Raises:
-        TokenError: when either has another form.
+        TokenError: when id or secret has another form.
     """
     if _TOKEN_ID.fullmatch(token_id) is None or len(secret) != SECRET_BYTES:
         raise TokenError("token.form", "a token has an id of a-z0-9 and a secret of 32 bytes")
-    return Token(token_id, secret)
+    return Token(token_id, secret, prefix)
 
 
-def parse_token(text: str) -> Token:
-    """Read ``tt1_<id>_<secret>``.
+def parse_token(text: str, *, prefix: str = ENROL_PREFIX) -> Token:
+    """Read ``<prefix>_<id>_<secret>``.
 
     Raises:
-        TokenError: when it is not of that form.
+        TokenError: when it is not of that form, or for something else.
     """
     match = _TOKEN.fullmatch(text.strip())
+    if match is None:
+        raise TokenError("token.form", f"a token has the form {prefix}_<id>_<secret>")
+    if match[1] != prefix:
+        raise TokenError("token.purpose", _OTHER_PURPOSE[prefix])
     try:
-        if match is not None:
-            return Token(match[1], from_text(match[2], size_bytes=SECRET_BYTES))
+        return Token(match[2], from_text(match[3], size_bytes=SECRET_BYTES), prefix)
     except MessageError as error:
-        raise TokenError("token.form", "the enrolment token is damaged; copy it again") from error
-    raise TokenError("token.form", "an enrolment token has the form tt1_<id>_<secret>")
+        raise TokenError("token.form", "the token is damaged; copy it again") from error
+
+
+_OTHER_PURPOSE = {
+    ENROL_PREFIX: "this is a recovery token (tr1_…); use it with `teiten-sensor recover`",
+    RECOVER_PREFIX: "this is an enrolment token (tt1_…); use it with `teiten-sensor enrol`",
+}
 
 
 def make_request(
@@ -224,6 +242,7 @@ def read_answer(text: bytes) -> EnrolAnswer:
         gateway_keys=fields.take_list("gateway_keys", _read_gateway_key, max_items=MAX_GATEWAY_KEYS),
         server_time_us=fields.take_int("server_time_us", 0, _MAX_TIME_S * 1_000_000),
         config=fields.take_object("config", read_config),
+        standing=read_standing(fields),
     )
     fields.finish()
     return answer

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from teiten.protocol.errors import MessageError
 from teiten.protocol.json_fields import Fields, Thing, read_object, write_object
 from teiten.protocol.sensor_config import SensorConfig, fields_of_config, read_config
+from teiten.protocol.standing import Standing, read_standing
 
 KnownBy: TypeAlias = Literal["metadata", "configured"]
 
@@ -142,6 +143,8 @@ class HeartbeatAnswer:
     commands_pending: int = 0
     #: Newest release that this sensor may take now; None: nothing to say. Only a delay: releases are signed elsewhere.
     release: int | None = None
+    #: What keeps the base from taking batches now; None: nothing does.
+    standing: Standing | None = None
 
     def to_json(self) -> bytes:
         value: dict[str, Any] = {
@@ -151,6 +154,8 @@ class HeartbeatAnswer:
         }
         if self.release is not None:
             value["release"] = self.release
+        if self.standing is not None:
+            value["standing"] = self.standing
         return write_object(value)
 
 
@@ -198,6 +203,7 @@ def read_answer(text: bytes) -> HeartbeatAnswer:
         config=fields.take_object("config", read_config),
         commands_pending=fields.take_int("commands_pending", 0, (1 << 31) - 1),
         release=_take_if_there(fields, "release", MAX_RELEASE),
+        standing=read_standing(fields),
     )
     fields.finish()
     return answer

@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import struct
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -25,6 +27,15 @@ DIGEST_BYTES = 32
 
 _TAG = b"teiten-seal1"
 _FORM = struct.Struct(">12sIIIQ32s")
+_FIELD = re.compile(r"(:[A-Za-z0-9+/]{86}==:)(?:;key_no=([1-9][0-9]{0,8}))?")
+
+
+class SealField(NamedTuple):
+    """What the ``Batch-Seal`` field says."""
+
+    seal: bytes
+    #: Key that sealed; None: the one that signed the request (sensors of before key rotation).
+    key_no: int | None
 
 
 def digest_of(body: bytes) -> bytes:
@@ -68,13 +79,26 @@ def verify(
         ) from error
 
 
-def format_seal(sealed: bytes) -> str:
-    """Write a seal as the text of the ``Batch-Seal`` field: an RFC 9651 byte sequence."""
-    return f":{base64.b64encode(sealed).decode()}:"
+def format_seal(sealed: bytes, key_no: int | None = None) -> str:
+    """Write the text of the ``Batch-Seal`` field: an RFC 9651 byte sequence, with the number of its key."""
+    text = f":{base64.b64encode(sealed).decode()}:"
+    return text if key_no is None else f"{text};key_no={key_no}"
+
+
+def parse_field(text: str) -> SealField:
+    """Read the text of a ``Batch-Seal`` field, with or without the number of its key.
+
+    Raises:
+        SealError: when it is of neither form.
+    """
+    match = _FIELD.fullmatch(text)
+    if match is None:
+        raise SealError("seal.form", f"{SEAL_FIELD} must be :base64:;key_no=N, of 64 bytes")
+    return SealField(parse_seal(match[1]), None if match[2] is None else int(match[2]))
 
 
 def parse_seal(text: str) -> bytes:
-    """Read the text of a ``Batch-Seal`` field.
+    """Read a seal alone.
 
     Raises:
         SealError: when it is not ``:`` 88 characters of base64 ``:``.
