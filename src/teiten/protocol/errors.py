@@ -10,6 +10,9 @@ ProtocolError                 every one has a stable ``code``, "<thing>.<rule>"
 │   └── ClockSkewError        it would hold, but was made too long ago or ahead
 ├── ReceiptError              the receipt is no receipt of this batch
 ├── MessageError              an enrolment or heartbeat body breaks a rule
+├── CommandError              an envelope or a command is malformed, or breaks a rule of its verb
+├── ResultError               a command's result is malformed or not signed by its sensor
+├── OperatorListError         the list of operator keys is malformed
 ├── TokenError                an enrolment token is malformed, or its proof is wrong
 └── KeyFileError              a key file is unreadable, malformed or open to others
 """
@@ -62,6 +65,18 @@ class ReceiptError(ProtocolError):
 
 class MessageError(ProtocolError):
     """An enrolment or heartbeat body breaks a rule."""
+
+
+class CommandError(ProtocolError):
+    """An envelope or a command breaks a rule."""
+
+
+class ResultError(ProtocolError):
+    """A result breaks a rule, or is not of the sensor that it names."""
+
+
+class OperatorListError(ProtocolError):
+    """The list of operator keys breaks a rule; nobody on it may be believed."""
 
 
 class TokenError(ProtocolError):

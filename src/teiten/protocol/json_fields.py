@@ -98,6 +98,12 @@ class Fields:
             fields.finish()
         return tuple(items)
 
+    def take_ints(self, name: str, low: int, high: int, *, max_items: int) -> tuple[int, ...]:
+        numbers = self._take_items(name, max_items)
+        if not all(type(number) is int and low <= number <= high for number in numbers):
+            raise self._thing.refuse(name, f"{name} must be a list of whole numbers from {low} to {high}")
+        return tuple(numbers)
+
     def take_texts(self, name: str, pattern: re.Pattern[str], *, max_items: int) -> tuple[str, ...]:
         texts = self._take_items(name, max_items)
         if not all(isinstance(text, str) and pattern.fullmatch(text) for text in texts):
@@ -110,6 +116,11 @@ class Fields:
         item = read(fields)
         fields.finish()
         return item
+
+    def take_rest(self) -> dict[str, Any]:
+        """Take all that is left, unread; the caller checks it."""
+        rest, self._left = self._left, {}
+        return rest
 
     def finish(self) -> None:
         """Refuse what nobody took."""
