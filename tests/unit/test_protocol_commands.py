@@ -461,7 +461,7 @@ class TestOperatorList:
 
 
 KEY = make_key("sensor 7")
-RESULT = Result(make_command().command_id, 7, 1, "done", "", "line\n", 1, 2)
+RESULT = Result(make_command().command_id, 7, 1, bytes(range(32)), "done", "", "line\n", 1, 2)
 
 
 class TestResults:
@@ -506,6 +506,7 @@ class TestResults:
         [
             ({"v": 2}, "result.v"),
             ({"sensor": 0}, "result.sensor"),
+            ({"payload_sha256": "00"}, "result.payload_sha256"),
             ({"state": "perhaps"}, "result.state"),
             ({"reason": "failed"}, "result.reason"),
             ({"output": "\x1b[2J"}, "result.output"),

@@ -23,6 +23,7 @@ MAX_EARLY_SECONDS = 60
 REASONS: dict[str, str] = {
     "form": "the command is malformed",
     "id_differs": "the command is delivered under another command's id",
+    "operators_missing": "this sensor has no list of operators that it can believe",
     "signatures_few": "too few persons have signed",
     "signature_wrong": "a signature is not of this command",
     "key_unknown": "a signing key is not on the list of operators",

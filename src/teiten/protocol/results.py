@@ -59,6 +59,8 @@ class Result:
     sensor: int
     #: Number of the sensor's key that signs.
     key_no: int
+    #: SHA-256 of the payload that was obeyed or refused: an answer to other bytes under the same id is none.
+    payload_sha256: bytes
     state: State
     #: Code of why it was refused or failed; empty when done.
     reason: str
@@ -92,6 +94,7 @@ def write_result(result: Result) -> bytes:
             "command_id": result.command_id,
             "sensor": result.sensor,
             "key_no": result.key_no,
+            "payload_sha256": result.payload_sha256.hex(),
             "state": result.state,
             "reason": result.reason,
             "output": result.output,
@@ -118,6 +121,7 @@ def read_result(body: bytes) -> Result:
         command_id=fields.take_text("command_id", COMMAND_ID),
         sensor=fields.take_int("sensor", 1, MAX_SENSOR),
         key_no=fields.take_int("key_no", 1, MAX_KEY_NO),
+        payload_sha256=bytes.fromhex(fields.take_text("payload_sha256", _SHA256)),
         state=cast("State", fields.take_text("state", _STATE)),
         reason=fields.take_text("reason", _REASON),
         output=output,
