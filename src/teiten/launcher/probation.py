@@ -35,11 +35,9 @@ class Seen:
     #: Seconds since boot at which it was written.
     written_s: float = 0.0
     capture_release: int = 0
-    #: Rounds of the capture loop since its start.
+    #: Rounds of the capture loop since its start, counted where the watchdog is fed.
     rounds: int = 0
     capture_pid: int = 0
-    #: None: this host has no watchdog.
-    watchdog: int | None = None
     sealed: int = 0
     heartbeats: int = 0
     receipts: int = 0
@@ -119,15 +117,10 @@ def _find_missing(pending: Pending, seen: Seen, earlier: Seen) -> list[str]:
     apart = same_process and seen.written_s - earlier.written_s >= _APART_SECONDS
     proofs = (
         (apart and seen.rounds > earlier.rounds, "capture stands still"),
-        (_is_fed(seen, earlier), "watchdog not fed"),
         (seen.heartbeats > 0, "no heartbeat accepted"),
         (_is_batch_accepted(seen), "no batch accepted"),
     )
     return [text for holds, text in proofs if not holds]
-
-
-def _is_fed(seen: Seen, earlier: Seen) -> bool:
-    return seen.watchdog is None or seen.watchdog > (earlier.watchdog or 0)
 
 
 def _is_batch_accepted(seen: Seen) -> bool:
@@ -143,14 +136,13 @@ def read_health(shelf: ReleaseShelf) -> Seen:
 
 def _read_seen(told: dict[str, Any]) -> Seen:
     capture, sending = files.take_object(told, "capture"), files.take_object(told, "sending")
-    written, watchdog = told.get("written_boot_s"), capture.get("watchdog")
+    written = told.get("written_boot_s")
     return Seen(
         release=files.take_int(told, "release"),
         written_s=float(written) if isinstance(written, (int, float)) else -1e9,
         capture_release=files.take_int(capture, "release"),
         rounds=files.take_int(capture, "rounds"),
         capture_pid=files.take_int(capture, "pid"),
-        watchdog=watchdog if isinstance(watchdog, int) else None,
         sealed=files.take_int(capture, "sealed"),
         heartbeats=files.take_int(sending, "heartbeats"),
         receipts=files.take_int(sending, "receipts"),
@@ -195,6 +187,6 @@ def _write_look(shelf: ReleaseShelf, seen: Seen, earlier: Seen) -> None:
     record = {
         "release": seen.release,
         "written_boot_s": seen.written_s,
-        "capture": {"rounds": seen.rounds, "pid": seen.capture_pid, "watchdog": seen.watchdog},
+        "capture": {"rounds": seen.rounds, "pid": seen.capture_pid},
     }
     files.write_json(shelf.places.own / "look.json", record)

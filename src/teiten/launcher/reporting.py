@@ -37,9 +37,12 @@ def _judge(shelf: ReleaseShelf, blocked: str) -> tuple[str, str]:
     pending = shelf.read_pending()
     if pending is not None and pending.release == shelf.current:
         return "trying", f"release {pending.release}"
-    if blocked:
-        return "blocked", blocked
     newest = max(shelf.list_bad().values(), key=lambda bad: bad.release, default=None)
-    if newest is not None and newest.release > shelf.current:
+    if newest is not None and newest.release > shelf.current and not _is_of_host(blocked):
         return "rolled_back", f"release {newest.release}: {newest.why}"
-    return "steady", ""
+    return ("blocked", blocked) if blocked else ("steady", "")
+
+
+def _is_of_host(blocked: str) -> bool:
+    """Tell whether the host or the repository, and not one bundle, keeps updates from being taken."""
+    return bool(blocked) and not blocked.startswith("bundle:")

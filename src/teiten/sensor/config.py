@@ -28,6 +28,11 @@ class SensorConfig:
     #: Gateway signing keys known beforehand, ``id=base64``; enrolment adds those it is told.
     gateway_keys: tuple[str, ...] = ()
 
+    #: File in which the launcher keeps where the gateway is, as signed for all sensors; absent: as set and enrolled.
+    gateway_file: Path = Path("/etc/teiten-sensor/gateway.json")
+    #: File in which the launcher says how updates stand.
+    launcher_report: Path = Path("/var/lib/teiten-launcher/state.json")
+
     #: Interfaces to watch; empty: the one that holds the default route.
     interfaces: tuple[str, ...] = ()
     #: Observed prefixes; empty: the addresses that the watched interfaces hold.

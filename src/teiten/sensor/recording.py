@@ -17,6 +17,7 @@ from teiten.foundation.clock import Clock
 from teiten.sensor.capture import Capture
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import CaptureError, StateError
+from teiten.sensor.health import read_release
 from teiten.sensor.interfaces import find_default_interface
 from teiten.sensor.keeper import Keeper
 from teiten.sensor.names import merge_addresses, read_names
@@ -58,6 +59,8 @@ class Recording:
         exclusion = build_exclusion(config, gateway_url=self._gateway_url, names=self._names)
         limits = SpoolLimits(config.spool_bytes, config.min_free_bytes)
         self._spool = Spool(state.path, epoch=identity.sealing.epoch, limits=limits)
+        self._release, self._rounds = read_release(), 0
+        self._epoch, self._first_seq = identity.sealing.epoch, self._spool.next_seq
         self._keeper = Keeper(
             identity.sealing,
             self._spool,
@@ -156,6 +159,7 @@ class Recording:
     def _give_sign_of_life(self) -> None:
         """Tell systemd that capture goes round, as long as sealing does too."""
         if self._clock.monotonic() - self._keeper.stepped_at < _SEALING_SECONDS:
+            self._rounds += 1
             self._watchdog.feed()
 
     def _obey(self, orders: Orders) -> None:
@@ -182,6 +186,10 @@ class Recording:
             "running": running,
             "pid": os.getpid(),
             "software": teiten.__version__,
+            "release": self._release,
+            "rounds": self._rounds,
+            "epoch": self._epoch,
+            "first_seq": self._first_seq,
             "boot_id": self._boot_id,
             "started_at_us": self._started_at_us,
             "written_at_us": self._clock.now_us(),

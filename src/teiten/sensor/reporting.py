@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import teiten
@@ -24,6 +25,7 @@ from teiten.protocol.heartbeat import (
     StatedAddress,
 )
 from teiten.sensor.errors import StateError
+from teiten.sensor.health import read_update, write_hint
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.slots import SlotFile
 from teiten.sensor.state import CAPTURE_STATUS, ORDERS, StateFolder
@@ -81,8 +83,10 @@ class SpoolReporter:
         clock: Clock,
         *,
         list_stated: Callable[[], tuple[StatedAddress, ...]] = tuple,
+        launcher_report: Path | None = None,
     ) -> None:
         self._list_stated = list_stated
+        self._launcher_report = launcher_report
         self._state = state
         self._outbox = outbox
         self._clock = clock
@@ -111,6 +115,7 @@ class SpoolReporter:
             config_version=read_orders(self._state).config_version,
             interfaces=tuple(_read_interface(item) for item in status.get("interfaces", [])),
             addresses=self._list_stated(),
+            update=read_update(self._launcher_report) if self._launcher_report else None,
         )
 
     def take_answer(self, answer: HeartbeatAnswer, *, clock_offset_us: int | None) -> None:
@@ -122,6 +127,7 @@ class SpoolReporter:
             "examples_per_window": answer.config.examples_per_window,
             "clock_offset_us": clock_offset_us,
         }
+        write_hint(self._state, answer.release)
         if orders != self._state.read_json(ORDERS):
             with contextlib.suppress(OSError):
                 self._state.write_json(ORDERS, orders)

@@ -133,6 +133,8 @@ class Sender:
         self.is_live = config.live
         self.counts = SendingCounts()
         self.last_receipt: Receipt | None = None
+        #: When a heartbeat was answered last; None: not since the start.
+        self.beat_at_us: int | None = None
         self.last_error = ""
         #: Since when the present step lasts, monotonic seconds; None between two.
         self.busy_since: float | None = None
@@ -262,6 +264,7 @@ class Sender:
             self._complain(type(error).__name__, error)
             return
         self.counts.beats += 1
+        self.beat_at_us = self._clock.now_us()
         self.is_live = answer.config.live or self._config.live
         self._reporter.take_answer(answer, clock_offset_us=self._gateway.clock_offset_us)
 

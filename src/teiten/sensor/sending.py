@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 from teiten.foundation.clock import Clock
-from teiten.sensor import metrics
+from teiten.sensor import health, metrics
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.connection import address_of
 from teiten.sensor.metadata import PROVIDERS, MetadataService
@@ -24,7 +24,7 @@ from teiten.sensor.state import (
     SENDING_STATUS,
     StateFolder,
     choose_gateway,
-    parse_gateway_keys,
+    choose_gateway_keys,
 )
 from teiten.sensor.stated_addresses import AddressBook, parse_public_addresses
 from teiten.sensor.uplink import Uplink
@@ -52,7 +52,7 @@ class Sending:
             address_of(gateway, timeout_seconds=config.timeout_seconds),
             clock,
             identity=identity.sealing,
-            gateway_keys={**identity.gateway_keys, **parse_gateway_keys(config.gateway_keys)},
+            gateway_keys=choose_gateway_keys(config, identity.gateway_keys),
             clock_offset_us=read_orders(state).clock_offset_us,
         )
         self._book = open_book(config, MetadataService(clock))
@@ -62,7 +62,13 @@ class Sending:
         self.sender = Sender(
             self.outbox,
             self._uplink,
-            reporter=SpoolReporter(state, self.outbox, clock, list_stated=lambda: self._book.stated),
+            reporter=SpoolReporter(
+                state,
+                self.outbox,
+                clock,
+                list_stated=lambda: self._book.stated,
+                launcher_report=config.launcher_report,
+            ),
             config=config,
             clock=clock,
             rng=random.Random(),  # noqa: S311  # jitter, not a secret
@@ -105,6 +111,9 @@ class Sending:
         status = self._as_status(running=running)
         with contextlib.suppress(OSError):
             self._state.write_json(SENDING_STATUS, status)
+        if self._beats:
+            waiting = len(self.outbox.list_waiting())
+            health.write_health(self._state, status, beat_at_us=self.sender.beat_at_us, waiting=waiting)
         if self._config.metrics_dir is not None:
             capture = self._state.read_json(CAPTURE_STATUS)
             metrics.write_text_file(self._config.metrics_dir, capture, status)

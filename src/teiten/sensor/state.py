@@ -23,6 +23,7 @@ from teiten.protocol.errors import KeyFileError, MessageError
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import DeclarationError, NotEnrolledError, StateBusyError, StateError
 from teiten.sensor.sealed import SealingIdentity
+from teiten.sensor.signed_gateway import read_signed_gateway
 
 _KEY, _IDENTITY, _LOCK = "key.pem", "identity.json", "lock"
 #: Status files: what the recording and the sending process say of themselves, and orders between them.
@@ -179,13 +180,24 @@ class StateFolder:
 
 
 def choose_gateway(config: SensorConfig, enrolled: GatewaySettings) -> GatewaySettings:
-    """Prefer the settings to what was said at enrolment, value by value."""
+    """Prefer what is signed for all sensors to the settings, and these to what was said at enrolment, value by value."""
+    signed = read_signed_gateway(config.gateway_file)
     return GatewaySettings(
-        url=config.gateway_url or enrolled.url,
-        authority=config.authority or enrolled.authority,
-        pins=config.pins or enrolled.pins,
+        url=signed.url or config.gateway_url or enrolled.url,
+        authority=signed.authority or config.authority or enrolled.authority,
+        pins=signed.pins or config.pins or enrolled.pins,
         ca_file=str(config.ca_file or enrolled.ca_file),
     )
+
+
+def choose_gateway_keys(config: SensorConfig, enrolled: dict[str, bytes]) -> dict[str, bytes]:
+    """Give the keys that the gateway may sign with: the signed ones alone, else the enrolled and the set ones.
+
+    Raises:
+        DeclarationError: for a set key of another form.
+    """
+    signed = read_signed_gateway(config.gateway_file)
+    return signed.keys or {**enrolled, **parse_gateway_keys(config.gateway_keys)}
 
 
 def parse_gateway_keys(texts: tuple[str, ...]) -> dict[str, bytes]:
