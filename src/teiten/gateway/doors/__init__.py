@@ -8,13 +8,30 @@ database does not answer; the sensor is then told to come back.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from teiten.foundation.errors import TeitenError
 from teiten.gateway.doors.enrolling import EnrolDoor
 from teiten.gateway.doors.heartbeats import HeartbeatDoor
-from teiten.gateway.doors.identifying import IdentifyDoor, SensorIdentity, State
+from teiten.gateway.doors.identifying import IdentifyDoor, SealKey, SealKeyDoor, SensorIdentity, State
+from teiten.gateway.doors.recovering import RecoverDoor
+from teiten.gateway.doors.rotating import RotateDoor
+from teiten.gateway.doors.suspecting import SuspectDoor
 
-__all__ = ["DoorClosed", "Doors", "EnrolDoor", "HeartbeatDoor", "IdentifyDoor", "SensorIdentity", "State"]
+__all__ = [
+    "DoorClosed",
+    "Doors",
+    "EnrolDoor",
+    "HeartbeatDoor",
+    "IdentifyDoor",
+    "RecoverDoor",
+    "RotateDoor",
+    "SealKey",
+    "SealKeyDoor",
+    "SensorIdentity",
+    "State",
+    "SuspectDoor",
+]
 
 
 class DoorClosed(TeitenError):
@@ -28,3 +45,9 @@ class Doors:
     identify: IdentifyDoor
     enrol: EnrolDoor
     heartbeat: HeartbeatDoor
+    seal_keys: SealKeyDoor | None = None
+    rotate: RotateDoor | None = None
+    recover: RecoverDoor | None = None
+    suspect: SuspectDoor | None = None
+    #: Public part of the update repository, a folder; None: there is none.
+    releases: Path | None = None

@@ -8,7 +8,7 @@ from typing import cast
 from aiohttp import web
 
 from teiten.gateway.authenticating import Desk
-from teiten.gateway.endpoints import batches, enrolling, heartbeats
+from teiten.gateway.endpoints import batches, enrolling, heartbeats, public_files, recovering, rotating
 from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
 
@@ -16,6 +16,10 @@ ROUTES: tuple[Route, ...] = (
     batches.ROUTE,
     heartbeats.ROUTE,
     enrolling.ROUTE,
+    rotating.ROUTE,
+    recovering.ROUTE,
+    public_files.METADATA,
+    public_files.TARGET,
 )
 
 _SHOWN = ", ".join(f"{route.method} {route.shown}" for route in ROUTES)

@@ -1,0 +1,88 @@
+"""``GET /tuf/…``: the public part of the update repository, as files.
+
+Nobody is authenticated: what is in it proves itself by its own signatures, and a sensor
+that knows no key of this gateway any more must reach it. Names are strict, so that no
+path leads out of the folder, and downloads are few at once and short, so that strangers
+cannot keep batches from coming in. Any web server may serve the same folder instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from teiten.gateway.authenticating import Desk
+from teiten.gateway.errors import Refusal
+from teiten.gateway.routing import Reply, Route
+
+_METADATA = re.compile(r"/tuf/(metadata/(?:[1-9][0-9]{0,8}\.(?:root|snapshot|targets)|timestamp)\.json)")
+_TARGET = re.compile(r"/tuf/(targets/(?:bundles/)?[0-9a-f]{64}\.[A-Za-z0-9][A-Za-z0-9._-]{0,120})")
+#: Versioned files never change; the timestamp is what clients ask for news.
+_FOR_EVER, _NEVER = "public, max-age=31536000, immutable", "no-cache"
+#: 64 KiB a second is the least for a bundle of 30 MB; the launcher comes back an hour later.
+_DOWNLOAD_SECONDS = 480.0
+_MAX_DOWNLOADS = 128
+_MAX_DOWNLOADS_A_PEER = 8
+
+
+class Downloads:
+    """How many files go out now, in all and to each peer."""
+
+    def __init__(self) -> None:
+        self._by_peer: Counter[str] = Counter()
+
+    @contextmanager
+    def one_for(self, peer: str) -> Iterator[None]:
+        """Count one download while it lasts.
+
+        Raises:
+            Refusal: 503 when there are too many.
+        """
+        if self._by_peer.total() >= _MAX_DOWNLOADS or self._by_peer[peer] >= _MAX_DOWNLOADS_A_PEER:
+            raise Refusal(503, "downloads_busy", "too many files are being fetched at once; come back later")
+        self._by_peer[peer] += 1
+        try:
+            yield
+        finally:
+            self._by_peer[peer] -= 1
+            if not self._by_peer[peer]:
+                del self._by_peer[peer]
+
+
+_downloads = Downloads()
+
+
+async def send_file(desk: Desk, request: web.BaseRequest, match: re.Match[str]) -> Reply:
+    """Send one file of the repository."""
+    folder = desk.doors.releases
+    path = None if folder is None else folder / match[1]
+    if path is None or not path.is_file():
+        raise Refusal(404, "unknown_file", f"the repository has no {match[1]}")
+    caching = _NEVER if path.name == "timestamp.json" else _FOR_EVER
+    kind = "application/json" if path.suffix == ".json" else "application/octet-stream"
+    response = web.FileResponse(path, headers={"Cache-Control": caching, "Content-Type": kind})
+    with _downloads.one_for(request.remote or ""):
+        await _send(request, response, path)
+    return response
+
+
+async def _send(request: web.BaseRequest, response: web.FileResponse, path: Path) -> None:
+    try:
+        async with asyncio.timeout(_DOWNLOAD_SECONDS):
+            await response.prepare(request)
+    except TimeoutError as error:
+        if request.transport is not None:
+            request.transport.abort()
+        raise Refusal(408, "download_slow", f"{path.name} was fetched too slowly") from error
+    except ConnectionError as error:
+        raise Refusal(400, "download_left", f"{path.name} was not fetched to its end") from error
+
+
+METADATA = Route("tuf_metadata", "GET", _METADATA, "/tuf/metadata/{name}", send_file)
+TARGET = Route("tuf_target", "GET", _TARGET, "/tuf/targets/{name}", send_file)
