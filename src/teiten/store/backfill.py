@@ -64,6 +64,7 @@ def _fill_day(store: StatementRunner, day: DayOfDataset) -> None:
         return
     if not rebuild.has_whole_coverage(store, day) and "coverage_1h" not in removed:
         rebuild.replace_rollup(store, "coverage_1d", day, statement=_HOURS_TO_DAYS)
+    rebuild.sum_up_coverage(store, day)
 
 
 def _name(day: DayOfDataset) -> str:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from teiten.store import partitions, rebuild
 from teiten.store.partitions import DayOfDataset
-from teiten.store.schema import COVERAGE_ROLLUPS, PACKET_ROLLUPS, PARTIAL_ROLLUPS, ROLLUPS
+from teiten.store.schema import COVERAGE_ROLLUPS, COVERAGE_SUMS, PACKET_ROLLUPS, PARTIAL_ROLLUPS, ROLLUPS
 from teiten.store.service import Store
 
 #: Shares of a window are summed as floating-point numbers.
@@ -62,6 +62,7 @@ def check_day(store: Store, day: DayOfDataset) -> list[Difference]:
         for table in COVERAGE_ROLLUPS:
             if table not in removed:
                 found.extend(_check_coverage(store, day, table))
+    found.extend(_check_coverage_sums(store, day, removed))
     return found
 
 
@@ -93,7 +94,8 @@ def _check_partial_rollups(store: Store, day: DayOfDataset, removed: set[str]) -
     parameters = rebuild.bind_day(day, store.config.zone)
     raw = store.select(sql, parameters, role="maintenance").to_pylist()[0]
     for table in tables:
-        rolled = _one(store, "daily_sums_of_day", day, table=table)
+        name = _name_sums(table, "hourly_sums_of_day", "daily_sums_of_day")
+        rolled = _one(store, name, day, table=table)
         if rolled["packets"] != raw[table]:
             yield Difference(day, table, "packets", raw[table], rolled["packets"])
 
@@ -119,6 +121,27 @@ def _check_coverage(store: Store, day: DayOfDataset, table: str) -> Iterator[Dif
     for figure in _COVERAGE_FIGURES:
         if abs(expected[figure] - stored[figure]) > _TOLERANCE * max(1.0, abs(expected[figure])):
             yield Difference(day, table, figure, expected[figure], stored[figure])
+
+
+def _check_coverage_sums(store: Store, day: DayOfDataset, removed: set[str]) -> Iterator[Difference]:
+    """Compare coverage without sensors with the roll-up from which it is made."""
+    for table, source in zip(COVERAGE_SUMS, COVERAGE_ROLLUPS, strict=True):
+        if removed & {table, source}:
+            continue
+        expected, stored = (_sum_seconds(store, day, each) for each in (source, table))
+        for figure, seconds in expected.items():
+            if abs(seconds - stored[figure]) > _TOLERANCE * max(1.0, seconds):
+                yield Difference(day, table, figure, seconds, stored[figure])
+
+
+def _sum_seconds(store: Store, day: DayOfDataset, table: str) -> dict[str, float]:
+    of_day = "toDate(hour, {zone:String})" if table.endswith("_1h") else "day"
+    sql = (
+        f"SELECT sum(address_seconds) AS address_seconds, sum(sensor_seconds) AS sensor_seconds FROM {table}"  # noqa: S608 - our own
+        f" WHERE dataset = {{dataset:String}} AND {of_day} = {{day:Date}}"
+    )
+    row = store.select(sql, rebuild.bind_day(day, store.config.zone), role="maintenance").to_pylist()[0]
+    return {figure: value or 0.0 for figure, value in row.items()}
 
 
 def _name_sums(table: str, hourly: str, daily: str) -> str:

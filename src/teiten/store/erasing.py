@@ -191,6 +191,7 @@ def _bring_forward(store: StatementRunner, change: Change, day: DayOfDataset) ->
     if change.kind == "erase_sensors" and not rebuild.rebuild_coverage(store, day):
         for table in COVERAGE_ROLLUPS:
             _remove(store, change, table, days=[day])
+        rebuild.sum_up_coverage(store, day)
 
 
 def _count(

@@ -9,6 +9,7 @@ noticed and done again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,11 +18,13 @@ from teiten.store import metrics, partitions, schema
 from teiten.store.connections import quote_identifier
 from teiten.store.errors import RebuildRefused, StoreUnavailable
 from teiten.store.partitions import DayOfDataset
-from teiten.store.schema import COVERAGE_ROLLUPS, PACKET_ROLLUPS
+from teiten.store.schema import COVERAGE_ROLLUPS, COVERAGE_SUMS, PACKET_ROLLUPS
 from teiten.store.statements import StatementRunner
 
 _TRIES = 3
-_OF_DAY = "dataset = {dataset:String} AND toDate(observed_at, {zone:String}) = {day:Date}"
+_OF_DAY = "dataset = {{dataset:String}} AND toDate({time}, {{zone:String}}) = {{day:Date}}"
+#: Column of the time in the table that a view reads.
+_TIMES = {"packets": "observed_at", "coverage_1d": "day"}
 
 
 def rebuild_day(store: StatementRunner, day: DayOfDataset) -> int:
@@ -52,7 +55,14 @@ def rebuild_coverage(store: StatementRunner, day: DayOfDataset) -> bool:
         return False
     for table in COVERAGE_ROLLUPS:
         replace_rollup(store, table, day, statement=select_coverage(store, table))
+    sum_up_coverage(store, day)
     return True
+
+
+def sum_up_coverage(store: StatementRunner, day: DayOfDataset) -> None:
+    """Make again what is made from the roll-ups of one day's coverage; after every change to these."""
+    for table in COVERAGE_SUMS:
+        replace_rollup(store, table, day, statement=select_rollup(store, table))
 
 
 def has_whole_coverage(store: StatementRunner, day: DayOfDataset) -> bool:
@@ -70,7 +80,9 @@ def count_rows(store: StatementRunner, day: DayOfDataset) -> int:
 def select_rollup(store: StatementRunner, table: str) -> str:
     """Give the statement of a roll-up's view, for one day (``dataset``, ``day``)."""
     head, condition, groups = _cut_statement(store, table)
-    return f"{head} WHERE ({condition}) AND {_OF_DAY} GROUP BY {groups}"
+    source = re.findall(r"\bFROM (?:\S+\.)?(\w+)", head)[-1]
+    of_day = _OF_DAY.format(time=_TIMES.get(source, "hour"))
+    return f"{head} WHERE ({condition}) AND {of_day} GROUP BY {groups}"
 
 
 def find_condition(store: StatementRunner, table: str) -> str:

@@ -22,7 +22,15 @@ from teiten.store import holding, metrics, partitions
 from teiten.store.config import StoreConfig
 from teiten.store.holding import Hold
 from teiten.store.partitions import DayOfDataset, Partition
-from teiten.store.schema import COVERAGE_ROLLUPS, DAILY_ROLLUPS, HOURLY_ROLLUPS, PARTIAL_ROLLUPS, PARTITIONED
+from teiten.store.schema import (
+    COVERAGE_ROLLUPS,
+    COVERAGE_SUMS,
+    DAILY_ROLLUPS,
+    HOURLY_PARTIAL_ROLLUPS,
+    HOURLY_ROLLUPS,
+    PARTIAL_ROLLUPS,
+    PARTITIONED,
+)
 from teiten.store.service import Store
 
 _EXACT = ("packets", "packets_excluded")
@@ -32,7 +40,7 @@ _BY_ROW = (*_EXACT, *_EXAMPLES)
 #: Tables of rows with the instant of their arrival; the roll-ups have the last day only.
 _WITH_INSTANT = (*_EXACT, *_EXAMPLES, "coverage", "coverage_excluded", "lost_batches")
 #: Kept as long as the daily roll-ups: every rate is divided by them.
-_WITH_DAILY = (*COVERAGE_ROLLUPS, "lost_batches", *DAILY_ROLLUPS, *PARTIAL_ROLLUPS)
+_WITH_DAILY = (*COVERAGE_ROLLUPS, *COVERAGE_SUMS, "lost_batches", *DAILY_ROLLUPS, *PARTIAL_ROLLUPS)
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Terms:
             return raw
         if table in _EXAMPLES:
             return min(raw, self.payload_days)
-        if table in HOURLY_ROLLUPS:
+        if table in (*HOURLY_ROLLUPS, *HOURLY_PARTIAL_ROLLUPS):
             return self.hourly_days
         return self.daily_days if table in _WITH_DAILY else max(raw, self.hourly_days)
 

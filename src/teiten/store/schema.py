@@ -9,7 +9,7 @@ from teiten.store.errors import StoreMismatch
 from teiten.traffic.columns import COLUMNS
 
 #: Roll-ups of packets, with the column that holds their time.
-HOURLY_ROLLUPS = ("totals_1h", "ports_1h", "countries_1h", "networks_1h")
+HOURLY_ROLLUPS = ("totals_1h", "ports_1h", "countries_1h", "networks_1h", "kinds_1h")
 DAILY_ROLLUPS = (
     "networks_regions_1d",
     "ports_countries_1d",
@@ -17,14 +17,26 @@ DAILY_ROLLUPS = (
     "fingerprints_1d",
     "sources_1d",
     "ports_1d",
+    "kinds_1d",
+    "countries_1d",
+    "networks_1d",
 )
 #: Roll-ups of the packets that have what their key is about, so their sums are smaller.
-PARTIAL_ROLLUPS = ("fingerprints_ports_1d", "payloads_1d", "probes_1d", "actors_1d")
+HOURLY_PARTIAL_ROLLUPS = ("actors_1h", "probes_1h", "fingerprints_1h")
+PARTIAL_ROLLUPS = (
+    "fingerprints_ports_1d",
+    "payloads_1d",
+    "probes_1d",
+    "actors_1d",
+    *HOURLY_PARTIAL_ROLLUPS,
+)
 ROLLUPS = HOURLY_ROLLUPS + DAILY_ROLLUPS
-#: Everything that is made from packets.
+#: Everything that is made from packets; what is made from another roll-up stands behind it.
 PACKET_ROLLUPS = ROLLUPS + PARTIAL_ROLLUPS
 #: Everything that is made from the batches' statements.
 COVERAGE_ROLLUPS = ("coverage_1h", "coverage_1d")
+#: Everything that is made from those: it names no sensors.
+COVERAGE_SUMS = ("coverage_regions_1h", "coverage_regions_1d")
 #: What excluded sensors sent, by the table from which it was taken.
 EXCLUDED = {
     "packets": "packets_excluded",
@@ -38,6 +50,7 @@ PARTITIONED = (
     "payload_examples",
     "coverage",
     *COVERAGE_ROLLUPS,
+    *COVERAGE_SUMS,
     "lost_batches",
     *EXCLUDED.values(),
 )

@@ -28,6 +28,34 @@ CREATE MATERIALIZED VIEW actors_1d_view TO actors_1d
     `sensors` AggregateFunction(groupBitmap, UInt32),
     `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, actor, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, groupBitmapState(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE survey != 0 GROUP BY dataset, day, actor, nature, survey, ip_version, answering;
 
+CREATE TABLE actors_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+    `actor` LowCardinality(String) CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, actor, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW actors_1h_view TO actors_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `actor` LowCardinality(String),
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sensor_bits` UInt64,
+    `sources` AggregateFunction(uniqCombined(12), IPv6),
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, actor, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE survey != 0 GROUP BY dataset, hour, actor, nature, survey, ip_version, answering;
+
 CREATE TABLE blocks
 (
     `block` UUID,
@@ -43,6 +71,34 @@ CREATE TABLE changes
     `phase` LowCardinality(String),
     `step` UInt32,
     `noted_at` DateTime64(6, 'UTC')) ENGINE = ReplacingMergeTree(step) ORDER BY id SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192;
+
+CREATE TABLE countries_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `country` LowCardinality(String) CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, country, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW countries_1d_view TO countries_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `country` LowCardinality(String),
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sensor_bits` UInt64,
+    `sources` AggregateFunction(uniqCombined(12), IPv6),
+    `landed_date` SimpleAggregateFunction(max, Date)) AS SELECT dataset, toDate(hour, 'Asia/Tokyo') AS day, country, nature, survey, ip_version, answering, sum(countries_1h.packets) AS packets, groupBitOr(countries_1h.sensor_bits) AS sensor_bits, uniqCombinedMergeState(12)(countries_1h.sources) AS sources, max(countries_1h.landed_date) AS landed_date FROM countries_1h GROUP BY dataset, day, country, nature, survey, ip_version, answering;
 
 CREATE TABLE countries_1h
 (
@@ -214,6 +270,58 @@ CREATE TABLE coverage_excluded
     `landed_at` DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `block` UUID CODEC(ZSTD(1))) ENGINE = ReplacingMergeTree PARTITION BY (dataset, toDate(window_start_at, 'Asia/Tokyo')) ORDER BY (sensor, epoch, batch_seq) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192;
 
+CREATE TABLE coverage_regions_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `region` LowCardinality(String) CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `prefix_length` UInt8 CODEC(ZSTD(1)),
+    `mode` LowCardinality(String) CODEC(ZSTD(1)),
+    `address_seconds` SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)),
+    `sensor_seconds` SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)),
+    `sensors` AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, region, ip_version, prefix_length, mode) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW coverage_regions_1d_view TO coverage_regions_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `region` LowCardinality(String),
+    `ip_version` UInt8,
+    `prefix_length` UInt8,
+    `mode` LowCardinality(String),
+    `address_seconds` Float64,
+    `sensor_seconds` Float64,
+    `sensors` AggregateFunction(groupBitmap, UInt32),
+    `landed_date` SimpleAggregateFunction(max, Date)) AS SELECT dataset, day, region, ip_version, prefix_length, mode, sum(coverage_1d.address_seconds) AS address_seconds, sum(coverage_1d.sensor_seconds) AS sensor_seconds, groupBitmapStateIf(sensor, (coverage_1d.sensor_seconds > 0) OR (coverage_1d.address_seconds > 0)) AS sensors, max(coverage_1d.landed_date) AS landed_date FROM coverage_1d GROUP BY dataset, day, region, ip_version, prefix_length, mode;
+
+CREATE TABLE coverage_regions_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+    `region` LowCardinality(String) CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `prefix_length` UInt8 CODEC(ZSTD(1)),
+    `mode` LowCardinality(String) CODEC(ZSTD(1)),
+    `address_seconds` SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)),
+    `sensor_seconds` SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(1)),
+    `sensors` AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, region, ip_version, prefix_length, mode) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW coverage_regions_1h_view TO coverage_regions_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `region` LowCardinality(String),
+    `ip_version` UInt8,
+    `prefix_length` UInt8,
+    `mode` LowCardinality(String),
+    `address_seconds` Float64,
+    `sensor_seconds` Float64,
+    `sensors` AggregateFunction(groupBitmap, UInt32),
+    `landed_date` SimpleAggregateFunction(max, Date)) AS SELECT dataset, hour, region, ip_version, prefix_length, mode, sum(coverage_1h.address_seconds) AS address_seconds, sum(coverage_1h.sensor_seconds) AS sensor_seconds, groupBitmapStateIf(sensor, (coverage_1h.sensor_seconds > 0) OR (coverage_1h.address_seconds > 0)) AS sensors, max(coverage_1h.landed_date) AS landed_date FROM coverage_1h GROUP BY dataset, hour, region, ip_version, prefix_length, mode;
+
 CREATE TABLE erased_rows
 (
     `change` UUID,
@@ -252,6 +360,32 @@ CREATE MATERIALIZED VIEW fingerprints_1d_view TO fingerprints_1d
     `sources` AggregateFunction(uniqCombined(12), IPv6),
     `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, tcp_fp, nature, survey, ip_version, answering;
 
+CREATE TABLE fingerprints_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+    `tcp_fp` LowCardinality(String) CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, tcp_fp, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW fingerprints_1h_view TO fingerprints_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `tcp_fp` LowCardinality(String),
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sensor_bits` UInt64,
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, tcp_fp, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE tcp_fp != '' GROUP BY dataset, hour, tcp_fp, nature, survey, ip_version, answering;
+
 CREATE TABLE fingerprints_ports_1d
 (
     `dataset` LowCardinality(String),
@@ -284,6 +418,58 @@ CREATE MATERIALIZED VIEW fingerprints_ports_1d_view TO fingerprints_ports_1d
     `sensor_bits` UInt64,
     `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, toDateTime(min(observed_at), 'UTC') AS first_seen_at, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE tcp_fp != '' GROUP BY dataset, day, tcp_fp, protocol, dst_port, nature, survey, ip_version, answering;
 
+CREATE TABLE kinds_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW kinds_1d_view TO kinds_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sensor_bits` UInt64,
+    `sources` AggregateFunction(uniqCombined(12), IPv6),
+    `landed_date` SimpleAggregateFunction(max, Date)) AS SELECT dataset, toDate(hour, 'Asia/Tokyo') AS day, nature, survey, ip_version, answering, sum(totals_1h.packets) AS packets, groupBitOr(totals_1h.sensor_bits) AS sensor_bits, uniqCombinedMergeState(12)(totals_1h.sources) AS sources, max(totals_1h.landed_date) AS landed_date FROM totals_1h GROUP BY dataset, day, nature, survey, ip_version, answering;
+
+CREATE TABLE kinds_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW kinds_1h_view TO kinds_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sensor_bits` UInt64,
+    `sources` AggregateFunction(uniqCombined(12), IPv6),
+    `landed_date` SimpleAggregateFunction(max, Date)) AS SELECT dataset, hour, nature, survey, ip_version, answering, sum(totals_1h.packets) AS packets, groupBitOr(totals_1h.sensor_bits) AS sensor_bits, uniqCombinedMergeState(12)(totals_1h.sources) AS sources, max(totals_1h.landed_date) AS landed_date FROM totals_1h GROUP BY dataset, hour, nature, survey, ip_version, answering;
+
 CREATE TABLE lost_batches
 (
     `dataset` LowCardinality(String),
@@ -296,6 +482,32 @@ CREATE TABLE lost_batches
     `window_end_at` DateTime64(6, 'UTC') CODEC(ZSTD(1)),
     `landed_at` DateTime64(6, 'UTC') CODEC(ZSTD(1)),
     `block` UUID CODEC(ZSTD(1))) ENGINE = ReplacingMergeTree PARTITION BY (dataset, toDate(window_start_at, 'Asia/Tokyo')) ORDER BY (sensor, epoch, first_seq, last_seq) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE TABLE networks_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date CODEC(ZSTD(1)),
+    `asn` UInt32 CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, asn, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW networks_1d_view TO networks_1d
+(
+    `dataset` LowCardinality(String),
+    `day` Date,
+    `asn` UInt32,
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sensor_bits` UInt64,
+    `landed_date` SimpleAggregateFunction(max, Date)) AS SELECT dataset, toDate(hour, 'Asia/Tokyo') AS day, asn, nature, survey, ip_version, answering, sum(networks_1h.packets) AS packets, groupBitOr(networks_1h.sensor_bits) AS sensor_bits, max(networks_1h.landed_date) AS landed_date FROM networks_1h GROUP BY dataset, day, asn, nature, survey, ip_version, answering;
 
 CREATE TABLE networks_1h
 (
@@ -666,6 +878,38 @@ CREATE MATERIALIZED VIEW probes_1d_view TO probes_1d
     `sources` AggregateFunction(uniqCombined(12), IPv6),
     `sensor_bits` UInt64,
     `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, probe, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE probe != '' GROUP BY dataset, day, probe, protocol, dst_port, nature, survey, ip_version, answering;
+
+CREATE TABLE probes_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+    `probe` LowCardinality(String) CODEC(ZSTD(1)),
+    `protocol` UInt8 CODEC(ZSTD(1)),
+    `dst_port` UInt16 CODEC(ZSTD(1)),
+    `nature` UInt8 CODEC(ZSTD(1)),
+    `survey` UInt8 CODEC(ZSTD(1)),
+    `ip_version` UInt8 CODEC(ZSTD(1)),
+    `answering` UInt8 CODEC(ZSTD(1)),
+    `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, probe, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW probes_1h_view TO probes_1h
+(
+    `dataset` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `probe` LowCardinality(String),
+    `protocol` UInt8,
+    `dst_port` UInt16,
+    `nature` UInt8,
+    `survey` UInt8,
+    `ip_version` UInt8,
+    `answering` UInt8,
+    `packets` UInt64,
+    `sensor_bits` UInt64,
+    `sources` AggregateFunction(uniqCombined(12), IPv6),
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, probe, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE probe != '' GROUP BY dataset, hour, probe, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE removals
 (
