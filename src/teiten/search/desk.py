@@ -26,7 +26,17 @@ from teiten.search.visibility import Visibility
 from teiten.store.errors import LimitExceeded, StoreError
 
 #: Tables that hold no packets and no counts of them by anything that a sender chooses.
-_OBSERVATION = frozenset({"coverage", "coverage_1h", "coverage_1d", "lost_batches", "coverage_excluded"})
+_OBSERVATION = frozenset(
+    {
+        "coverage",
+        "coverage_1h",
+        "coverage_1d",
+        "coverage_regions_1h",
+        "coverage_regions_1d",
+        "lost_batches",
+        "coverage_excluded",
+    }
+)
 _TABLE = re.compile(r"\b(?:FROM|JOIN)\s+([a-z]\w*)")
 #: As :mod:`teiten.search.predicates` writes a condition on a sensor.
 _BOUND = re.compile(r"\bsensor (?:=|IN) \{p\d+:")

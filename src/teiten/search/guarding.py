@@ -41,6 +41,13 @@ _SENSORS: dict[str, tuple[str, str]] = {
     "sources_1d": ("some", "some_sensors"),
     "ports_1d": ("bits", "sensor_bits"),
     "actors_1d": ("bits", "sensor_bits"),
+    "kinds_1h": ("bits", "sensor_bits"),
+    "kinds_1d": ("bits", "sensor_bits"),
+    "countries_1d": ("bits", "sensor_bits"),
+    "networks_1d": ("bits", "sensor_bits"),
+    "actors_1h": ("bits", "sensor_bits"),
+    "probes_1h": ("bits", "sensor_bits"),
+    "fingerprints_1h": ("bits", "sensor_bits"),
 }
 
 

@@ -19,9 +19,9 @@ from teiten.search.errors import QueryError
 from teiten.search.periods import DAY, HOUR_US, Window, keep_seconds
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Mode, Query
-from teiten.search.roster import project
+from teiten.search.roster import choose_coverage, project
 from teiten.search.statements import write_time
-from teiten.search.tables import COVERAGE_DAILY, COVERAGE_HOURLY, HOUR
+from teiten.search.tables import HOUR
 from teiten.search.visibility import Visibility
 
 #: From this on whole days tell what was watched.
@@ -102,7 +102,7 @@ def list_strata(desk: Desk, visibility: Visibility, query: Query, window: Window
 
 def _list_strata(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[Stratum, ...]:
     binding = Binding()
-    table = COVERAGE_DAILY if window.step_seconds >= DAY else COVERAGE_HOURLY
+    table = choose_coverage(query, window)
     statement = _STRATA.format(
         table=table.name,
         dataset=binding.bind("String", query.dataset),

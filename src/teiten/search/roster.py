@@ -26,7 +26,13 @@ from teiten.search.desk import Desk
 from teiten.search.periods import DAY, HOUR_US, Window, find_midnight, keep_seconds
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query
-from teiten.search.tables import COVERAGE_DAILY, COVERAGE_HOURLY, Table
+from teiten.search.tables import (
+    COVERAGE_DAILY,
+    COVERAGE_HOURLY,
+    COVERAGE_REGIONS_DAILY,
+    COVERAGE_REGIONS_HOURLY,
+    Table,
+)
 from teiten.search.visibility import Visibility
 
 DAY_US = 86_400_000_000
@@ -83,6 +89,16 @@ def project(expression: Expression | None) -> Expression | None:
     if isinstance(expression, AllOf):
         return all_of([part for part in kept if part is not None])
     return None if None in kept else any_of([part for part in kept if part is not None])
+
+
+def choose_coverage(query: Query, window: Window, *, by: str = "region") -> Table:
+    """Give the smallest roll-up of coverage that tells ``by`` and what the query keeps, of the window's grain."""
+    kept = project(query.filters)
+    fields = {"region", by, *(condition.field for condition in walk(kept))}
+    is_daily = window.step_seconds >= DAY
+    if "sensor" in fields:
+        return COVERAGE_DAILY if is_daily else COVERAGE_HOURLY
+    return COVERAGE_REGIONS_DAILY if is_daily else COVERAGE_REGIONS_HOURLY
 
 
 _SPAN = """

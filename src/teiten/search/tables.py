@@ -59,8 +59,9 @@ _ALWAYS = ("dataset", "nature", "survey", "ip_version", "answering")
 _HOSTS = ("uniqCombinedMerge", "sources")
 
 
-def _hourly(name: str, *columns: str) -> Table:
-    return Table(name, HOUR, "hour", frozenset((*_ALWAYS, *columns)))
+def _hourly(name: str, *columns: str, hosts: bool = True, only: tuple[Condition, ...] = ()) -> Table:
+    kept = frozenset((*_ALWAYS, *columns))
+    return Table(name, HOUR, "hour", kept, hosts=_HOSTS if hosts else None, only=only)
 
 
 def _daily(
@@ -88,18 +89,13 @@ SOURCES = Table(
 )
 PORTS_HOURLY = _hourly("ports_1h", "protocol", "dst_port")
 PORTS_DAILY = _daily("ports_1d", "protocol", "dst_port", sensors_bitmap="sensors")
-ACTORS = _daily(
-    "actors_1d",
-    "actor",
-    hosts=True,
-    only=(where("survey", "=", 1), where("actor", "!=", "")),
-    sensors_bitmap="sensors",
-)
-PROBES = _daily("probes_1d", "probe", "protocol", "dst_port", hosts=True, only=(where("probe", "!=", ""),))
+_WITH_ACTOR = (where("survey", "=", 1), where("actor", "!=", ""))
+_WITH_PROBE = (where("probe", "!=", ""),)
+_WITH_FINGERPRINT = (where("tcp_fp", "!=", ""),)
+ACTORS = _daily("actors_1d", "actor", hosts=True, only=_WITH_ACTOR, sensors_bitmap="sensors")
+PROBES = _daily("probes_1d", "probe", "protocol", "dst_port", hosts=True, only=_WITH_PROBE)
 FINGERPRINTS = _daily("fingerprints_1d", "tcp_fp", hosts=True)
-FINGERPRINTS_PORTS = _daily(
-    "fingerprints_ports_1d", "tcp_fp", "protocol", "dst_port", only=(where("tcp_fp", "!=", ""),)
-)
+FINGERPRINTS_PORTS = _daily("fingerprints_ports_1d", "tcp_fp", "protocol", "dst_port", only=_WITH_FINGERPRINT)
 PAYLOADS = _daily(
     "payloads_1d", "payload_hash", "protocol", "dst_port", "probe", only=(where("payload_hash", "!=", 0),)
 )
@@ -109,13 +105,20 @@ PAYLOAD_EXAMPLES = Table("payload_examples", DAY, "day", frozenset(), packets="1
 #: What was watched, by hour and by day.
 COVERAGE_HOURLY = Table("coverage_1h", HOUR, "hour", frozenset())
 COVERAGE_DAILY = Table("coverage_1d", DAY, "day", frozenset())
+#: The same without the sensors, whose number is kept as a set.
+COVERAGE_REGIONS_HOURLY = Table("coverage_regions_1h", HOUR, "hour", frozenset())
+COVERAGE_REGIONS_DAILY = Table("coverage_regions_1d", DAY, "day", frozenset())
 
-#: From the smallest to the largest of each grain.
+#: From the smallest to the largest of each grain. Labels by hour stand behind those by day, which longer periods take.
 ROLL_UPS: tuple[Table, ...] = (
+    _hourly("kinds_1h"),
     _hourly("totals_1h", "region", "hints", "validity"),
     _hourly("countries_1h", "country", "region"),
     _hourly("networks_1h", "asn"),
     PORTS_HOURLY,
+    _daily("kinds_1d", hosts=True),
+    _daily("countries_1d", "country", hosts=True),
+    _daily("networks_1d", "asn"),
     ACTORS,
     FINGERPRINTS,
     PROBES,
@@ -126,4 +129,7 @@ ROLL_UPS: tuple[Table, ...] = (
     FINGERPRINTS_PORTS,
     PAYLOADS,
     SOURCES,
+    _hourly("actors_1h", "actor", only=_WITH_ACTOR),
+    _hourly("probes_1h", "probe", "protocol", "dst_port", only=_WITH_PROBE),
+    _hourly("fingerprints_1h", "tcp_fp", hosts=False, only=_WITH_FINGERPRINT),
 )

@@ -13,7 +13,7 @@ from teiten.search.desk import Desk
 from teiten.search.periods import DAY, Window
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query
-from teiten.search.roster import project, write_mode
+from teiten.search.roster import choose_coverage, project, write_mode
 from teiten.search.statements import write_bucket, write_time
 from teiten.search.tables import COVERAGE_DAILY, COVERAGE_HOURLY, HOUR
 from teiten.search.visibility import Visibility
@@ -24,12 +24,14 @@ SELECT
     sumIf(address_seconds, ip_version = 4) AS v4_seconds,
     sumIf(address_seconds, ip_version = 6) AS v6_seconds,
     sum(sensor_seconds) AS seconds,
-    uniqExactIf(sensor, sensor_seconds > 0 OR address_seconds > 0) AS sensors
+    {sensors} AS sensors
 FROM {table}
 WHERE dataset = {dataset} AND {time} AND {mode} AND {filter}
 GROUP BY key, bucket
 ORDER BY key, bucket
 """
+_COUNT_SENSORS = "uniqExactIf(sensor, sensor_seconds > 0 OR address_seconds > 0)"
+_COUNT_SET = "groupBitmapMerge(sensors)"
 _BY_WINDOW = """
 SELECT
     {key} AS key, bucket,
@@ -110,10 +112,11 @@ def read_watched(
     """Give what was watched per bucket of ``span``, for each region or sensor."""
     binding = Binding()
     if span.step_seconds >= HOUR:
-        table = COVERAGE_DAILY if span.step_seconds >= DAY else COVERAGE_HOURLY
+        table = choose_coverage(query, span, by=by)
         statement = _ROLLED_UP.format(
             key=KEYS[by],
             table=table.name,
+            sensors=_COUNT_SENSORS if table in (COVERAGE_DAILY, COVERAGE_HOURLY) else _COUNT_SET,
             bucket=write_bucket(table, span, binding),
             dataset=binding.bind("String", query.dataset),
             time=write_time(table, span, binding),
