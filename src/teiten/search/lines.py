@@ -47,6 +47,7 @@ def plan_for(
     dimension: Dimension | None = None,
     step_seconds: int | None = None,
     needs_hosts: bool | None = None,
+    needs_buckets: bool = True,
 ) -> Plan:
     """Plan a query; without ``needs_hosts`` its metric tells whether sources are counted."""
     return plan(
@@ -55,6 +56,7 @@ def plan_for(
         step_seconds=step_seconds,
         zone=desk.zone,
         needs_hosts=query.metric == "hosts" if needs_hosts is None else needs_hosts,
+        needs_buckets=needs_buckets,
     )
 
 
@@ -154,7 +156,7 @@ def _count_apart(
         f" GROUP BY GROUPING SETS ({_sets('line, current', buckets=buckets)})"
     )
     found = _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
-    plain = _plan_total(desk, query, made)
+    plain = _plan_total(desk, query, made, needs_buckets=buckets)
     found[ALL] = count_lines(desk, visibility, query, plain, previous=previous, buckets=buckets, hosts=False)[
         ALL
     ]
@@ -162,11 +164,17 @@ def _count_apart(
     return found
 
 
-def _plan_total(desk: Desk, query: Query, made: Plan) -> Plan:
+def _plan_total(desk: Desk, query: Query, made: Plan, *, needs_buckets: bool) -> Plan:
     """Take a smaller roll-up of the same grain for the total, when there is one."""
     if made.table is PACKETS:
         return made
-    plain = plan(query, step_seconds=made.window.step_seconds, zone=desk.zone, needs_hosts=False)
+    plain = plan(
+        query,
+        step_seconds=made.window.step_seconds,
+        zone=desk.zone,
+        needs_hosts=False,
+        needs_buckets=needs_buckets,
+    )
     is_alike = plain.window == made.window and plain.table.grain_seconds == made.table.grain_seconds
     return plain if is_alike else made
 

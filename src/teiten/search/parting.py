@@ -139,7 +139,7 @@ def _has_enough(desk: Desk, visibility: Visibility, rest: Query, piece: Expressi
 
 
 def _ask(desk: Desk, visibility: Visibility, asked: Query) -> bool:
-    made = lines.plan_for(desk, asked, needs_hosts=False)
+    made = lines.plan_for(desk, asked, needs_hosts=False, needs_buckets=False)
     draft = Draft(made, asked.dataset, asked.survey, previous=False)
     statement = (
         f"SELECT {guarding.has_enough(visibility, made.table)} AS is_enough"  # noqa: S608 - declared names, bound values

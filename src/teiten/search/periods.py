@@ -158,6 +158,12 @@ def find_midnight(instant_us: int, zone: str) -> int:
     return _midnight(from_us(instant_us).astimezone(local).date(), local)
 
 
+def is_whole_days(window: Window) -> bool:
+    """Tell whether a window, and the one before it, consist of whole local days."""
+    bounds = (window.before().start_us, window.start_us, window.end_us)
+    return all(find_midnight(bound, window.zone) == bound for bound in bounds)
+
+
 def _midnight(day: date, zone: ZoneInfo) -> int:
     return to_us(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc))
 

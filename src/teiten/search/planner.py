@@ -2,7 +2,8 @@
 
 The first roll-up whose columns are enough wins, hourly before daily; without one,
 single packets. A question that only a daily roll-up can answer is answered by it
-when the period is long; a short one reads packets and keeps its fine buckets.
+when the period is long; a short one reads packets and keeps its fine buckets, unless it
+is made of whole days and nobody looks at its buckets.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def plan(
     step_seconds: int | None = None,
     zone: str,
     needs_hosts: bool = True,
+    needs_buckets: bool = True,
     only: Table | None = None,
 ) -> Plan:
     """Choose table and buckets.
@@ -55,6 +57,7 @@ def plan(
         step_seconds: bucket length that the viewer chose.
         zone: the zone of days.
         needs_hosts: whether the table must count distinct sources.
+        needs_buckets: whether figures by bucket are wanted; without them whole days are read by day.
         only: use this table, whatever the cost (for checks).
 
     Raises:
@@ -67,7 +70,10 @@ def plan(
         step = periods.pick_step(query.length, coarsest_grain=table.grain_seconds)
         if query.is_guarded:  # a bucket beyond a day would reach beyond the snapped end
             step = min(max(step, HOUR), DAY)
-    return Plan(table, periods.lay_out(query, step_seconds=step, zone=zone), query.filters)
+    window = periods.lay_out(query, step_seconds=step, zone=zone)
+    if not needs_buckets and only is None and periods.is_whole_days(window):
+        table = choose_table(query, needed, DAY, needs_hosts=needs_hosts, coarsest=True)
+    return Plan(table, window, query.filters)
 
 
 def choose_table(
@@ -76,8 +82,9 @@ def choose_table(
     step_seconds: int | None,
     *,
     needs_hosts: bool = True,
+    coarsest: bool = False,
 ) -> Table:
-    """Give the smallest table that has the ``needed`` columns at a fit grain."""
+    """Give the smallest table that has the ``needed`` columns at a fit grain, the ``coarsest`` where it is asked for."""
     finest = _finest_grain(query, step_seconds)
     if query.is_guarded:
         finest = max(finest, HOUR)
@@ -89,7 +96,7 @@ def choose_table(
         and table.grain_seconds <= finest
         and is_answerable(query, table)
     ]
-    if step_seconds is None and query.length.total_seconds() > _DAILY_SECONDS:
+    if coarsest or (step_seconds is None and query.length.total_seconds() > _DAILY_SECONDS):
         fit.sort(key=lambda table: -table.grain_seconds)
     return fit[0] if fit else PACKETS
 

@@ -107,7 +107,7 @@ def answer_top(
     split = check_split(visibility, query, dimension)
     check_limit(limit, most=MOST_RANKS)
     query = lines.narrow_to_split(lines.narrow_to_family(query), split)
-    made = lines.plan_for(desk, query, dimension=split)
+    made = lines.plan_for(desk, query, dimension=split, needs_buckets=sparks)
     ranking = rank(desk, visibility, query, made, dimension=split, limit=limit, previous=previous)
     keys = [item.key for item in ranking.ranked]
     counts = lines.count_lines(
