@@ -23,3 +23,9 @@ class FleetConfig:
     approve_sensors: bool = False
     #: Database connections that the doors of one gateway hold.
     door_connections: int = 2
+    #: Share of a roll-out's released sensors that may fail, fall silent or owe an answer; beyond it, it halts or waits.
+    rollout_bad_share: float = 0.02
+    #: Sensors that a roll-out releases within a minute, unless it says otherwise.
+    rollout_per_minute: int = 5_000
+    #: Seconds after a command's end in which a sensor that fetched it may still answer.
+    result_grace_seconds: int = 900

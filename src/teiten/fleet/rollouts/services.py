@@ -1,0 +1,237 @@
+"""Start, pause, resume and stop roll-outs, and take in what sensors answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+
+from teiten.accounts import audit
+from teiten.fleet.models import Sensor
+from teiten.fleet.rollouts import counting, judging, metrics, statements
+from teiten.fleet.rollouts.errors import RolloutError
+from teiten.fleet.rollouts.models import UNDER_WAY, Rollout, RolloutKind, RolloutState
+from teiten.fleet.services import Act
+
+_log = logging.getLogger(__name__)
+
+Outcome: TypeAlias = Literal["ok", "failed", "refused", "expired"]
+MAX_DETAIL_CHARACTERS = 200
+
+
+def start_rollout(
+    *,
+    kind: str,
+    subject: str,
+    sensors: Sequence[int],
+    stages: Sequence[int] = judging.DEFAULT_STAGES,
+    per_minute: int,
+    act: Act,
+    soak_seconds: int = 0,
+    not_after: datetime | None = None,
+) -> Rollout:
+    """Enter a roll-out; the next :func:`~teiten.fleet.rollouts.advancing.advance_all` releases its first sensors.
+
+    ``subject`` is a command's id or a release's number. An update takes the place of
+    updates that are under way.
+
+    Raises:
+        RolloutError: when a rule is broken, a sensor is unknown, or the same is under way already; nothing was made.
+    """
+    numbers = _check(kind, subject, sensors=sensors, stages=stages, per_minute=per_minute)
+    silent = counting.find_silent(numbers, now=act.at, config=settings.TEITEN_FLEET)
+    order = judging.order_sensors(f"{kind}/{subject}", numbers, silent=silent)
+    try:
+        with transaction.atomic():
+            if kind == RolloutKind.UPDATE:
+                _supersede(subject, act)
+            rollout = Rollout.objects.create(
+                kind=kind,
+                subject=subject,
+                stages=list(stages),
+                per_minute=per_minute,
+                soak_seconds=soak_seconds,
+                total=len(order),
+                not_after=not_after,
+                started_at=act.at,
+                started_by=act.actor,
+                changed_at=act.at,
+            )
+            _execute(
+                statements.ENTER,
+                rollout=rollout.pk,
+                kind=kind,
+                release=int(subject) if kind == RolloutKind.UPDATE else None,
+                sensors=order,
+            )
+            record("started", rollout, act, sensors=len(order), stages=list(stages), per_minute=per_minute)
+    except IntegrityError as error:
+        raise RolloutError(f"a roll-out of {kind} {subject} is under way already") from error
+    return rollout
+
+
+def pause(rollout: Rollout, *, reason: str, act: Act) -> Rollout:
+    """Release nobody more until it is resumed; who was released stays so.
+
+    Raises:
+        RolloutError: when it is not running, or without a reason.
+    """
+    return _change(rollout, RolloutState.PAUSED, {RolloutState.RUNNING}, reason=reason, act=act)
+
+
+def resume(rollout: Rollout, *, reason: str, act: Act) -> Rollout:
+    """Go on after a pause or a halt, from where it stood; what went wrong so far is accepted.
+
+    Raises:
+        RolloutError: when it is neither paused nor halted, or without a reason.
+    """
+    with transaction.atomic():
+        resumed = _change(
+            rollout,
+            RolloutState.RUNNING,
+            {RolloutState.PAUSED, RolloutState.HALTED},
+            reason=reason,
+            act=act,
+        )
+        _forgive(resumed, act)
+    return resumed
+
+
+def halt(rollout: Rollout, *, reason: str, act: Act) -> Rollout:
+    """Release nobody more, and take back what no sensor has fetched yet.
+
+    Raises:
+        RolloutError: when it is over, or without a reason.
+    """
+    with transaction.atomic():
+        halted = _change(
+            rollout,
+            RolloutState.HALTED,
+            {RolloutState.RUNNING, RolloutState.PAUSED},
+            reason=reason,
+            act=act,
+        )
+        _execute(statements.WITHDRAW, rollout=rollout.pk)
+    _log.warning(
+        "a roll-out was halted",
+        extra={"kind": rollout.kind, "subject": rollout.subject, "reason": reason},
+    )
+    return halted
+
+
+def stop(rollout: Rollout, *, reason: str, act: Act) -> int:
+    """End it for good: who has not fetched it never will; gives how many those are.
+
+    Raises:
+        RolloutError: when it is over, or without a reason.
+    """
+    with transaction.atomic():
+        _change(rollout, RolloutState.STOPPED, set(UNDER_WAY), reason=reason, act=act)
+        return _execute(statements.CANCEL, rollout=rollout.pk, now=act.at)
+
+
+def report(rollout: Rollout, sensor: int, outcome: Outcome, detail: str = "", *, at: datetime) -> bool:
+    """Take in one sensor's outcome; False when it had one already, or was never released."""
+    return bool(report_many(rollout, {sensor: (outcome, detail)}, at=at))
+
+
+def report_many(
+    rollout: Rollout, outcomes: Mapping[int, tuple[Outcome, str]], *, at: datetime
+) -> Collection[int]:
+    """Take in outcomes by sensor; gives the sensors for which they were the first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statements.REPORT,
+            {
+                "rollout": rollout.pk,
+                "sensors": list(outcomes),
+                "states": [outcome for outcome, _ in outcomes.values()],
+                "details": [detail[:MAX_DETAIL_CHARACTERS] for _, detail in outcomes.values()],
+                "now": at,
+            },
+        )
+        first = {sensor for (sensor,) in cursor.fetchall()}
+    for sensor in first:
+        metrics.OUTCOMES.labels(rollout.kind, outcomes[sensor][0]).inc()
+    return first
+
+
+def find_rollout(number: int) -> Rollout:
+    """Give a roll-out by its number.
+
+    Raises:
+        RolloutError: when there is none.
+    """
+    found = Rollout.objects.filter(pk=number).first()
+    if found is None:
+        raise RolloutError(f"there is no roll-out {number}; `teiten rollout list` names them")
+    return found
+
+
+def record(what: str, rollout: Rollout, act: Act, **facts: Any) -> None:
+    """Write what became of a roll-out into the audit chain."""
+    metrics.CHANGES.labels(rollout.kind, what).inc()
+    told = {"kind": rollout.kind, "subject": rollout.subject, **facts}
+    audit.append(f"rollout.{what}", f"rollout:{rollout.pk}", told, act)
+
+
+def _change(
+    rollout: Rollout, to: RolloutState, allowed: Collection[RolloutState], *, reason: str, act: Act
+) -> Rollout:
+    if not reason.strip():
+        raise RolloutError("say why; it stays in the audit log")
+    with transaction.atomic():
+        locked = Rollout.objects.select_for_update().get(pk=rollout.pk)
+        if RolloutState(locked.state) not in allowed:
+            raise RolloutError(
+                f"roll-out {locked.pk} ({locked.kind} {locked.subject}) is {locked.state}; "
+                f"it cannot become {to.value}"
+            )
+        locked.state, locked.reason, locked.changed_at = to, reason.strip()[:200], act.at
+        locked.save(update_fields=["state", "reason", "changed_at"])
+        what = "resumed" if to is RolloutState.RUNNING else to.value
+        record(what, locked, act, reason=locked.reason, stage=locked.stage)
+    return locked
+
+
+def _forgive(rollout: Rollout, act: Act) -> None:
+    """Let what a person has seen count against the roll-out no more; only what comes anew does."""
+    standing = counting.read_standing(rollout, now=act.at, config=settings.TEITEN_FLEET)
+    rollout.forgiven_failures += standing.bad
+    rollout.forgiven_silent += standing.fell_silent
+    rollout.save(update_fields=["forgiven_failures", "forgiven_silent"])
+
+
+def _supersede(release: str, act: Act) -> None:
+    for older in Rollout.objects.filter(kind=RolloutKind.UPDATE, state__in=UNDER_WAY).exclude(
+        subject=release
+    ):
+        stop(older, reason=f"superseded by release {release}", act=act)
+
+
+def _check(
+    kind: str, subject: str, *, sensors: Sequence[int], stages: Sequence[int], per_minute: int
+) -> list[int]:
+    fault = judging.find_fault(stages, per_minute)
+    if fault is not None:
+        raise RolloutError(fault)
+    if kind == RolloutKind.UPDATE and not subject.isdecimal():
+        raise RolloutError(f"an update's subject is the number of a release, not {subject!r}")
+    numbers = sorted(set(sensors))
+    if not numbers:
+        raise RolloutError("a roll-out needs at least one sensor")
+    known = set(Sensor.objects.filter(pk__in=numbers).values_list("pk", flat=True))
+    unknown = [number for number in numbers if number not in known]
+    if unknown:
+        raise RolloutError(f"there is no sensor {', '.join(map(str, unknown[:5]))}")
+    return numbers
+
+
+def _execute(statement: str, **values: Any) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)

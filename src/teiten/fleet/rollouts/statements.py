@@ -1,0 +1,104 @@
+"""The SQL of roll-outs: whole stages at a time, never target by target."""
+
+from __future__ import annotations
+
+#: Who was silent, at an instant: fewer heartbeats than may be missing.
+SILENT = """
+SELECT s.id FROM fleet_sensor AS s LEFT JOIN fleet_sensorhealth AS h ON h.sensor_id = s.id
+WHERE s.id = ANY(%(sensors)s) AND (h.heartbeat_at IS NULL OR h.heartbeat_at < %(silent_before)s)
+"""
+
+ENTER = """
+INSERT INTO fleet_rollouts_rollouttarget (rollout_id, sensor_id, kind, release, position, state, was_silent, detail)
+SELECT %(rollout)s, sensor, %(kind)s, %(release)s, position - 1, 'waiting', false, ''
+FROM unnest(%(sensors)s::bigint[]) WITH ORDINALITY AS t (sensor, position)
+"""
+
+#: A sensor that fell silent counts against a roll-out unless its owner planned it.
+STANDING = """
+SELECT
+    count(*) FILTER (WHERE t.state <> 'cancelled'),
+    count(*) FILTER (WHERE t.released_at IS NOT NULL AND t.state <> 'cancelled'),
+    count(*) FILTER (WHERE t.released_at > %(minute_ago)s),
+    count(*) FILTER (WHERE t.state = 'ok'),
+    count(*) FILTER (WHERE t.state IN ('failed', 'refused')),
+    count(*) FILTER (
+        WHERE t.released_at IS NOT NULL AND t.state <> 'cancelled' AND NOT t.was_silent
+        AND (h.heartbeat_at IS NULL OR h.heartbeat_at < %(silent_before)s)
+        AND NOT EXISTS (
+            SELECT FROM fleet_maintenance AS m
+            WHERE m.sensor_id = t.sensor_id AND m.start_at <= %(now)s AND m.end_at > %(now)s
+        )
+    ),
+    count(*) FILTER (WHERE t.state IN ('released', 'fetched') AND NOT t.was_silent),
+    count(*) FILTER (WHERE t.state IN ('released', 'fetched')),
+    max(t.released_at)
+FROM fleet_rollouts_rollouttarget AS t LEFT JOIN fleet_sensorhealth AS h ON h.sensor_id = t.sensor_id
+WHERE t.rollout_id = %(rollout)s
+"""
+
+RELEASE = """
+WITH next AS (
+    SELECT t.id, h.heartbeat_at IS NULL OR h.heartbeat_at < %(silent_before)s AS is_silent
+    FROM fleet_rollouts_rollouttarget AS t LEFT JOIN fleet_sensorhealth AS h ON h.sensor_id = t.sensor_id
+    WHERE t.rollout_id = %(rollout)s AND t.state = 'waiting'
+    ORDER BY t.position LIMIT %(count)s
+)
+UPDATE fleet_rollouts_rollouttarget AS t
+SET state = 'released', released_at = %(now)s, was_silent = next.is_silent
+FROM next WHERE t.id = next.id
+"""
+
+#: First outcome wins: what has ended stays as it is.
+REPORT = """
+UPDATE fleet_rollouts_rollouttarget AS t SET state = told.state, ended_at = %(now)s, detail = told.detail
+FROM unnest(%(sensors)s::bigint[], %(states)s::text[], %(details)s::text[]) AS told (sensor, state, detail)
+WHERE t.rollout_id = %(rollout)s AND t.sensor_id = told.sensor AND t.state IN ('released', 'fetched')
+RETURNING t.sensor_id
+"""
+
+#: What must not begin any more: not fetched yet.
+WITHDRAW = """
+UPDATE fleet_rollouts_rollouttarget SET state = 'waiting', released_at = NULL
+WHERE rollout_id = %(rollout)s AND state = 'released'
+"""
+
+CANCEL = """
+UPDATE fleet_rollouts_rollouttarget SET state = 'cancelled', ended_at = %(now)s
+WHERE rollout_id = %(rollout)s AND state IN ('waiting', 'released')
+"""
+
+#: A sensor that has been revoked can be given nothing any more.
+CANCEL_REVOKED = """
+UPDATE fleet_rollouts_rollouttarget AS t SET state = 'cancelled', ended_at = %(now)s, detail = 'revoked'
+FROM fleet_sensor AS s
+WHERE t.rollout_id = %(rollout)s AND s.id = t.sensor_id AND s.state = 'revoked'
+AND t.state IN ('waiting', 'released', 'fetched')
+"""
+
+#: What was fetched in time may still be answered for a while.
+EXPIRE = """
+UPDATE fleet_rollouts_rollouttarget AS t SET state = 'expired', ended_at = %(now)s
+FROM fleet_rollouts_rollout AS r
+WHERE r.id = t.rollout_id AND r.not_after <= %(now)s
+AND (t.state IN ('waiting', 'released') OR (t.state = 'fetched' AND r.not_after <= %(fetched_before)s))
+AND t.rollout_id = %(rollout)s
+"""
+
+#: Updates answer by heartbeats: what runs, or what was tried and given up.
+SETTLE_UPDATES = """
+UPDATE fleet_rollouts_rollouttarget AS t
+SET state = CASE WHEN (h.report -> 'update' ->> 'release')::bigint >= t.release THEN 'ok' ELSE 'failed' END,
+    ended_at = %(now)s,
+    detail = left(coalesce(h.report -> 'update' ->> 'detail', ''), 200)
+FROM fleet_sensorhealth AS h
+WHERE t.rollout_id = %(rollout)s AND t.state = 'released' AND h.sensor_id = t.sensor_id
+AND h.heartbeat_at >= t.released_at AND (
+    (h.report -> 'update' ->> 'state' = 'steady' AND (h.report -> 'update' ->> 'release')::bigint >= t.release)
+    OR (
+        h.report -> 'update' ->> 'state' IN ('rolled_back', 'blocked')
+        AND starts_with(h.report -> 'update' ->> 'detail', 'release ' || t.release || ':')
+    )
+)
+RETURNING t.state
+"""
