@@ -121,7 +121,7 @@ def test_strangers_are_unknown(database: str, cast: Cast, clock: FixedClock) -> 
         ("suspended", "suspended"),
         ("revoked", "revoked"),
         ("quarantined", "quarantined"),
-        ("pending_approval", "suspended"),
+        ("pending_approval", "pending_approval"),
     ],
 )
 def test_a_change_of_state_counts_from_the_next_request(

@@ -227,7 +227,25 @@ def test_approval_may_be_asked_for(cast: Cast, clock: FixedClock) -> None:
     made.sensor.refresh_from_db()
     assert made.sensor.state == "pending_approval"
 
-    assert services.resume_sensor(made.sensor, reason="seen", act=Act(clock.now())).state == "active"
+    assert services.approve_sensor(made.sensor, act=Act(clock.now())).state == "active"
+    assert history(made.sensor)[-1] == "approved"
+
+
+def test_one_sensor_may_have_to_wait_and_says_so(cast: Cast, clock: FixedClock) -> None:
+    from teiten.fleet import services
+    from teiten.fleet.errors import SensorStateError
+    from teiten.fleet.services import Act
+
+    waits, goes = make_sensor(cast, clock, needs_approval=True), make_sensor(cast, clock, "TK-002")
+
+    key = Ed25519PrivateKey.generate()
+    first = enrol(request_with(waits.text, clock, key), clock)
+    assert first.standing == "pending_approval"
+    assert enrol(request_with(goes.text, clock), clock).standing is None
+    services.approve_sensor(waits.sensor, act=Act(clock.now(), cast.dana))
+    assert enrol(request_with(waits.text, clock, key, nonce="m" * 22), clock).standing is None
+    with pytest.raises(SensorStateError, match="does not wait"):
+        services.approve_sensor(goes.sensor, act=Act(clock.now()))
 
 
 def test_another_application_key_says_what_to_do(

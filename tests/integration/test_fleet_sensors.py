@@ -171,6 +171,33 @@ def test_gaps_and_last_batches_come_from_the_landing_ledger(
     assert rows["TK-001"].last_batch_at == now
 
 
+@pytest.mark.requirement("R0.1")
+def test_a_flood_of_anothers_sensor_changes_nothing_that_a_member_sees(
+    cast: Cast, clock: FixedClock, landing: psycopg.Connection
+) -> None:
+    """Its newest batch comes sooner, numbers are missing, packets are dropped, its clock drifts."""
+    from teiten.fleet.models import SensorHealth
+
+    hour = clock.now().replace(minute=0, second=0, microsecond=0)
+    theirs = make_sensor(cast, clock, "TK-THEIRS", organisation=cast.beta, heartbeat_at=hour)
+    land(landing, theirs.pk, "{[1,30)}", at=hour, last=29)
+    clock.advance(60)
+    calm, known = rows_for(cast.alice, clock), rows_for(cast.ann, clock)
+
+    landing.execute(
+        "UPDATE landing.received SET seqs = '{[1,5),[8,60)}', last_seq = 59, last_landed_at = %s",
+        [hour + timedelta(seconds=47)],
+    )
+    land_batch(landing, theirs.pk, 8, at=hour + timedelta(seconds=30))
+    SensorHealth.objects.update(
+        heartbeat_at=hour + timedelta(seconds=50), recent_captured=9_000, recent_drops=4_000, counter=2,
+        clock_offset_us=70_000, spool_batches=9, spool_bytes=9_000_000, last_error="ring full",
+    )  # fmt: skip
+
+    assert rows_for(cast.alice, clock) == calm
+    assert rows_for(cast.ann, clock) != known
+
+
 def test_resuming_a_quarantined_sensor_lets_its_batches_go(
     cast: Cast, clock: FixedClock, landing: psycopg.Connection
 ) -> None:
@@ -229,7 +256,7 @@ def test_a_new_sensor_is_found_without_waiting(cast: Cast, clock: FixedClock) ->
         ("quarantined", "suspend", "suspended"),
         ("suspended", "resume", "active"),
         ("quarantined", "resume", "active"),
-        ("pending_approval", "resume", "active"),
+        ("pending_approval", "resume", None),
         ("active", "revoke", "revoked"),
         ("created", "revoke", "revoked"),
         ("created", "suspend", None),

@@ -5,6 +5,7 @@ FleetError
 ├── SensorUnknownError  no such sensor, region or organisation
 ├── SensorStateError    the sensor's state does not allow this
 ├── EnrolmentError      an enrolment is refused; ``code`` goes to the sensor
+├── RotationError       a key may not be replaced; ``code`` goes to the sensor
 ├── StaleHeartbeatError a heartbeat whose counter did not grow: a replay, or a second machine
 └── FleetAwayError      the database does not answer; the sensor shall try again
 """
@@ -34,6 +35,14 @@ class SensorStateError(FleetError):
 
 class EnrolmentError(FleetError):
     """An enrolment is refused; nothing was changed."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RotationError(FleetError):
+    """A key may not be replaced now."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -19,7 +19,7 @@ import psycopg
 from teiten.fleet import journal, services
 from teiten.fleet.models import SensorEventKind
 from teiten.fleet.stated import NOTHING_KEY, Stated, read_stated
-from teiten.protocol.heartbeat import Heartbeat
+from teiten.protocol.heartbeat import NO_BOOT, Heartbeat
 from teiten.protocol.sensor_config import SensorConfig
 
 FADE_SECONDS = 900
@@ -47,8 +47,10 @@ WITH beat AS (
     ON CONFLICT (sensor_id) DO UPDATE SET
         heartbeat_at = excluded.heartbeat_at,
         counter = excluded.counter,
-        boot_id = excluded.boot_id,
-        previous_boot_id = CASE WHEN h.boot_id = excluded.boot_id THEN h.previous_boot_id ELSE h.boot_id END,
+        -- Without a recording process there is no boot of it to tell apart.
+        boot_id = CASE WHEN excluded.boot_id = %(no_boot)s THEN h.boot_id ELSE excluded.boot_id END,
+        previous_boot_id = CASE WHEN excluded.boot_id IN (h.boot_id, %(no_boot)s) THEN h.previous_boot_id
+            ELSE h.boot_id END,
         booted_at = CASE WHEN h.boot_id = excluded.boot_id THEN h.booted_at ELSE excluded.booted_at END,
         software = excluded.software,
         clock_offset_us = excluded.clock_offset_us,
@@ -99,7 +101,8 @@ class Noted:
     last_counter: int
     #: The sensor's process was started again.
     is_restarted: bool
-    #: A boot id that had been left came back: two machines speak with one key.
+    #: Two machines speak with one key: a boot id that had been left came back, or a counter
+    #: that does not grow comes with a boot id never heard of (a replay brings a known one).
     is_cloned: bool
     silent_since: datetime | None
     config: SensorConfig
@@ -131,7 +134,7 @@ def write_history(sensor: int, beat: Heartbeat, noted: Noted, *, now: datetime) 
         )
     if noted.is_cloned:
         services.quarantine_sensor(
-            sensor, at=now, why="a boot id that had been left came back", boot_id=beat.boot_id
+            sensor, at=now, why=_explain_clone(noted), boot_id=beat.boot_id, counter=beat.counter
         )
     elif noted.is_restarted:
         journal.record_event(
@@ -139,16 +142,23 @@ def write_history(sensor: int, beat: Heartbeat, noted: Noted, *, now: datetime) 
         )
 
 
+def _explain_clone(noted: Noted) -> str:
+    if noted.is_new:
+        return "a boot id that had been left came back"
+    return "a counter that had been passed came with a boot id never heard of"
+
+
 def _read(row: tuple[Any, ...], beat: Beat) -> Noted:
     _, is_new, counter, boot_id, previous_boot_id, silent_since, heard_at, key, due_at, *told = row
     stated = read_stated(beat.said, address_of(beat.peer))
     is_settled = stated.key == (key or NOTHING_KEY) and (due_at is None or beat.at < due_at)
-    moved = is_new and boot_id is not None and boot_id != beat.said.boot_id
+    moved = boot_id not in (None, "", beat.said.boot_id) and beat.said.boot_id != NO_BOOT
+    is_known = previous_boot_id == beat.said.boot_id
     return Noted(
         is_new=is_new,
         last_counter=counter or 0,
-        is_restarted=moved,
-        is_cloned=moved and previous_boot_id == beat.said.boot_id,
+        is_restarted=is_new and moved,
+        is_cloned=moved and is_known == is_new,
         silent_since=silent_since if is_new else None,
         config=SensorConfig(*told),
         heard_at=heard_at,
@@ -173,6 +183,7 @@ def _columns_of(beats: Sequence[Beat]) -> dict[str, Any]:
         "error": [one.last_error for one in said],
         "report": [one.to_json().decode() for one in said],
         "fade": FADE_SECONDS,
+        "no_boot": NO_BOOT,
     }
 
 

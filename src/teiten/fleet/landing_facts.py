@@ -61,6 +61,13 @@ def release_held(sensor: int) -> int:
     return ledger.release_held(connection.connection, sensor=sensor)
 
 
+def discard_held(sensor: int) -> int:
+    """Decide that batches that were kept back are never loaded; gives how many."""
+    if not has_landing():
+        return 0
+    return ledger.discard_held(connection.connection, sensor=sensor)
+
+
 def read_landed(*, now: datetime) -> dict[int, Landed]:
     """Give sensor → what was received; empty where no gateway has ever run."""
     if not has_landing():

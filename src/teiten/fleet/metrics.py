@@ -7,6 +7,8 @@ IDENTIFIED = Counter(
 )
 HEARTBEATS = Counter("teiten_fleet_heartbeats_total", "Heartbeats, by outcome.", ["outcome"])
 ENROLMENTS = Counter("teiten_fleet_enrolments_total", "Enrolments, by outcome.", ["outcome"])
+ROTATIONS = Counter("teiten_fleet_key_rotations_total", "Key rotations, by outcome.", ["outcome"])
+RECOVERIES = Counter("teiten_fleet_recoveries_total", "Recoveries of sensors, by outcome.", ["outcome"])
 EVENTS = Counter("teiten_fleet_sensor_events_total", "Events of sensors, by kind.", ["kind"])
 GROUP_SIZE = Histogram(
     "teiten_fleet_group_size_count",

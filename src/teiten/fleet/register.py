@@ -11,6 +11,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from django.db import close_old_connections
 from django.db.models import Case, Max, When
@@ -40,6 +41,18 @@ class AddressPeriod:
     to_us: int
 
 
+class KeyRange(NamedTuple):
+    """Which numbers of which epoch a key may have sealed."""
+
+    epoch: int
+    from_seq: int
+    #: None: no end.
+    to_seq: int | None
+
+    def covers(self, epoch: int, seq: int) -> bool:
+        return epoch == self.epoch and seq >= self.from_seq and (self.to_seq is None or seq <= self.to_seq)
+
+
 @dataclass(frozen=True)
 class Placement:
     """One sensor, for the loader."""
@@ -59,6 +72,13 @@ class Placement:
     public_periods: tuple[AddressPeriod, ...] = ()
     #: Revision in which placements or addresses changed last.
     revision: int = 0
+    #: Key number → what it may have sealed.
+    key_ranges: dict[int, KeyRange] = field(default_factory=dict)
+
+    def may_seal(self, key_no: int, *, epoch: int, seq: int) -> bool:
+        """Tell whether a key was good for this number."""
+        found = self.key_ranges.get(key_no)
+        return found is not None and found.covers(epoch, seq)
 
     def region_at(self, at_us: int) -> str:
         """Give the region in which the sensor stood; before its first placement, that of the first."""
@@ -176,8 +196,12 @@ _RANK = Case(
 
 def _read_placements(places: _Places) -> dict[int, Placement]:
     keys: dict[int, dict[int, bytes]] = {}
-    for sensor, key_no, public_key in SensorKey.objects.values_list("sensor_id", "key_no", "public_key"):
+    ranges: dict[int, dict[int, KeyRange]] = {}
+    for sensor, key_no, public_key, epoch, first, last in SensorKey.objects.values_list(
+        "sensor_id", "key_no", "public_key", "epoch", "from_seq", "to_seq"
+    ):
         keys.setdefault(sensor, {})[key_no] = bytes(public_key)
+        ranges.setdefault(sensor, {})[key_no] = KeyRange(epoch, first, last)
     rows = Sensor.objects.values_list("id", "region_id", "dataset", "may_import", "tags")
     return {
         number: Placement(
@@ -190,6 +214,7 @@ def _read_placements(places: _Places) -> dict[int, Placement]:
             places.regions.get(number, ()),
             places.periods.get(number, ()),
             places.revisions.get(number, 0),
+            ranges.get(number, {}),
         )
         for number, region, dataset, may_import, tags in rows
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
 
 from teiten.accounts.models import Organisation, User
 from teiten.fleet import journal, landing_facts, sealing
@@ -21,9 +22,11 @@ from teiten.fleet.models import (
     Region,
     Sensor,
     SensorEventKind,
+    SensorHealth,
     SensorKey,
     SensorPlacement,
     SensorState,
+    TokenPurpose,
 )
 from teiten.fleet.sites import UNKNOWN_SITE, Site
 from teiten.protocol import enrolment
@@ -32,11 +35,11 @@ from teiten.protocol.sensor_config import SensorConfig
 #: State → states from which it may be reached by a person's word.
 _FROM: dict[SensorState, frozenset[SensorState]] = {
     SensorState.SUSPENDED: frozenset({SensorState.ACTIVE, SensorState.QUARANTINED}),
-    SensorState.ACTIVE: frozenset(
-        {SensorState.SUSPENDED, SensorState.QUARANTINED, SensorState.PENDING_APPROVAL}
-    ),
+    SensorState.ACTIVE: frozenset({SensorState.SUSPENDED, SensorState.QUARANTINED}),
     SensorState.REVOKED: frozenset(set(SensorState) - {SensorState.REVOKED}),
 }
+
+_PREFIXES = {TokenPurpose.ENROL: enrolment.ENROL_PREFIX, TokenPurpose.RECOVER: enrolment.RECOVER_PREFIX}
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class IssuedToken:
     sensor: Sensor
     text: str
     expires_at: datetime
+    #: Its public part, as the history names it.
+    token_id: str = ""
 
 
 def find_or_create_region(*, code: str, name_ja: str, name_en: str, position: int = 0) -> Region:
@@ -80,12 +85,15 @@ def create_sensor(
     act: Act,
     config: FleetConfig,
     may_import: bool = False,
+    needs_approval: bool = False,
     tags: Iterable[str] = (),
     note: str = "",
     cidr: str = "",
     site: Site = UNKNOWN_SITE,
 ) -> IssuedToken:
     """Enter a sensor, open its first placement and issue its first enrolment token.
+
+    With ``needs_approval`` it waits after its enrolment until somebody has approved it.
 
     Raises:
         FleetInputError: when a value breaks a rule or the name is taken; nothing was made.
@@ -96,6 +104,7 @@ def create_sensor(
         organisation=organisation,
         dataset=dataset,
         may_import=may_import,
+        needs_approval=needs_approval,
         tags=sorted(set(tags)),
         note=note,
         created_at=act.at,
@@ -129,30 +138,63 @@ def issue_token(sensor: Sensor, *, act: Act, config: FleetConfig, cidr: str = ""
         SensorStateError: when the sensor is enrolled already, or revoked.
         FleetInputError: when ``cidr`` is no network.
     """
-    network = _checked_cidr(cidr)
-    secret = secrets.token_bytes(enrolment.SECRET_BYTES)
-    token_id = secrets.token_hex(8)
-    expires_at = act.at + timedelta(hours=config.token_hours)
+    network = checked_cidr(cidr)
     with transaction.atomic():
         locked = lock_sensor(sensor.pk)
         if locked.state not in (SensorState.CREATED, SensorState.TOKEN_ISSUED):
             raise SensorStateError(
                 f"sensor {locked.name} is {locked.state}; a token is for a sensor that has not enrolled yet"
+                " (one that lost its key: `teiten sensor recover`)"
             )
-        locked.enrolment_tokens.filter(used_at=None, revoked_at=None).update(
-            revoked_at=act.at, sealed_secret=None
-        )
-        EnrolmentToken.objects.create(
-            id=token_id,
-            sensor=locked,
-            sealed_secret=sealing.seal(secret, name=token_id),
-            cidr=network,
-            created_at=act.at,
-            expires_at=expires_at,
-        )
+        issued = add_token(locked, purpose=TokenPurpose.ENROL, network=network, act=act, config=config)
         _set_state(locked, SensorState.TOKEN_ISSUED)
-        journal.record_event(SensorEventKind.TOKEN_ISSUED, locked, at=act.at, actor=act.actor, token=token_id)
-    return IssuedToken(locked, str(enrolment.make_token(token_id, secret)), expires_at)
+        journal.record_event(
+            SensorEventKind.TOKEN_ISSUED, locked, at=act.at, actor=act.actor, token=issued.token_id
+        )
+    return issued
+
+
+def add_token(
+    sensor: Sensor, *, purpose: TokenPurpose, network: str, act: Act, config: FleetConfig
+) -> IssuedToken:
+    """Make a token for a sensor whose row is locked; its older unused ones stop working."""
+    secret = secrets.token_bytes(enrolment.SECRET_BYTES)
+    token_id = secrets.token_hex(8)
+    expires_at = act.at + timedelta(hours=config.token_hours)
+    revoke_tokens(sensor, at=act.at)
+    EnrolmentToken.objects.create(
+        id=token_id,
+        sensor=sensor,
+        purpose=purpose,
+        sealed_secret=sealing.seal(secret, name=token_id),
+        cidr=network,
+        created_at=act.at,
+        expires_at=expires_at,
+    )
+    text = str(enrolment.make_token(token_id, secret, prefix=_PREFIXES[purpose]))
+    return IssuedToken(sensor, text, expires_at, token_id)
+
+
+def revoke_tokens(sensor: Sensor, *, at: datetime) -> None:
+    """Let the unused tokens of a sensor open nothing any more."""
+    sensor.enrolment_tokens.filter(used_at=None, revoked_at=None).update(revoked_at=at, sealed_secret=None)
+
+
+def approve_sensor(sensor: Sensor, *, act: Act, reason: str = "") -> Sensor:
+    """Let in a sensor that has enrolled and waits for approval; effective at its next request.
+
+    Raises:
+        SensorStateError: when it does not wait for approval.
+    """
+    with transaction.atomic():
+        locked = lock_sensor(sensor.pk)
+        if locked.state != SensorState.PENDING_APPROVAL:
+            raise SensorStateError(f"sensor {locked.name} is {locked.state}; it does not wait for approval")
+        _set_state(locked, SensorState.ACTIVE)
+        journal.record_event(
+            SensorEventKind.APPROVED, locked, at=act.at, actor=act.actor, reason=reason.strip()
+        )
+    return locked
 
 
 def suspend_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
@@ -166,18 +208,32 @@ def suspend_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
 
 
 def resume_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
-    """Accept a suspended, quarantined or waiting sensor (again).
+    """Accept a suspended or quarantined sensor (again).
 
-    Batches that were kept back while it was quarantined go to the loader.
+    From quarantine this says that it was one machine after all: batches that were kept back go to
+    the loader, and what was noticed is forgotten. A sensor that was suspended while somebody should
+    have looked at it is quarantined again: suspending decides nothing about its batches.
 
     Raises:
         SensorStateError: when its state does not allow it.
         FleetInputError: without a reason.
     """
     with transaction.atomic():
+        before = lock_sensor(sensor.pk)
         moved = _move(sensor, SensorState.ACTIVE, SensorEventKind.RESUMED, reason=reason, act=act)
-        landing_facts.release_held(moved.pk)
+        if before.state == SensorState.QUARANTINED:
+            forget_suspicion(moved)
+            moved.held_epoch = 0
+            moved.save(update_fields=["held_epoch"])
+            landing_facts.release_held(moved.pk)
+        elif moved.held_epoch >= moved.epoch:
+            _set_state(moved, SensorState.QUARANTINED)
     return moved
+
+
+def forget_suspicion(sensor: Sensor) -> None:
+    """Forget which starts were heard of: none of them is one that comes back."""
+    SensorHealth.objects.filter(sensor=sensor).update(boot_id="", previous_boot_id="")
 
 
 def revoke_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
@@ -189,9 +245,7 @@ def revoke_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
     """
     with transaction.atomic():
         moved = _move(sensor, SensorState.REVOKED, SensorEventKind.REVOKED, reason=reason, act=act)
-        moved.enrolment_tokens.filter(used_at=None, revoked_at=None).update(
-            revoked_at=act.at, sealed_secret=None
-        )
+        revoke_tokens(moved, at=act.at)
     return moved
 
 
@@ -246,15 +300,17 @@ def config_of(sensor: Sensor) -> SensorConfig:
     )
 
 
-def quarantine_sensor(sensor_id: int, *, at: datetime, **why: Any) -> bool:
+def quarantine_sensor(sensor_id: int, *, at: datetime, epoch: int | None = None, **why: Any) -> bool:
     """Mark an active sensor as suspected to run twice; gives False when it was not active.
 
-    Its batches are landed and kept back until somebody has looked.
+    Its batches are landed and kept back until somebody has looked. What was noticed about
+    an ``epoch`` that is over says nothing about the machine that sends now.
     """
     with transaction.atomic():
-        moved = Sensor.objects.filter(pk=sensor_id, state=SensorState.ACTIVE).update(
-            state=SensorState.QUARANTINED
-        )
+        suspects = Sensor.objects.filter(pk=sensor_id, state=SensorState.ACTIVE)
+        if epoch is not None:
+            suspects = suspects.filter(epoch=epoch)
+        moved = suspects.update(state=SensorState.QUARANTINED, held_epoch=F("epoch"))
         if moved:
             journal.record_event(SensorEventKind.CLONE_SUSPECTED, sensor_id, at=at, **why)
     return bool(moved)
@@ -284,21 +340,21 @@ def lock_sensor(sensor_id: int) -> Sensor:
     )
 
 
-def add_key(sensor: Sensor, *, public_key: bytes, at: datetime) -> SensorKey:
-    """Bind the next key to a sensor whose row is locked."""
+def add_key(sensor: Sensor, *, public_key: bytes, at: datetime, from_seq: int = 1) -> SensorKey:
+    """Bind the next key to a sensor whose row is locked; the one before must have been replaced or revoked."""
     numbers = sensor.keys.order_by("-key_no").values_list("key_no", flat=True)
     return SensorKey.objects.create(
         sensor=sensor,
         key_no=(numbers[0] if numbers else 0) + 1,
         public_key=public_key,
         epoch=sensor.epoch,
+        from_seq=from_seq,
         created_at=at,
     )
 
 
 def _move(sensor: Sensor, to: SensorState, kind: SensorEventKind, *, reason: str, act: Act) -> Sensor:
-    if not reason.strip():
-        raise FleetInputError("reason", "say why; it stays in the sensor's history")
+    check_reason(reason)
     with transaction.atomic():
         locked = lock_sensor(sensor.pk)
         if SensorState(locked.state) not in _FROM[to]:
@@ -306,6 +362,16 @@ def _move(sensor: Sensor, to: SensorState, kind: SensorEventKind, *, reason: str
         _set_state(locked, to)
         journal.record_event(kind, locked, at=act.at, actor=act.actor, reason=reason.strip())
     return locked
+
+
+def check_reason(reason: str) -> None:
+    """Refuse to act without a word why.
+
+    Raises:
+        FleetInputError: when there is none.
+    """
+    if not reason.strip():
+        raise FleetInputError("reason", "say why; it stays in the sensor's history")
 
 
 def _set_state(sensor: Sensor, state: SensorState) -> None:
@@ -321,7 +387,7 @@ def _check(row: Region | Sensor | SensorPlacement) -> None:
         raise FleetInputError(field, " ".join(map(str, messages))) from error
 
 
-def _checked_cidr(cidr: str) -> str:
+def checked_cidr(cidr: str) -> str:
     if not cidr:
         return ""
     try:

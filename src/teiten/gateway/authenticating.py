@@ -43,8 +43,10 @@ class Desk:
         self.clock = clock
         self._inflight_bytes = 0
 
-    async def authenticate(self, request: web.BaseRequest) -> Authenticated:
+    async def authenticate(self, request: web.BaseRequest, *, superseded: bool = False) -> Authenticated:
         """Prove the sender before its body is read: whoever holds no key costs no memory.
+
+        ``superseded`` lets a key in that the next one has replaced.
 
         Raises:
             Refusal: 401, with the rule that the signature breaks.
@@ -59,6 +61,10 @@ class Desk:
         if identity is None:
             raise Refusal(401, "unknown_key", f"key {asked.key_id} is not known; enrol the sensor first")
         self._verify(request, asked, identity)
+        if identity.is_superseded and not superseded:
+            raise Refusal(
+                401, "key_superseded", f"key {asked.key_id} has been replaced; use the one after it"
+            )
         return Authenticated(identity, asked.digest)
 
     async def read(self, request: web.BaseRequest, length: int, sender: Authenticated) -> bytes:
@@ -74,15 +80,17 @@ class Desk:
             raise Refusal(401, error.code, str(error)) from error
         return body
 
-    async def read_message(self, request: web.BaseRequest) -> tuple[Authenticated, bytes]:
+    async def read_message(
+        self, request: web.BaseRequest, *, at_most: int | None = None, superseded: bool = False
+    ) -> tuple[Authenticated, bytes]:
         """Authenticate a request of a sensor that is not revoked, and read its small body.
 
         Raises:
             Refusal: with the rule that it breaks.
             DoorClosed: when nobody can say whose key it is now.
         """
-        length = requests.length_of(request, at_most=self.config.max_message_bytes)
-        sender = await self.authenticate(request)
+        length = requests.length_of(request, at_most=at_most or self.config.max_message_bytes)
+        sender = await self.authenticate(request, superseded=superseded)
         if sender.identity.state == "revoked":
             raise Refusal(403, "sensor_revoked", f"sensor {sender.identity.sensor} has been revoked")
         return sender, await self.read(request, length, sender)
@@ -101,6 +109,11 @@ class Desk:
                 f"the request was made more than {signature.MAX_SKEW_SECONDS} s from server time",
                 facts={"server_time_us": now_us},
             )
+
+    @staticmethod
+    def peer_of(request: web.BaseRequest) -> str:
+        """Give the sensor's address as this gateway sees it."""
+        return request.remote or ""
 
     @contextmanager
     def holding(self, length: int) -> Iterator[None]:

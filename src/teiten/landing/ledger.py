@@ -1,7 +1,7 @@
 """Read the ledger for fleet and portal: what a sensor sent, what is missing, what is wrong.
 
 Every function takes an open psycopg connection and changes nothing, but for
-:func:`release_held`.
+:func:`release_held` and :func:`discard_held`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Gap:
 class StateCount:
     """How many batches are in a state."""
 
-    #: ``landed``, ``loading``, ``loaded``, ``quarantined`` or ``held``.
+    #: ``landed``, ``loading``, ``loaded``, ``quarantined``, ``held`` or ``discarded``.
     state: str
     batches: int
     size_bytes: int
@@ -90,3 +90,8 @@ def release_held(connection: psycopg.Connection, *, sensor: int, epoch: int | No
         released = connection.execute(queries.get("release_held"), {"sensor": sensor, "epoch": epoch})
         connection.execute(queries.get("notify"))
     return released.rowcount
+
+
+def discard_held(connection: psycopg.Connection, *, sensor: int) -> int:
+    """Decide that held batches are never loaded, and tell how many; their receipts stand."""
+    return connection.execute(queries.get("discard_held"), {"sensor": sensor}).rowcount

@@ -45,6 +45,9 @@ class Placement(Protocol):
     def keys(self) -> Mapping[int, bytes]:
         """Key number → 32 raw bytes, Ed25519."""
 
+    def may_seal(self, key_no: int, *, epoch: int, seq: int) -> bool:
+        """Tell whether a key was good for this number."""
+
     def region_at(self, at_us: int) -> str:
         """Give the region in which the sensor stood."""
 

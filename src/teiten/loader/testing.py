@@ -38,6 +38,9 @@ class StandingPlacement:
     public_periods: tuple[StandingPeriod, ...] = ()
     revision: int = 0
 
+    def may_seal(self, key_no: int, *, epoch: int, seq: int) -> bool:
+        return key_no in self.keys and epoch > 0 and seq > 0
+
     def region_at(self, _at_us: int) -> str:
         return self.region
 

@@ -122,6 +122,11 @@ def _check_sensor(member: Member, placement: Placement | None) -> Placement:
         raise Unbelievable("sensor.unknown", f"sensor {member.sensor} is not in the fleet")
     if member.key_no not in placement.keys:
         raise Unbelievable("sensor.key", f"sensor {member.sensor} has no key {member.key_no}")
+    if not placement.may_seal(member.key_no, epoch=member.epoch, seq=member.seq):
+        raise Unbelievable(
+            "sensor.key_range",
+            f"key {member.key_no} of sensor {member.sensor} was not good for epoch {member.epoch}, sequence {member.seq}",
+        )
     return placement
 
 

@@ -14,6 +14,8 @@ from teiten.protocol.standing import Standing, read_standing
 
 KnownBy: TypeAlias = Literal["metadata", "configured"]
 
+#: Boot id of a sensor whose recording process has not run yet.
+NO_BOOT = "not-recording"
 MAX_HEARTBEAT_BYTES = 16_384
 MAX_ANSWER_BYTES = 4096
 MAX_INTERFACES = 32

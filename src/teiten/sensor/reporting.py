@@ -19,6 +19,7 @@ from teiten.foundation.clock import Clock
 from teiten.protocol.heartbeat import (
     MAX_ADDRESSES,
     MAX_ERROR_CHARACTERS,
+    NO_BOOT,
     Heartbeat,
     HeartbeatAnswer,
     InterfaceState,
@@ -29,8 +30,6 @@ from teiten.sensor.health import read_update, write_hint
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.slots import SlotFile
 from teiten.sensor.state import CAPTURE_STATUS, ORDERS, StateFolder
-
-_NO_BOOT = "not-recording"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class SpoolReporter:
         error = last_error or str(status.get("last_error", ""))
         return Heartbeat(
             counter=self._count_up(),
-            boot_id=str(status.get("boot_id", _NO_BOOT)),
+            boot_id=str(status.get("boot_id", NO_BOOT)),
             software=teiten.__version__,
             uptime_s=max(0, (self._clock.now_us() - int(status.get("started_at_us", 0))) // 1_000_000)
             if status

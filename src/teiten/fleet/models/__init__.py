@@ -21,6 +21,7 @@ from teiten.fleet.models.sensors import (
     SensorHealth,
     SensorKey,
     SensorState,
+    TokenPurpose,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "SensorMode",
     "SensorPlacement",
     "SensorState",
+    "TokenPurpose",
 ]

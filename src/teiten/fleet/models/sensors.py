@@ -105,6 +105,15 @@ class Sensor(models.Model):
     epoch = models.PositiveIntegerField(
         _("epoch"), default=1, db_comment="世代。作り直すたびに1増え、通番は1に戻る"
     )
+    needs_approval = models.BooleanField(
+        _("needs approval"), default=False, db_comment="参加後、承認されるまで待たせるなら真"
+    )
+    held_epoch = models.PositiveIntegerField(
+        _("held epoch"),
+        default=0,
+        db_default=0,
+        db_comment="この世代までのバッチは複製の疑いで留め置く。0=留め置きなし",
+    )
     live = models.BooleanField(_("live mode"), default=False, db_comment="1秒ごとに送るなら真")
     window_seconds = models.PositiveIntegerField(
         _("window"),
@@ -167,7 +176,13 @@ class SensorKey(models.Model):
     )
     epoch = models.PositiveIntegerField(_("epoch"), db_comment="この鍵が有効な世代")
     from_seq = models.BigIntegerField(_("from sequence"), default=1, db_comment="この鍵が有効な最初の通番")
+    to_seq = models.BigIntegerField(
+        _("to sequence"), null=True, blank=True, db_comment="この鍵が有効な最後の通番。空=制限なし"
+    )
     created_at = models.DateTimeField(_("created at"), db_comment="登録日時(UTC)")
+    superseded_at = models.DateTimeField(
+        _("replaced at"), null=True, blank=True, db_comment="次の鍵に替えた日時(UTC)。以後の要求には使えない"
+    )
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, db_comment="失効日時(UTC)")
 
     class Meta:
@@ -177,14 +192,26 @@ class SensorKey(models.Model):
         constraints = (
             models.UniqueConstraint(fields=["sensor", "key_no"], name="sensor_key_number_once"),
             models.CheckConstraint(condition=Q(key_no__gte=1), name="sensor_key_from_1"),
+            models.UniqueConstraint(
+                fields=["sensor"],
+                condition=Q(superseded_at=None, revoked_at=None),
+                name="sensor_key_one_current",
+            ),
         )
 
     def __str__(self) -> str:
         return f"{self.sensor_id}.{self.key_no}"
 
 
+class TokenPurpose(models.TextChoices):
+    """What a token is for."""
+
+    ENROL = "enrol", _("Enrolment")
+    RECOVER = "recover", _("Recovery")
+
+
 class EnrolmentToken(models.Model):
-    """A single-use secret that lets one key become a sensor's."""
+    """A single-use secret that lets one key become a sensor's, at first or after a loss."""
 
     id = models.CharField(_("token id"), primary_key=True, max_length=32, db_comment="トークンID(公開部分)")
     sensor = models.ForeignKey(
@@ -193,6 +220,14 @@ class EnrolmentToken(models.Model):
         related_name="enrolment_tokens",
         verbose_name=_("sensor"),
         db_comment="センサー",
+    )
+    purpose = models.CharField(
+        _("purpose"),
+        max_length=8,
+        choices=TokenPurpose.choices,
+        default=TokenPurpose.ENROL,
+        db_default=TokenPurpose.ENROL.value,
+        db_comment="用途(enrol=参加, recover=鍵の作り直し)",
     )
     sealed_secret = models.BinaryField(
         _("sealed secret"), null=True, db_comment="暗号化した秘密部分。使用後は消す"
@@ -220,10 +255,13 @@ class EnrolmentToken(models.Model):
             models.CheckConstraint(
                 condition=Q(used_at=None) | Q(sealed_secret=None), name="enrolment_token_used_without_secret"
             ),
+            models.CheckConstraint(
+                condition=Q(purpose__in=TokenPurpose.values), name="enrolment_token_purpose_known"
+            ),
         )
 
     def __str__(self) -> str:
-        return f"tt1_{self.id}"
+        return f"{'tr1' if self.purpose == TokenPurpose.RECOVER else 'tt1'}_{self.id}"
 
 
 class SensorHealth(models.Model):
@@ -294,9 +332,16 @@ class SensorEventKind(models.TextChoices):
     ENROLLED = "enrolled", _("Enrolled")
     ENROLMENT_REFUSED = "enrolment_refused", _("Enrolment refused")
     TOKEN_REUSED = "token_reused", _("Enrolment token used again with another key")
+    APPROVED = "approved", _("Approved")
     SUSPENDED = "suspended", _("Suspended")
     RESUMED = "resumed", _("Resumed")
     REVOKED = "revoked", _("Revoked")
+    KEY_ROTATED = "key_rotated", _("Key replaced")
+    RECOVERY_ISSUED = "recovery_issued", _("Recovery token issued")
+    RECOVERED = "recovered", _("Recovered with a new key")
+    HELD_RELEASED = "held_released", _("Held batches released")
+    HELD_DISCARDED = "held_discarded", _("Held batches discarded")
+    CHAIN_BROKEN = "chain_broken", _("Audit chain went back")
     CONFIGURED = "configured", _("Configured")
     RESTARTED = "restarted", _("Restarted")
     SILENT = "silent", _("Fell silent")

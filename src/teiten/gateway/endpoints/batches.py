@@ -9,7 +9,7 @@ from aiohttp import web
 
 from teiten.gateway import metrics, requests
 from teiten.gateway.authenticating import Authenticated, Desk
-from teiten.gateway.doors import SensorIdentity
+from teiten.gateway.doors import SealKey, SensorIdentity
 from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
 from teiten.landing.errors import LandingError, LandingFull, ReceiptExpired, SequenceConflict
@@ -17,6 +17,7 @@ from teiten.landing.groups import Landed
 from teiten.landing.segments import Arrival
 from teiten.protocol import seal
 from teiten.protocol.errors import SealError
+from teiten.protocol.seal import SealField
 
 _SHOWN = "/v1/batches/{epoch}/{seq}"
 
@@ -29,14 +30,23 @@ class BatchName:
     seq: int
 
 
+@dataclass(frozen=True)
+class Sealed:
+    """A seal, and the number of the key that made it: the request may come under a later one."""
+
+    seal: bytes
+    key_no: int
+
+
 async def land(desk: Desk, request: web.BaseRequest, match: re.Match[str]) -> Reply:
     """Land a batch and give its receipt."""
     name = _read_name(match)
-    sealed = _read_seal(request)
+    field = _read_seal(request)
     length = requests.length_of(request, at_most=desk.config.max_batch_bytes)
     sender = await desk.authenticate(request)
     _check_may_send(sender.identity, name.epoch)
-    _check_seal(sender, name, sealed)
+    sealed = Sealed(field.seal, field.key_no or sender.identity.key_no)
+    await _check_seal(desk, sender, name=name, sealed=sealed)
     with desk.holding(length):
         body = await desk.read(request, length, sender)
         landed = await _land(desk, sender, name=name, sealed=sealed, body=body)
@@ -56,20 +66,22 @@ def _read_name(match: re.Match[str]) -> BatchName:
     return name
 
 
-async def _land(desk: Desk, sender: Authenticated, *, name: BatchName, sealed: bytes, body: bytes) -> Landed:
+async def _land(desk: Desk, sender: Authenticated, *, name: BatchName, sealed: Sealed, body: bytes) -> Landed:
+    identity = sender.identity
     arrival = Arrival(
-        sensor=sender.identity.sensor,
-        key_no=sender.identity.key_no,
+        sensor=identity.sensor,
+        key_no=sealed.key_no,
         epoch=name.epoch,
         seq=name.seq,
         digest=sender.digest,
-        seal=sealed,
+        seal=sealed.seal,
         body=body,
-        held=sender.identity.state == "quarantined",
+        held=identity.state == "quarantined" or name.epoch <= identity.held_epoch,
     )
     try:
         return await desk.landing.land(arrival)
     except SequenceConflict as error:
+        await _suspect(desk, identity, name, detail=str(error))
         raise Refusal(409, "sequence_conflict", str(error)) from error
     except ReceiptExpired as error:
         raise Refusal(410, "receipt_expired", str(error)) from error
@@ -81,35 +93,61 @@ async def _land(desk: Desk, sender: Authenticated, *, name: BatchName, sealed: b
         raise Refusal(503, "landing_unavailable", str(error)) from error
 
 
-def _read_seal(request: web.BaseRequest) -> bytes:
+async def _suspect(desk: Desk, identity: SensorIdentity, name: BatchName, *, detail: str) -> None:
+    """Tell the fleet that a number came twice; of an epoch that is over, that was to be expected."""
+    if desk.doors.suspect is not None and name.epoch == identity.epoch and identity.state == "active":
+        await desk.doors.suspect.suspect(identity, why="sequence_conflict", detail=detail)
+
+
+def _read_seal(request: web.BaseRequest) -> SealField:
     try:
-        return seal.parse_seal(request.headers.get(seal.SEAL_FIELD, ""))
+        return seal.parse_field(request.headers.get(seal.SEAL_FIELD, ""))
     except SealError as error:
         raise Refusal(400, error.code, str(error)) from error
 
 
+_KEPT_OUT = {
+    "pending_approval": "is enrolled and waits for its operator's approval; keep recording",
+    "suspended": "is suspended; ask its operator",
+    "revoked": "has been revoked",
+}
+
+
 def _check_may_send(identity: SensorIdentity, epoch: int) -> None:
-    if identity.state in ("suspended", "revoked"):
-        raise Refusal(
-            403, f"sensor_{identity.state}", f"sensor {identity.sensor} is {identity.state}; ask its operator"
-        )
+    reason = _KEPT_OUT.get(identity.state)
+    if reason is not None:
+        raise Refusal(403, f"sensor_{identity.state}", f"sensor {identity.sensor} {reason}")
     if epoch > identity.epoch:
         raise Refusal(
             403, "epoch_unknown", f"sensor {identity.sensor} is in epoch {identity.epoch}, not {epoch}"
         )
 
 
-def _check_seal(sender: Authenticated, name: BatchName, sealed: bytes) -> None:
+async def _check_seal(desk: Desk, sender: Authenticated, *, name: BatchName, sealed: Sealed) -> None:
     identity = sender.identity
+    key = await _find_key(desk, identity, sealed.key_no)
+    named = f"key {identity.sensor}.{sealed.key_no}"
+    if key is None:
+        raise Refusal(400, "seal.key", f"there is no {named}, which the seal names")
     try:
         seal.verify(
-            identity.public_key,
-            sealed,
+            key.public_key,
+            sealed.seal,
             sensor=identity.sensor,
-            key_no=identity.key_no,
+            key_no=sealed.key_no,
             epoch=name.epoch,
             seq=name.seq,
             digest=sender.digest,
         )
     except SealError as error:
         raise Refusal(400, error.code, str(error)) from error
+    if identity.seals is not None and not key.covers(name.epoch, name.seq):
+        raise Refusal(400, "seal.range", f"{named} was not good for epoch {name.epoch}, sequence {name.seq}")
+
+
+async def _find_key(desk: Desk, identity: SensorIdentity, key_no: int) -> SealKey | None:
+    if key_no == identity.key_no:
+        return identity.seals or SealKey(identity.public_key, identity.epoch)
+    if desk.doors.seal_keys is None:
+        return None
+    return await desk.doors.seal_keys.find_seal_key(identity.sensor, key_no)

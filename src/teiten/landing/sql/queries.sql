@@ -165,6 +165,10 @@ WHERE state = 'quarantined'
 UPDATE landing.batches SET state = 'landed'
 WHERE state = 'held' AND sensor = %(sensor)s AND (%(epoch)s::bigint IS NULL OR epoch = %(epoch)s)
 
+-- discard_held --
+-- Decide that held batches of a sensor are never loaded.
+UPDATE landing.batches SET state = 'discarded' WHERE state = 'held' AND sensor = %(sensor)s
+
 -- count_states --
 SELECT state, count(*), coalesce(sum(size_bytes), 0)::bigint FROM landing.batches
 WHERE (%(sensor)s::bigint IS NULL OR sensor = %(sensor)s)

@@ -1,0 +1,150 @@
+"""Recovery: a new key and a new epoch for a sensor whose key is lost, or in two hands.
+
+An administrator issues a token for this one sensor; the machine that is to be the
+sensor from now on uses it once. Every older key stops signing requests with that
+moment, so a clone is out; batches that older keys have sealed stay what they are and
+may still come from the recovered machine's spool. Numbers begin again at 1 in the
+new epoch. Batches that were kept back wait for a decision (:mod:`teiten.fleet.holding`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+
+from teiten.fleet import journal, metrics, services, tokens
+from teiten.fleet.config import FleetConfig
+from teiten.fleet.enrolling import Enrolled, answer_for
+from teiten.fleet.errors import EnrolmentError, SensorStateError
+from teiten.fleet.heartbeats import address_of
+from teiten.fleet.models import (
+    EnrolmentToken,
+    Sensor,
+    SensorEventKind,
+    SensorHealth,
+    SensorKey,
+    SensorState,
+    TokenPurpose,
+)
+from teiten.fleet.services import Act, IssuedToken
+from teiten.protocol import recovery
+from teiten.protocol.errors import SignatureError, TokenError
+from teiten.protocol.recovery import RecoverRequest
+
+#: States of a sensor that once had a key, and may have another.
+_RECOVERABLE = frozenset(
+    {
+        SensorState.ACTIVE,
+        SensorState.QUARANTINED,
+        SensorState.SUSPENDED,
+        SensorState.PENDING_APPROVAL,
+    }
+)
+
+
+def issue_recovery(
+    sensor: Sensor, *, reason: str, act: Act, config: FleetConfig, cidr: str = ""
+) -> IssuedToken:
+    """Issue a recovery token for an enrolled sensor; older unused tokens of it stop working.
+
+    Raises:
+        SensorStateError: when it never enrolled, or is revoked.
+        FleetInputError: without a reason, or when ``cidr`` is no network.
+    """
+    services.check_reason(reason)
+    network = services.checked_cidr(cidr)
+    with transaction.atomic():
+        locked = services.lock_sensor(sensor.pk)
+        if locked.state not in _RECOVERABLE:
+            raise SensorStateError(
+                f"sensor {locked.name} is {locked.state}; only a sensor that has enrolled can be recovered"
+                " (`teiten sensor token` is for one that has not)"
+            )
+        issued = services.add_token(
+            locked, purpose=TokenPurpose.RECOVER, network=network, act=act, config=config
+        )
+        journal.record_event(
+            SensorEventKind.RECOVERY_ISSUED,
+            locked,
+            at=act.at,
+            actor=act.actor,
+            token=issued.token_id,
+            reason=reason.strip(),
+        )
+    return issued
+
+
+def recover_sensor(request: RecoverRequest, *, peer: str, now: datetime) -> Enrolled:
+    """Give the sensor of the request's token the request's key, in a new epoch.
+
+    Raises:
+        EnrolmentError: with the reason; nothing but an alarm was written.
+    """
+    try:
+        recovery.verify_possession(request)
+        with transaction.atomic():
+            outcome = _decide(request, peer=address_of(peer), now=now)
+    except SignatureError as error:
+        outcome = EnrolmentError("bad_signature", str(error))
+    except IntegrityError:
+        outcome = EnrolmentError("key_taken", "this public key belongs to a sensor already; make a new key")
+    code = outcome.code if isinstance(outcome, EnrolmentError) else "accepted"
+    metrics.RECOVERIES.labels(code).inc()
+    if isinstance(outcome, EnrolmentError):
+        raise outcome
+    return outcome
+
+
+def _decide(request: RecoverRequest, *, peer: str | None, now: datetime) -> Enrolled | EnrolmentError:
+    token = tokens.lock_token(request.token_id, TokenPurpose.RECOVER)
+    if isinstance(token, EnrolmentError):
+        return token
+    sensor = services.lock_sensor(token.sensor_id)
+    if token.used_at is not None:
+        refusal = tokens.check_repeat(token, request.public_key, peer=peer, now=now)
+        return refusal or answer_for(sensor, SensorKey.objects.get(public_key=request.public_key))
+    refusal = tokens.check_token(token, peer=peer, now=now) or _check_sensor(request, sensor)
+    refusal = refusal or _check_proof(request, token)
+    return refusal or _renew(request, token, sensor, peer=peer, now=now)
+
+
+def _check_sensor(request: RecoverRequest, sensor: Sensor) -> EnrolmentError | None:
+    if request.sensor is not None and request.sensor != sensor.pk:
+        return EnrolmentError(
+            "token_sensor",
+            f"this token is for sensor {sensor.pk}, and this machine is sensor {request.sensor}",
+        )
+    if sensor.state not in _RECOVERABLE:
+        return EnrolmentError("sensor_state", f"the sensor is {sensor.state}; it cannot be recovered")
+    return None
+
+
+def _check_proof(request: RecoverRequest, token: EnrolmentToken) -> EnrolmentError | None:
+    secret = tokens.open_secret(token)
+    if isinstance(secret, EnrolmentError):
+        return secret
+    try:
+        recovery.verify_proof(request, secret)
+    except TokenError:
+        return EnrolmentError("token_proof", "the proof is not of this token; copy the whole token again")
+    return None
+
+
+def _renew(
+    request: RecoverRequest, token: EnrolmentToken, sensor: Sensor, *, peer: str | None, now: datetime
+) -> Enrolled:
+    sensor.keys.filter(revoked_at=None).update(revoked_at=now)
+    sensor.epoch += 1
+    if sensor.state == SensorState.QUARANTINED:
+        sensor.state = SensorState.ACTIVE
+    sensor.save(update_fields=["epoch", "state"])
+    key = services.add_key(sensor, public_key=request.public_key, at=now)
+    tokens.use_token(token, request.public_key, peer=peer, now=now)
+    # Heartbeats of older keys open nothing any more, so the counter may begin anew.
+    SensorHealth.objects.filter(sensor=sensor).update(counter=0)
+    services.forget_suspicion(sensor)
+    journal.record_event(
+        SensorEventKind.RECOVERED, sensor, at=now, key_no=key.key_no, epoch=sensor.epoch, peer=peer
+    )
+    return answer_for(sensor, key)

@@ -1,0 +1,77 @@
+"""What enrolment and recovery share: a token is used once, by one key, in time, from where it may."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime, timedelta
+
+from teiten.fleet import journal, sealing
+from teiten.fleet.errors import EnrolmentError, FleetError
+from teiten.fleet.models import EnrolmentToken, SensorEvent, SensorEventKind, TokenPurpose
+
+#: A reused token is written into the history at most this often.
+_ALARM_EVERY = timedelta(hours=1)
+
+
+def lock_token(token_id: str, purpose: TokenPurpose) -> EnrolmentToken | EnrolmentError:
+    """Give a token's row, locked, or the reason why there is none for this purpose."""
+    token = EnrolmentToken.objects.select_for_update().filter(pk=token_id).first()
+    if token is None:
+        return EnrolmentError("token_unknown", "this token is unknown; ask for a new one")
+    if token.purpose != purpose:
+        verb = {TokenPurpose.ENROL: "enrol", TokenPurpose.RECOVER: "recover"}[TokenPurpose(token.purpose)]
+        return EnrolmentError("token_purpose", f"this token is for `teiten-sensor {verb}`")
+    return token
+
+
+def check_repeat(
+    token: EnrolmentToken, public_key: bytes, *, peer: str | None, now: datetime
+) -> EnrolmentError | None:
+    """Say why a used token is refused; None: the same request is repeated, and gets the same answer."""
+    if bytes(token.used_key or b"") != public_key:
+        _raise_alarm(token, now=now, peer=peer)
+        return EnrolmentError("token_used", "this token was used with another key; an operator has been told")
+    if now >= token.expires_at:
+        return EnrolmentError("token_expired", "this token was used already and has expired since")
+    return None
+
+
+def check_token(token: EnrolmentToken, *, peer: str | None, now: datetime) -> EnrolmentError | None:
+    """Say why an unused token is refused, or None."""
+    if token.revoked_at is not None or token.sealed_secret is None:
+        return EnrolmentError("token_revoked", "this token was replaced or revoked; ask for a new one")
+    if now >= token.expires_at:
+        return EnrolmentError("token_expired", "this token has expired; ask for a new one")
+    if token.cidr and not _is_inside(peer, token.cidr):
+        return EnrolmentError("token_address", "this token may not be used from this address")
+    return None
+
+
+def open_secret(token: EnrolmentToken) -> bytes | EnrolmentError:
+    """Give the secret of an unused token, or the reason why it cannot be read."""
+    try:
+        return sealing.unseal(bytes(token.sealed_secret or b""), name=token.pk)
+    except FleetError as error:
+        return EnrolmentError("token_unreadable", str(error))
+
+
+def use_token(token: EnrolmentToken, public_key: bytes, *, peer: str | None, now: datetime) -> None:
+    """Note the one use; the secret goes."""
+    token.used_at, token.used_key, token.used_from, token.sealed_secret = now, public_key, peer, None
+    token.save(update_fields=["used_at", "used_key", "used_from", "sealed_secret"])
+
+
+def _raise_alarm(token: EnrolmentToken, *, now: datetime, peer: str | None) -> None:
+    """Write the alarm, but not a row for each try of somebody who only knows the token's id."""
+    earlier = SensorEvent.objects.filter(
+        sensor=token.sensor_id,
+        kind=SensorEventKind.TOKEN_REUSED,
+        at__gt=now - _ALARM_EVERY,
+        detail__token=token.pk,
+    )
+    if not earlier.exists():
+        journal.record_event(SensorEventKind.TOKEN_REUSED, token.sensor_id, at=now, token=token.pk, peer=peer)
+
+
+def _is_inside(peer: str | None, cidr: str) -> bool:
+    return peer is not None and ipaddress.ip_address(peer) in ipaddress.ip_network(cidr)
