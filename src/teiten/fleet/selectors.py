@@ -121,9 +121,11 @@ def _row_of(
     is_masked = not (may_see_all(viewer) or sensor.organisation_id == viewer.organisation_id)
     said: SensorHealth | None = getattr(sensor, "health", None)
     received = landed.get(sensor.pk, NOTHING)
+    if is_masked:
+        received = _veil(received)
     facts = facts_of(sensor, said, received)
     if is_masked:
-        facts, received, said = replace(facts, recent_captured=0.0, recent_drops=0.0), _veil(received), None
+        facts, said = replace(facts, recent_captured=0.0, recent_drops=0.0), None
     conditions = health.judge(facts, now=now, config=config)
     return SensorRow(
         id=None if is_masked else sensor.pk,
