@@ -137,6 +137,18 @@ def test_a_filter_by_a_probe_that_hit_looks_like_one_that_did_not(cast: Cast, na
         assert pages[0] == pages[1], hit
 
 
+def test_counts_of_capture_stand_on_no_members_page(cast: Cast) -> None:
+    """Nothing stands behind them but the sensor that was flooded."""
+    from django.urls import reverse
+
+    told = []
+    for user in (cast.alice, cast.ann):
+        page = client_of(user).get(reverse("overview"), ASKED, headers={"accept-language": "en"})
+        told.append([word in page.content.decode() for word in ("Kernel drops", "Excluded (own traffic)")])
+
+    assert told == [[False, False], [True, True]]
+
+
 def test_an_analyst_sees_the_difference(cast: Cast) -> None:
     """Otherwise the pages above would be equal because they show nothing at all."""
     from django.urls import reverse

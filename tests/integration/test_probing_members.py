@@ -14,6 +14,7 @@ import pytest
 from teiten.portal.testing import Cast, client_of, make_cast, migrated_database
 from teiten.search import language
 from teiten.search.answers_places import SensorGroup
+from teiten.search.breadth import tell_seen
 from teiten.search.errors import NotPermitted, QueryError
 from teiten.search.query import Query, for_period
 from teiten.search.visibility import Visibility, for_viewer
@@ -172,6 +173,23 @@ def test_news_are_dated_by_the_day_on_which_enough_sensors_saw_them(world: World
     first = {item.groups[0].key: item.first_seen_at for item in news.items}
 
     assert first.get(f"{EARLY_PORT}/tcp") == first.get(f"{BROAD_PORT}/tcp") is not None
+
+
+@pytest.mark.parametrize("text", [f"src_addr = {BROAD}", f"dst_port = {BROAD_PORT}"])
+@pytest.mark.parametrize("own", [1, 2, 3, 4])
+def test_own_sensors_move_no_step_of_breadth(world: World, text: str, own: int) -> None:
+    """Own sensors that one probes oneself would shift the edge of a step, until one more of others shows."""
+    query = last(text).within(HOUR, HOUR + timedelta(hours=1))
+    host = for_viewer("member", organisation_id=3, secret=SECRET, own_sensors=SENSORS[-own:])
+    analysed, told = (world.search.breadth(viewer, query) for viewer in (ANALYST, host))
+    others = len(SENSORS) - own
+
+    assert analysed.sensors_seen == len(SENSORS)
+    wanted = tell_seen(
+        host, seen=others, covered=told.sensors_covered, seen_in={"kanto"}, covered_in={"kanto", "kinki"}
+    )
+    assert (told.share, told.sensors_seen, told.only_here) == (wanted.share, None, None)
+    assert (told.share is None) == (others < host.least_sensors)
 
 
 def test_pseudonyms_of_two_recipients_share_what_is_told_with_k_others(world: World) -> None:
