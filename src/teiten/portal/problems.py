@@ -70,10 +70,32 @@ def describe_problem(error: SearchError) -> Problem:
 def _summarise(error: SearchError) -> str:
     if not error.field:
         return ""
+    for words, explain in _EXPLAINED.items():
+        if words in str(error):
+            return explain(error.field)
     value = error.value if isinstance(error, QueryError) else None
     if value and value != error.field:
         return _("%(field)s = %(value)s cannot be used here.") % {"field": error.field, "value": value}
     return _("%(field)s cannot be used here.") % {"field": error.field}
+
+
+#: Words of a refusal that a member meets in an ordinary question → the same in the reader's language.
+_EXPLAINED: dict[str, Callable[[str], str]] = {
+    "may not filter by a range of": lambda field: (
+        _(
+            "%(field)s cannot be filtered by a range: two ranges that differ by one value would tell whether a certain"
+            " packet arrived. Name the values one by one."
+        )
+        % {"field": field}
+    ),
+    "write each alternative out": lambda _field: _(
+        "Within “or” and “not” there may be plain conditions joined by “and” only, no lists and no further “or” or"
+        " “not”. Write each alternative out."
+    ),
+    "negated or listed values": lambda _field: _(
+        "There are too many excluded or listed values in one question. Take some away."
+    ),
+}
 
 
 def _title_of(error: SearchError) -> tuple[str, int]:
