@@ -2,7 +2,8 @@
 
 The recording process writes ``capture.json``; the sending process reads it for
 heartbeats, writes ``sending.json``, and hands what the gateway wants back in
-``orders.json``. All are replaced as a whole; a missing one means "not yet".
+``orders.json`` and what operators signed in ``commanded.json``. All are replaced as a
+whole; a missing one means "not yet".
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from teiten.protocol.heartbeat import (
     MAX_ADDRESSES,
     MAX_ERROR_CHARACTERS,
     NO_BOOT,
+    ChainHead,
     Heartbeat,
     HeartbeatAnswer,
     InterfaceState,
@@ -29,12 +31,12 @@ from teiten.sensor.errors import StateError
 from teiten.sensor.health import read_update, write_hint
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.slots import SlotFile
-from teiten.sensor.state import CAPTURE_STATUS, ORDERS, StateFolder
+from teiten.sensor.state import CAPTURE_STATUS, COMMANDED, ORDERS, StateFolder
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What the recording process shall do, as the gateway said last."""
+    """What the recording process shall do, as the gateway said last and operators signed."""
 
     config_version: int = 0
     live: bool = False
@@ -55,21 +57,32 @@ class Orders:
 
 
 def read_orders(state: StateFolder) -> Orders:
-    """Read the orders; without a readable file, none."""
-    told = state.read_json(ORDERS)
+    """Read the orders; without a readable file, none.
+
+    The gateway and the operators may each lower what is recorded: the lower limit counts.
+    """
+    told, commanded = state.read_json(ORDERS), state.read_json(COMMANDED)
 
     def number(name: str) -> int | None:
-        value = told.get(name)
-        return value if isinstance(value, int) else None
+        return _read_number(told, name)
+
+    def least(name: str) -> int | None:
+        given = [value for value in (number(name), _read_number(commanded, name)) if value is not None]
+        return max(0, min(given)) if given else None
 
     return Orders(
         config_version=int(told.get("config_version", 0)),
         live=bool(told.get("live", False)),
-        window_seconds=number("window_seconds"),
-        payload_bytes=number("payload_bytes"),
-        examples_per_window=number("examples_per_window"),
+        window_seconds=_read_number(commanded, "window_seconds") or number("window_seconds"),
+        payload_bytes=least("payload_bytes"),
+        examples_per_window=least("examples_per_window"),
         clock_offset_us=number("clock_offset_us"),
     )
+
+
+def _read_number(told: dict[str, Any], name: str) -> int | None:
+    value = told.get(name)
+    return value if type(value) is int else None
 
 
 class SpoolReporter:
@@ -83,7 +96,9 @@ class SpoolReporter:
         *,
         list_stated: Callable[[], tuple[StatedAddress, ...]] = tuple,
         launcher_report: Path | None = None,
+        read_head: Callable[[], ChainHead | None] = lambda: None,
     ) -> None:
+        self._read_head = read_head
         self._list_stated = list_stated
         self._launcher_report = launcher_report
         self._state = state
@@ -114,6 +129,7 @@ class SpoolReporter:
             config_version=read_orders(self._state).config_version,
             interfaces=tuple(_read_interface(item) for item in status.get("interfaces", [])),
             addresses=self._list_stated(),
+            audit=self._read_head(),
             update=read_update(self._launcher_report) if self._launcher_report else None,
         )
 

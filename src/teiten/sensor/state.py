@@ -31,6 +31,8 @@ CAPTURE_STATUS, SENDING_STATUS, ORDERS = "capture.json", "sending.json", "orders
 
 
 @dataclass(frozen=True)
+#: What operators have set by signed commands.
+COMMANDED = "commanded.json"
 class GatewaySettings:
     """How the gateway was named when the sensor was enrolled."""
 

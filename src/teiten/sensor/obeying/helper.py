@@ -1,0 +1,222 @@
+"""The root helper: obeys signed envelopes, and believes nothing else of who hands them over.
+
+It runs with root's rights (or, in ``teiten-sensor run``, in the supervising process),
+with a list of operators, settings and a memory of its own that the sending process
+cannot write. Whoever captures the sending process, and with it the sensor's key, can
+therefore run nothing: it can only hand over what operators signed for this very
+sensor, in time, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from teiten.foundation.clock import Clock
+from teiten.protocol import commands, judging
+from teiten.protocol.commands import Command, Delivery
+from teiten.protocol.errors import CommandError
+from teiten.protocol.judging import Accepted, Refused
+from teiten.protocol.verbs import VERBS
+from teiten.sensor.chain import FILE_NAME, Chain
+from teiten.sensor.errors import DeclarationError, SensorError, StateBusyError
+from teiten.sensor.obeying.files import make_folder, write_durably
+from teiten.sensor.obeying.handing import RUNNING, Places, list_requests, read_request
+from teiten.sensor.obeying.memory import Begun, Memory
+from teiten.sensor.obeying.obedience import Rules, describe_command
+from teiten.sensor.obeying.outcome import Outcome, failed, refused
+from teiten.sensor.obeying.timing import find_time_s
+
+_log = logging.getLogger(__name__)
+_OUTCOMES_KEPT = 64
+
+
+class Actions(Protocol):
+    """What can be done for a verb."""
+
+    def act(self, command: Command) -> Outcome:
+        """Do it; may take as long as the verb says."""
+
+    def follow_up(self, command: Command) -> None:
+        """Do what has to wait until the outcome is on the disk, such as ending the sensor."""
+
+
+class Helper:
+    """Obeys what lies in the folder of requests.
+
+    Args:
+        rules: who the sensor is and what its settings allow.
+        places: where requests and outcomes lie.
+        folder: the helper's own, writable by nobody else.
+        actions: what can be done here.
+        clock: this machine's.
+
+    Raises:
+        StateBusyError: when another helper works.
+        StateError: when its folder cannot be used.
+    """
+
+    def __init__(self, rules: Rules, *, places: Places, folder: Path, actions: Actions, clock: Clock) -> None:
+        make_folder(folder, mode=0o755)
+        make_folder(places.outcomes, mode=0o755)
+        self._lock = _lock(folder / "lock")
+        self._rules = rules
+        self._places = places
+        self._actions = actions
+        self._clock = clock
+        self._memory = Memory(folder / "memory.bin")
+        self._chain = Chain.open(folder / FILE_NAME, clock)
+        self._keep_sensor()
+        for begun in self._memory.open:
+            self._end(begun.command_id, begun.verb, failed("interrupted"))
+
+    def close(self) -> None:
+        self._memory.close()
+        self._chain.close()
+        os.close(self._lock)
+
+    def obey_all(self, *, offset_us: int | None) -> int:
+        """Obey every request that is there; give how many there were."""
+        requests = list_requests(self._places)
+        for path in requests:
+            self.obey(path, offset_us=offset_us)
+        self._forget_old()
+        return len(requests)
+
+    def obey(self, path: Path, *, offset_us: int | None) -> None:
+        """Obey one request and take it away; what is no request is only taken away."""
+        delivery = read_request(path)
+        if delivery is not None:
+            if self._has_outcome(delivery.command_id):
+                self._resume(delivery)
+            else:
+                self._obey(delivery, offset_us=offset_us)
+        _remove(path)
+
+    def _obey(self, delivery: Delivery, *, offset_us: int | None) -> None:
+        digest = hashlib.sha256(delivery.envelope.payload).digest()
+        verdict = self._judge(delivery, offset_us=offset_us)
+        if isinstance(verdict, Refused):
+            _log.warning(
+                "A request is refused", extra={"command": delivery.command_id, "reason": verdict.reason}
+            )
+            facts = {
+                "command_id": delivery.command_id,
+                "payload_sha256": digest.hex(),
+                "reason": verdict.reason,
+            }
+            self._chain.append("command.refused", facts)
+            self._write(delivery.command_id, refused(verdict.reason, f"{verdict}\n").to_fields())
+            return
+        command = verdict.command
+        self._memory.begin(command, Begun(command.command_id, command.verb, digest, self._clock.now_us(), 0))
+        self._chain.append("command.accepted", describe_command(verdict, digest))
+        self._write(command.command_id, {"state": RUNNING})
+        outcome = self._act(command)
+        self._end(command.command_id, command.verb, outcome)
+        if outcome.state == "done":
+            self._memory.keep_fact("following", digest.hex())
+            self._follow_up(command)
+
+    def _resume(self, delivery: Delivery) -> None:
+        """Go on with what a crash interrupted after the outcome was told; the request is still there then."""
+        digest = hashlib.sha256(delivery.envelope.payload).hexdigest()
+        if self._memory.read_fact("following") == digest:
+            self._follow_up(commands.read_command(delivery.envelope.payload))
+
+    def _follow_up(self, command: Command) -> None:
+        self._actions.follow_up(command)
+        self._memory.keep_fact("following", "")
+
+    def _judge(self, delivery: Delivery, *, offset_us: int | None) -> Accepted | Refused:
+        rules = self._rules
+        try:
+            operators = rules.load_operators()
+            command = commands.read_command(delivery.envelope.payload)
+        except DeclarationError as error:
+            return Refused("operators_missing", str(error))
+        except CommandError as error:
+            return Refused("form", str(error))
+        if command.command_id != delivery.command_id:
+            return Refused("id_differs", f"it is {command.command_id}", command)
+        verb = VERBS.get(command.verb)
+        if verb is not None and not verb.needs_root:
+            return Refused("class_wrong", f"{verb.name} needs no helper", command)
+        return judging.judge(
+            delivery.envelope,
+            operators,
+            now_s=find_time_s(command.command_class, self._clock.now_us(), offset_us),
+            sensor=rules.sensor,
+            state=self._memory.as_state(classes=rules.classes, allow_exec=rules.allow_exec),
+            resolved=delivery.resolved,
+        )
+
+    def _act(self, command: Command) -> Outcome:
+        try:
+            return self._actions.act(command)
+        except (SensorError, OSError) as error:
+            return failed("failed", f"{error}\n")
+        except Exception as error:  # noqa: BLE001  # a verb's border: its operator must learn of it
+            _log.exception("A verb failed", extra={"verb": command.verb})
+            return failed("failed", f"{type(error).__name__}: {error}\n")
+
+    def _end(self, command_id: str, verb: str, outcome: Outcome) -> None:
+        self._write(command_id, outcome.to_fields())
+        facts = {"command_id": command_id, "verb": verb, "state": outcome.state, "reason": outcome.reason}
+        self._chain.append("command.ended", facts)
+        self._memory.end(command_id)
+
+    def _keep_sensor(self) -> None:
+        """Remember for whom it works from the first time on: what others write does not change it.
+
+        Raises:
+            DeclarationError: when it is told of another sensor than before.
+        """
+        known = self._memory.read_fact("sensor")
+        if known is None:
+            self._memory.keep_fact("sensor", self._rules.sensor)
+        elif known != self._rules.sensor:
+            raise DeclarationError(
+                f"this machine obeys as sensor {known}, and is now told to be sensor {self._rules.sensor};"
+                " remove the helper's folder if it has really become another sensor"
+            )
+
+    def _has_outcome(self, command_id: str) -> bool:
+        return (self._places.outcomes / f"{command_id}.json").exists()
+
+    def _write(self, command_id: str, fields: dict[str, Any]) -> None:
+        # Readable by the sending process, which runs as another user.
+        path = self._places.outcomes / f"{command_id}.json"
+        write_durably(path, json.dumps(fields).encode(), mode=0o644)
+
+    def _forget_old(self) -> None:
+        """Remove all but the newest outcomes; their names sort by time."""
+        for path in sorted(self._places.outcomes.glob("*.json"))[:-_OUTCOMES_KEPT]:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StateBusyError(f"another helper works on {path.parent}") from error
+    return descriptor
+
+
+def _remove(path: Path) -> None:
+    """Remove a name from another user's folder, through no symbolic link."""
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.unlink(path.name, dir_fd=folder)
+        finally:
+            os.close(folder)
