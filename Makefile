@@ -6,7 +6,7 @@ BIN := .venv/bin
 CLEAN_ENV := env -u TEITEN_CONFIG -u TEITEN_DATABASE_URL -u DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-long torture check lock docs golden vendor messages clean
+.PHONY: help demo up test test-long torture looks check lock docs golden vendor messages clean
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ test-long: .venv/dev ## Run the suite with its long forms
 
 torture: .venv/dev ## Kill every process at random and at every named point while batches flow
 	@$(CLEAN_ENV) $(BIN)/python -m pytest tests/torture --timeout 3600 -s $(ARGS)
+
+looks: .venv/dev ## Check every screen in Chromium, and photograph it into artefacts/screenshots
+	@$(CLEAN_ENV) SCREENSHOTS=1 $(BIN)/python -m pytest tests/acceptance/test_portal_looks.py -n 0 $(ARGS)
 
 check: .venv/dev ## Format, lint, types, contracts, dependencies, dead code, spelling
 	$(BIN)/ruff format --check src tests benchmarks

@@ -1,12 +1,14 @@
-"""Every screen in both languages, both colour schemes and three widths: photographed, and held to its promises.
+"""Every screen in both languages, both colour schemes and three widths, held to its promises.
 
 No violation of the content policy, no console message, no request to elsewhere, no
-sideways scroll, and nothing that axe-core finds against WCAG 2.2 AA. The pictures go
-to ``artefacts/screenshots``; a person looks at them.
+sideways scroll, and nothing that axe-core finds against WCAG 2.2 AA. With
+``SCREENSHOTS=1`` (``make looks``) each is photographed too, into ``artefacts/screenshots``;
+a person looks at them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +42,11 @@ MORE_PAGES = {
     "rules": f"/rules/?{ASKED}",
     "notes": f"/notes/?{ASKED}",
 }
-#: Widths at which axe-core runs: it takes as long as everything else together.
-CHECKED_WIDTHS = (1440, 390)
+#: A picture of each page takes a third of the time, and nobody looks at those of a run without failures.
+TAKES_PICTURES = os.environ.get("SCREENSHOTS") == "1"
+#: Looks at which axe-core runs over all screens: it takes as long as everything else together. Those of issue 3
+#: are not seen in light colours, and are checked wide in dark ones instead.
+CHECKED = ((1440, "light"), (390, "dark"))
 LOOKS = [
     (1440, "ja", "light"),
     (1440, "en", "dark"),
@@ -65,8 +70,9 @@ def test_every_screen_looks_right(site: Site, width: int, language: str, theme: 
         more = MORE_PAGES if theme == "dark" else {}
         for name, path in (PAGES | more).items():
             open_page(page, site.url + path)
-            page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{language}-{theme}.png", full_page=True)
-            found += list_problems(page, findings, name=name, width=width)
+            take_picture(page, f"{name}-{width}-{language}-{theme}")
+            has_axe = (width, theme) in CHECKED or (name in MORE_PAGES and width == 1440)
+            found += list_problems(page, findings, name=name, width=width, has_axe=has_axe)
 
         assert found == []
 
@@ -77,8 +83,8 @@ def test_the_sign_in_looks_right(site: Site, width: int, language: str, theme: s
         site.prefer(page.context, language)
         open_page(page, f"{site.url}/sign-in/")
 
-        page.screenshot(path=SCREENSHOTS / f"sign-in-{width}-{language}-{theme}.png", full_page=True)
-        assert list_problems(page, findings, name="sign-in", width=width) == []
+        take_picture(page, f"sign-in-{width}-{language}-{theme}")
+        assert list_problems(page, findings, name="sign-in", width=width, has_axe=width != 820) == []
 
 
 @pytest.mark.parametrize(
@@ -104,7 +110,7 @@ def test_other_states_look_right(site: Site, name: str, user: str, path: str) ->
     with site.visit(user, language="ja") as (page, findings):
         open_page(page, site.url + path)
 
-        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        take_picture(page, name)
         assert list_problems(page, findings, name=name, width=1440) == []
 
 
@@ -114,7 +120,14 @@ def open_page(page: Page, url: str) -> None:
     expect(page.locator("[data-chart]:not(:has(canvas))")).to_have_count(0)
 
 
-def list_problems(page: Page, findings: Findings, *, name: str, width: int) -> list[str]:
+def take_picture(page: Page, name: str) -> None:
+    if TAKES_PICTURES:
+        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def list_problems(
+    page: Page, findings: Findings, *, name: str, width: int, has_axe: bool = True
+) -> list[str]:
     """List everything that a page must not have."""
     problems = [f"{name}: {problem}" for problem in findings.problems]
     findings.problems.clear()
@@ -122,7 +135,7 @@ def list_problems(page: Page, findings: Findings, *, name: str, width: int) -> l
         problems.append(f"{name}: scrolls sideways")
     if (page.locator(".simbar").count() > 0) != (page.locator(".tag.sim").count() > 0):
         problems.append(f"{name}: marks simulated data half")
-    if width in CHECKED_WIDTHS:
+    if has_axe:
         problems += [f"{name}: {violation}" for violation in list_violations(page)]
     return problems
 

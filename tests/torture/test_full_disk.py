@@ -71,7 +71,7 @@ def test_a_full_landing_disk_makes_senders_wait(folder: Path) -> None:
     with small_disk(folder / "data" / "landing", 20) as disk, tortured(folder, "direct-1:simulated") as house:
         house.start_up()
         sender = house.start_sender("send")
-        let_flow(house, 10)
+        let_flow(house, 5)
         filler = fill(disk)
         wait_until(
             lambda: "refuses to write" in house.log.read_text() or stands_still(house), "senders to wait", 60
@@ -79,7 +79,7 @@ def test_a_full_landing_disk_makes_senders_wait(folder: Path) -> None:
         assert sender.poll() is None
         assert not house.up_has_ended()
         filler.unlink()
-        let_flow(house, 20)
+        let_flow(house, 8)
         house.drain()
 
         house.check()
@@ -95,14 +95,14 @@ def test_a_full_disk_under_everything_is_survived(folder: Path) -> None:
     with small_disk(folder / "data", 500) as disk, tortured(folder, "direct-1:simulated") as house:
         house.start_up()
         sender = house.start_sender("send")
-        let_flow(house, 10)
+        let_flow(house, 5)
         filler = fill(disk)
         wait_until(lambda: stands_still(house), "senders to wait", 60.0)
-        time.sleep(5.0)
+        time.sleep(2.0)
         assert sender.poll() is None
         assert not house.up_has_ended(), house.log.read_text()[-3000:]
         filler.unlink()
-        let_flow(house, 20)
+        let_flow(house, 8)
         house.drain()
 
         house.check()
