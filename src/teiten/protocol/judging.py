@@ -126,6 +126,15 @@ def examine(envelope: Envelope, operators: OperatorList, *, now_s: int) -> Accep
     return _answer(envelope, lambda command: _examine(envelope, command, operators, now_s=now_s))
 
 
+def find_flaw(command: Command, *, now_s: int) -> Refused | None:
+    """Say what no signature can heal, of a command that may still wait for some; None when nothing is."""
+    try:
+        _check_content(command, now_s)
+    except _Refusal as refusal:
+        return Refused(refusal.reason, str(refusal), command)
+    return None
+
+
 def judge(
     envelope: Envelope,
     operators: OperatorList,
@@ -171,6 +180,11 @@ def _answer(envelope: Envelope, check: Callable[[Command], tuple[str, ...]]) -> 
 def _examine(envelope: Envelope, command: Command, operators: OperatorList, *, now_s: int) -> tuple[str, ...]:
     signers = list_signers(envelope, command.command_class, operators, now_s=now_s)
     persons = _count_persons(command, signers)
+    _check_content(command, now_s)
+    return persons
+
+
+def _check_content(command: Command, now_s: int) -> None:
     _check_verb(command)
     limits = LIMITS[command.command_class]
     if command.expires_s - command.not_before_s > limits.lifetime_seconds:
@@ -181,7 +195,6 @@ def _examine(envelope: Envelope, command: Command, operators: OperatorList, *, n
         raise _Refusal("targets_explicit", f"class {command.command_class} takes no selector")
     if now_s >= command.expires_s:
         raise _Refusal("expired", f"it expired {now_s - command.expires_s} s ago")
-    return persons
 
 
 def _weigh(
