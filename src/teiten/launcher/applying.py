@@ -7,8 +7,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from tuf.api._payload import TargetFile
 from tuf.api.exceptions import LengthOrHashMismatchError
+from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]  # re-exported without __all__
 
 from teiten.launcher import files
 from teiten.launcher.errors import UpdateBlocked

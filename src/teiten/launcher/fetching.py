@@ -61,15 +61,17 @@ class Fetcher(FetcherInterface):
     def _fetch(self, url: str) -> Iterator[bytes]:
         parts = urlsplit(url)
         connection = self._connect(parts.scheme, parts.hostname or "", parts.port)
+        response = None
         try:
             connection.request("GET", parts.path, headers={"Accept-Encoding": "identity"})
             response = connection.getresponse()
             _check_status(url, response.status)
-        except TimeoutError as error:
+        except BaseException as error:
             connection.close()
-            raise exceptions.SlowRetrievalError(f"{url} is not answered") from error
-        except BaseException:
-            connection.close()
+            if response is not None:
+                response.close()
+            if isinstance(error, TimeoutError):
+                raise exceptions.SlowRetrievalError(f"{url} is not answered") from error
             raise
         return self._read(connection, response, url)
 
@@ -98,6 +100,7 @@ class Fetcher(FetcherInterface):
         except (OSError, http.client.HTTPException) as error:
             raise exceptions.DownloadError(f"{url} broke off: {error}") from error
         finally:
+            response.close()
             connection.close()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tuf.api import exceptions
-from tuf.api._payload import TargetFile, Targets
+from tuf.api.metadata import TargetFile, Targets  # type: ignore[attr-defined]  # re-exported without __all__
 from tuf.ngclient.updater import Updater
 
 from teiten.launcher import files

@@ -60,13 +60,20 @@ def _write_all(archive: tarfile.TarFile, folder: Path, bounds: Bounds) -> None:
         parts = _check(member)
         path = folder.joinpath(*parts)
         if member.isdir():
-            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _make_folder(path)
             continue
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         content = archive.extractfile(member)
         if content is None:
             raise UpdateBlocked("bundle", f"{member.name!r} has no content")
         _write(path, content, is_executable=bool(member.mode & 0o100))
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UpdateBlocked("bundle", f"{path.name!r} stands in it twice") from error
 
 
 def _check(member: tarfile.TarInfo) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuf.api._payload import TargetFile
+from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]  # re-exported without __all__
 
 from teiten.launcher import applying, files, trying
 from teiten.launcher.choosing import Host, Offer, choose_release, read_offer
