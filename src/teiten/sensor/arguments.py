@@ -113,15 +113,19 @@ def _add_recording(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_enrol(verbs: Any) -> None:
-    verb = verbs.add_parser("enrol", help="bind this state folder to the sensor of a one-time token")
-    _add_common(verb)
-    _add_gateway(verb)
-    verb.add_argument(
-        "--token-file",
-        required=True,
-        metavar="FILE",
-        help="file that holds the token (0600), or - for standard input",
-    )
+    for name, text in (
+        ("enrol", "bind this state folder to the sensor of a one-time token"),
+        ("recover", "give the sensor of a recovery token a new key, in this state folder"),
+    ):
+        verb = verbs.add_parser(name, help=text, description=text)
+        _add_common(verb)
+        _add_gateway(verb)
+        verb.add_argument(
+            "--token-file",
+            required=True,
+            metavar="FILE",
+            help="file that holds the token (0600), or - for standard input",
+        )
 
 
 def _add_replay(verbs: Any) -> None:

@@ -84,6 +84,8 @@ class SensorConfig:
     #: Bytes of the disk that the spool leaves free.
     min_free_bytes: int = 200_000_000
 
+    #: Days after which the sensor replaces its key; 0: only when told to.
+    key_days: int = 365
     #: Seconds between heartbeats.
     heartbeat_seconds: float = 60.0
     #: Seconds over which the first connection is spread; 0 in tests and demonstrations.
@@ -96,6 +98,17 @@ class SensorConfig:
     timeout_seconds: float = 30.0
     #: Seconds between looks into the spool when it is empty.
     poll_seconds: float = 1.0
+
+    #: Number that this sensor was given when it was made, which the root helper believes; 0: as enrolled.
+    number: int = 0
+    #: Keys of the operators whose signed commands are obeyed; changed by the updater only.
+    operators_file: Path = Path("/etc/teiten-sensor/operators.json")
+    #: Classes of commands that this sensor's host has agreed to.
+    command_classes: tuple[Literal["A", "B", "C", "D"], ...] = ("A", "B", "C", "D")
+    #: Whether free commands (``exec``) may run; set when the sensor is made.
+    allow_exec: bool = False
+    #: Folder of the root helper, which nobody but root may write.
+    helper_dir: Path = Path("/var/lib/teiten-launcher/obey")
 
     #: Seconds between two writes of the status file.
     status_seconds: float = 2.0
@@ -120,6 +133,7 @@ class SensorConfig:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
+    "number": (0, (1 << 32) - 1),
     "payload_bytes": (0, 128),
     "import_payload_bytes": (0, 128),
     "examples_per_window": (0, 64),
@@ -133,6 +147,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "address_check_seconds": (0.1, 300.0),
     "spool_bytes": (1_000_000, 1 << 50),
     "min_free_bytes": (0, 1 << 50),
+    "key_days": (0, 36_500),
     "heartbeat_seconds": (0.1, 3_600.0),
     "first_connect_seconds": (0.0, 3_600.0),
     "backoff_min_seconds": (0.01, 3_600.0),

@@ -11,23 +11,27 @@ import platform
 import secrets
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import teiten
 from teiten.foundation.clock import Clock
-from teiten.protocol import enrolment
+from teiten.protocol import enrolment, recovery
 from teiten.protocol.enrolment import EnrolAnswer, Facts, Token
 from teiten.protocol.errors import ProtocolError
 from teiten.sensor.connection import address_of
-from teiten.sensor.errors import DeclarationError
+from teiten.sensor.errors import ClockSkewError, DeclarationError
+from teiten.sensor.rotation import PENDING
 from teiten.sensor.state import GatewaySettings, StateFolder
 from teiten.sensor.uplink import Uplink
 
 _MAX_TOKEN_CHARACTERS = 200
+#: File of a key that a recovery brings in.
+RECOVERY = "key-recover.pem"
 
 
-def read_token(path: str) -> Token:
-    """Read the token from a file, or from standard input for ``-``.
+def read_token(path: str, *, prefix: str = enrolment.ENROL_PREFIX) -> Token:
+    """Read a token of this purpose from a file, or from standard input for ``-``.
 
     Raises:
         DeclarationError: when it cannot be read, is open to others, or is no token.
@@ -39,7 +43,7 @@ def read_token(path: str) -> Token:
             if stat.S_IMODE(Path(path).stat().st_mode) & 0o077:
                 raise DeclarationError(f"token file {path} is open to others; run chmod 600 on it")
             text = Path(path).read_text(encoding="utf-8")
-        return enrolment.parse_token(text)
+        return enrolment.parse_token(text, prefix=prefix)
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError(f"token file {path} cannot be read: {error}") from error
     except ProtocolError as error:
@@ -68,18 +72,71 @@ def enrol_sensor(
         StateError: when the folder already holds an identity or cannot be written.
         UplinkError: when the gateway refuses or cannot be reached; repeat with the same folder.
     """
-    request = enrolment.make_request(
-        token,
-        state.make_key(),
-        facts=collect_facts(),
-        created_s=clock.now_us() // 1_000_000,
-        nonce=secrets.token_urlsafe(16),
-    )
+    key = state.make_key()
+
+    def ask(uplink: Uplink, created_s: int) -> EnrolAnswer:
+        return uplink.enrol(
+            enrolment.make_request(
+                token, key, facts=collect_facts(), created_s=created_s, nonce=secrets.token_urlsafe(16)
+            )
+        )
+
     address = address_of(gateway, timeout_seconds=timeout_seconds)
     with Uplink(address, clock, gateway_keys=gateway_keys) as uplink:
-        answer = uplink.enrol(request)
-    state.save_identity(answer, gateway)
+        answer, at_us = _ask_in_time(uplink, ask, clock)
+    state.save_identity(answer, gateway, at_us=at_us)
     return answer
+
+
+def recover_sensor(
+    state: StateFolder,
+    token: Token,
+    *,
+    gateway: GatewaySettings,
+    gateway_keys: dict[str, bytes],
+    clock: Clock,
+    timeout_seconds: float = 30.0,
+) -> EnrolAnswer:
+    """Give the sensor of a recovery token a new key in this folder, which may hold its identity already.
+
+    What waits in the spool, sealed by older keys, is still sent. Numbers begin again at 1.
+
+    Raises:
+        StateError: when the folder cannot be used.
+        UplinkError: when the gateway refuses or cannot be reached; repeat with the same folder.
+    """
+    with state.changing_key():
+        sensor = state.load_identity().sealing.sensor if state.is_enrolled() else None
+        key = state.make_key(RECOVERY)
+
+        def ask(uplink: Uplink, created_s: int) -> EnrolAnswer:
+            return uplink.recover(
+                recovery.make_request(
+                    token, key, sensor=sensor, created_s=created_s, nonce=secrets.token_urlsafe(16)
+                )
+            )
+
+        address = address_of(gateway, timeout_seconds=timeout_seconds)
+        with Uplink(address, clock, gateway_keys=gateway_keys) as uplink:
+            answer, at_us = _ask_in_time(uplink, ask, clock)
+        old = {state.key_file()} if sensor is not None else set()
+        new = state.keep_key(RECOVERY, answer.key_no)
+        state.save_identity(answer, gateway, key_file=new, at_us=at_us)
+        state.drop_keys(RECOVERY, PENDING, *(old - {new}))
+    return answer
+
+
+def _ask_in_time(
+    uplink: Uplink, ask: Callable[[Uplink, int], EnrolAnswer], clock: Clock
+) -> tuple[EnrolAnswer, int]:
+    """Ask by this machine's clock, and again by the gateway's when it says that ours is wrong; gives the time too."""
+    offset_us = 0
+    try:
+        answer = ask(uplink, clock.now_us() // 1_000_000)
+    except ClockSkewError as error:
+        offset_us = error.offset_us
+        answer = ask(uplink, (clock.now_us() + offset_us) // 1_000_000)
+    return answer, clock.now_us() + offset_us
 
 
 def collect_facts() -> Facts:

@@ -17,7 +17,7 @@ from teiten.foundation.logs import OncePer
 from teiten.protocol.errors import BatchError
 from teiten.protocol.header import LostBatch
 from teiten.sensor import column_sets
-from teiten.sensor.errors import SpoolFullError
+from teiten.sensor.errors import SpoolFullError, StateError
 from teiten.sensor.sealing import BatchDraft, SealedBatch, SealingIdentity, seal_batch
 from teiten.sensor.spool import Spool
 from teiten.sensor.windows import Window
@@ -43,6 +43,7 @@ class Keeper:
         boot_id: of this process.
         clock_offset_us: asked at sealing time.
         clock: for intervals.
+        renew: asked before a batch is sealed; gives the identity when it has changed, by rotation or recovery.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class Keeper:
         boot_id: str,
         clock_offset_us: Callable[[], int | None],
         clock: Clock,
+        renew: Callable[[], SealingIdentity | None] = lambda: None,
     ) -> None:
         self._identity = identity
+        self._renew = renew
         self.spool = spool
         self._boot_id = boot_id
         self._clock_offset_us = clock_offset_us
@@ -142,7 +145,21 @@ class Keeper:
         chunks, window.chunks = window.chunks, []
         self._held.append((draft, column_sets.join(chunks)))
 
+    def _renew_identity(self) -> None:
+        """Seal by the sensor's present key; in a new epoch, numbers begin again."""
+        try:
+            found = self._renew()
+        except StateError as error:
+            self._complain("The changed identity cannot be read", error)
+            return
+        if found is not None:
+            if found.epoch != self._identity.epoch:
+                self.spool.begin_epoch(found.epoch)
+            self._identity = found
+
     def _keep_held(self) -> None:
+        if self._held:
+            self._renew_identity()
         while self._held:
             draft, columns = self._held[0]
             try:

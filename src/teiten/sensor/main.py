@@ -93,6 +93,31 @@ def _enrol(options: argparse.Namespace, config: SensorConfig, words: Sequence[st
     )
     enrol.remove_token(options.token_file)
     print(f"enrolled as sensor {answer.sensor}, key {answer.key_no}, epoch {answer.epoch}, in {state.path}")
+    if answer.standing is not None:
+        print(
+            f"it is {answer.standing.replace('_', ' ')}: start it now; what it records is kept until it is let in"
+        )
+    return 0
+
+
+def _recover(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
+    del words
+    from teiten.protocol.enrolment import RECOVER_PREFIX
+    from teiten.sensor import enrol
+    from teiten.sensor.state import GatewaySettings, choose_gateway, choose_gateway_keys
+
+    state = StateFolder(config.state_dir)
+    before = state.load_identity() if state.is_enrolled() else None
+    answer = enrol.recover_sensor(
+        state,
+        enrol.read_token(options.token_file, prefix=RECOVER_PREFIX),
+        gateway=choose_gateway(config, before.gateway if before else GatewaySettings()),
+        gateway_keys=choose_gateway_keys(config, before.gateway_keys if before else {}),
+        clock=SystemClock(),
+        timeout_seconds=config.timeout_seconds,
+    )
+    enrol.remove_token(options.token_file)
+    print(f"recovered as sensor {answer.sensor}, key {answer.key_no}, epoch {answer.epoch}, in {state.path}")
     return 0
 
 
@@ -129,6 +154,7 @@ _VERBS = {
     "record": _record,
     "upload": _upload,
     "enrol": _enrol,
+    "recover": _recover,
     "status": _status,
     "replay": _replay,
 }

@@ -23,8 +23,9 @@ from teiten.sensor.keeper import Keeper
 from teiten.sensor.names import merge_addresses, read_names
 from teiten.sensor.own_traffic import build_exclusion
 from teiten.sensor.reporting import Orders, read_orders
+from teiten.sensor.sealed import SealingIdentity
 from teiten.sensor.spool import Spool, SpoolLimits
-from teiten.sensor.state import CAPTURE_STATUS, StateFolder, choose_gateway
+from teiten.sensor.state import CAPTURE_STATUS, IdentityWatch, StateFolder, choose_gateway
 from teiten.sensor.watchdog import find_watchdog
 from teiten.sensor.watching import WatchedInterface
 from teiten.sensor.windows import WindowRules, Windows
@@ -46,6 +47,7 @@ class Recording:
 
     def __init__(self, config: SensorConfig, state: StateFolder, clock: Clock) -> None:
         config = _with_interface(config)
+        self._identity_watch = IdentityWatch(state)
         identity = state.load_identity()
         state.lock()
         self._config = config
@@ -67,6 +69,7 @@ class Recording:
             boot_id=self._boot_id,
             clock_offset_us=lambda: self._orders.clock_offset_us,
             clock=clock,
+            renew=self._find_new_identity,
         )
         rules = WindowRules(
             length_us=config.window_seconds * 1_000_000,
@@ -139,6 +142,18 @@ class Recording:
                 "exclusion_digest": self.capture.exclusion.digest,
             },
         )
+
+    def _find_new_identity(self) -> SealingIdentity | None:
+        """Give the identity when a rotation or a recovery has changed it."""
+        found = self._identity_watch.look()
+        if found is None:
+            return None
+        _log.info(
+            "The identity has changed", extra={"key_no": found.sealing.key_no, "epoch": found.sealing.epoch}
+        )
+        if found.sealing.epoch != self._epoch:
+            self._epoch, self._first_seq = found.sealing.epoch, 1
+        return found.sealing
 
     def _report(self) -> None:
         while not self._status_stop.wait(self._config.status_seconds):

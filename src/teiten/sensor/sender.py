@@ -11,11 +11,13 @@ import logging
 import math
 import random
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from teiten.foundation.clock import Clock
 from teiten.foundation.logs import OncePer
+from teiten.protocol.commands import Delivery
 from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
 from teiten.protocol.receipt import Receipt
 from teiten.sensor.config import SensorConfig
@@ -29,6 +31,7 @@ from teiten.sensor.errors import (
     UntrustedError,
     UplinkError,
 )
+from teiten.sensor.obeying.answers import Answer
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.sealed import SealedBatch
 
@@ -36,6 +39,8 @@ _log = logging.getLogger(__name__)
 #: Rounds after the stop in which what has just been sealed is still sent.
 _LAST_SECONDS = 5.0
 _RECEIPT_EXPIRED = 410
+#: Standings in which the base takes no batch.
+_KEPT_OUT = frozenset({"pending_approval", "suspended"})
 
 
 class Gateway(Protocol):
@@ -47,6 +52,10 @@ class Gateway(Protocol):
 
     def heartbeat(self, beat: Heartbeat) -> HeartbeatAnswer: ...
 
+    def fetch_commands(self) -> tuple[Delivery, ...]: ...
+
+    def send_result(self, answered: Answer) -> None: ...
+
 
 class Reporter(Protocol):
     """Where heartbeats come from and what is learnt goes to."""
@@ -54,6 +63,18 @@ class Reporter(Protocol):
     def make_beat(self, *, clock_offset_us: int | None, last_error: str) -> Heartbeat: ...
 
     def take_answer(self, answer: HeartbeatAnswer, *, clock_offset_us: int | None) -> None: ...
+
+
+class Obeying(Protocol):
+    """Who obeys what operators signed; nothing of it takes long."""
+
+    def take(self, deliveries: Sequence[Delivery], *, offset_us: int | None) -> None: ...
+
+    def poll(self) -> None: ...
+
+    def find_answer(self) -> Answer | None: ...
+
+    def mark_receipted(self, command_id: str) -> None: ...
 
 
 class Backoff:
@@ -90,6 +111,7 @@ class SendingCounts:
     refused: int = 0
     conflicts: int = 0
     beats: int = 0
+    results: int = 0
 
 
 class Sender:
@@ -103,6 +125,8 @@ class Sender:
         clock: for intervals.
         rng: jitter.
         beats: whether to beat; a replay says nothing about how the sensor is.
+        before_beat: called before each heartbeat: what must be done now and then, such as replacing the key.
+        obeying: who is given commands; None: nobody.
     """
 
     def __init__(
@@ -115,10 +139,14 @@ class Sender:
         clock: Clock,
         rng: random.Random,
         beats: bool = True,
+        before_beat: Callable[[], None] = lambda: None,
+        obeying: Obeying | None = None,
     ) -> None:
+        self._before_beat = before_beat
         self._outbox = outbox
         self._gateway = gateway
         self._reporter = reporter
+        self._obeying = obeying
         self._config = config
         self._clock = clock
         self._backoff = Backoff(
@@ -136,6 +164,8 @@ class Sender:
         #: When a heartbeat was answered last; None: not since the start.
         self.beat_at_us: int | None = None
         self.last_error = ""
+        #: What keeps the base from taking batches, as it said last; empty: nothing does.
+        self.standing = ""
         #: Since when the present step lasts, monotonic seconds; None between two.
         self.busy_since: float | None = None
 
@@ -155,8 +185,12 @@ class Sender:
         now = self._clock.monotonic()
         if now >= self._beat_at:
             self._beat()
+        if self._obeying is not None:
+            self._obeying.poll()
         if now < self._not_before:
             return min(self._not_before, self._beat_at) - now
+        if self._obeying is not None and self._send_answer(self._obeying):
+            return 0.0
         if not self._has_waiting():
             return max(0.0, min(self._config.poll_seconds, self._beat_at - now))
         self._send_next()
@@ -179,6 +213,7 @@ class Sender:
             "retry_seconds": round(max(0.0, self._not_before - self._clock.monotonic()), 1),
             "clock_offset_us": self._gateway.clock_offset_us,
             "live": self.is_live,
+            "standing": self.standing,
         }
 
     def _has_waiting(self) -> bool:
@@ -252,6 +287,7 @@ class Sender:
 
     def _beat(self) -> None:
         self._beat_at = self._clock.monotonic() + self._config.heartbeat_seconds
+        self._before_beat()
         offset_us = self._gateway.clock_offset_us
         beat = self._reporter.make_beat(clock_offset_us=offset_us, last_error=self.last_error)
         try:
@@ -266,7 +302,47 @@ class Sender:
         self.counts.beats += 1
         self.beat_at_us = self._clock.now_us()
         self.is_live = answer.config.live or self._config.live
+        self._note_standing(answer.standing or "")
         self._reporter.take_answer(answer, clock_offset_us=self._gateway.clock_offset_us)
+
+        if answer.commands_pending and self._obeying is not None:
+            self._fetch(self._obeying)
+
+    def _fetch(self, obeying: Obeying) -> None:
+        """Fetch what operators signed; what fails is asked for again after the next heartbeat."""
+        try:
+            obeying.take(self._gateway.fetch_commands(), offset_us=self._gateway.clock_offset_us)
+        except UplinkError as error:
+            self._complain(type(error).__name__, error)
+
+    def _send_answer(self, obeying: Obeying) -> bool:
+        """Send what became of one command; give whether there was one."""
+        answer = obeying.find_answer()
+        if answer is None:
+            return False
+        try:
+            self._gateway.send_result(answer)
+        except (RefusedError, ConflictError) as error:
+            _log.error("The base takes no result", extra={"command": answer.command_id, "error": str(error)})
+            self._note(error)
+        except UplinkError as error:
+            self._wait_after(error)
+            return True
+        self.counts.results += 1
+        obeying.mark_receipted(answer.command_id)
+        return True
+
+    def _note_standing(self, standing: str) -> None:
+        """Keep what the base says of us; once it takes batches again, what waits goes at once."""
+        if standing != self.standing:
+            _log.warning(
+                "The base has changed this sensor's standing", extra={"standing": standing or "active"}
+            )
+            if self.standing in _KEPT_OUT and standing not in _KEPT_OUT:
+                self._not_before = self._clock.monotonic()
+                self._backoff.reset()
+                self.last_error = ""
+        self.standing = standing
 
     def _note(self, error: Exception) -> None:
         self.last_error = str(error)

@@ -14,14 +14,18 @@ from teiten.foundation.clock import Clock
 from teiten.sensor import health, metrics
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.connection import address_of
+from teiten.sensor.errors import StateError
 from teiten.sensor.metadata import PROVIDERS, MetadataService
 from teiten.sensor.names import NameKeeper, list_names
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.reporting import SpoolReporter, read_orders
+from teiten.sensor.rotation import KeyKeeper
+from teiten.sensor.sealed import SealingIdentity
 from teiten.sensor.sender import Sender
 from teiten.sensor.state import (
     CAPTURE_STATUS,
     SENDING_STATUS,
+    IdentityWatch,
     StateFolder,
     choose_gateway,
     choose_gateway_keys,
@@ -42,6 +46,7 @@ class Sending:
     """
 
     def __init__(self, config: SensorConfig, state: StateFolder, clock: Clock, *, beats: bool = True) -> None:
+        watch = IdentityWatch(state)
         identity = state.load_identity()
         gateway = choose_gateway(config, identity.gateway)
         self._config = config
@@ -54,11 +59,13 @@ class Sending:
             identity=identity.sealing,
             gateway_keys=choose_gateway_keys(config, identity.gateway_keys),
             clock_offset_us=read_orders(state).clock_offset_us,
+            renew=functools.partial(_find_new_identity, watch),
         )
         self._book = open_book(config, MetadataService(clock))
         self._names = NameKeeper(state, list_names(config, gateway_url=gateway.url), clock)
         self._watchdog = find_watchdog(clock)
         self.outbox = Outbox(state.path / "spool")
+        self._key_keeper = KeyKeeper(config, state, clock)
         self.sender = Sender(
             self.outbox,
             self._uplink,
@@ -73,6 +80,7 @@ class Sending:
             clock=clock,
             rng=random.Random(),  # noqa: S311  # jitter, not a secret
             beats=beats,
+            before_beat=self._key_keeper.look,
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -126,7 +134,17 @@ class Sending:
             **self.sender.as_status(),
             "public_addresses": [f"{one.local}={one.public} ({one.known_by})" for one in self._book.stated],
             "metadata_error": self._book.error,
+            "key_error": self._key_keeper.error,
         }
+
+
+def _find_new_identity(watch: IdentityWatch) -> SealingIdentity | None:
+    """Give the identity when a rotation or a recovery has changed it; one that cannot be read is looked at again."""
+    try:
+        found = watch.look()
+    except StateError:
+        return None
+    return None if found is None else found.sealing
 
 
 def open_book(config: SensorConfig, service: MetadataService) -> AddressBook:

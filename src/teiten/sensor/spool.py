@@ -169,6 +169,13 @@ class Spool:
         self.counts.unsaved += 1
         self.save()
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Number from 1 in a new epoch; what waits keeps its numbers in the old one."""
+        self.sweep()
+        self._epoch, self._last_seq = epoch, 0
+        self._tombstones = Tombstones()
+        self.save()
+
     def sweep(self) -> None:
         """Take note of what the sending side did, and of the bound."""
         self._sweep_done()

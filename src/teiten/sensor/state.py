@@ -10,7 +10,9 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +27,15 @@ from teiten.sensor.errors import DeclarationError, NotEnrolledError, StateBusyEr
 from teiten.sensor.sealed import SealingIdentity
 from teiten.sensor.signed_gateway import read_signed_gateway
 
-_KEY, _IDENTITY, _LOCK = "key.pem", "identity.json", "lock"
+_KEY, _IDENTITY, _LOCK, _KEY_LOCK = "key.pem", "identity.json", "lock", "key.lock"
+_KEY_FILE = re.compile(r"key(-[0-9]{1,9})?\.pem")
 #: Status files: what the recording and the sending process say of themselves, and orders between them.
 CAPTURE_STATUS, SENDING_STATUS, ORDERS = "capture.json", "sending.json", "orders.json"
+#: What operators have set by signed commands.
+COMMANDED = "commanded.json"
 
 
 @dataclass(frozen=True)
-#: What operators have set by signed commands.
-COMMANDED = "commanded.json"
 class GatewaySettings:
     """How the gateway was named when the sensor was enrolled."""
 
@@ -90,13 +93,13 @@ class StateFolder:
             os.close(self._lock)
             self._lock = None
 
-    def make_key(self) -> Ed25519PrivateKey:
-        """Give the sensor's key; a new one is saved before it is shown to anyone.
+    def make_key(self, name: str = _KEY) -> Ed25519PrivateKey:
+        """Give the key in the file ``name``; a new one is saved before it is shown to anyone.
 
         Raises:
             StateError: when the key file cannot be used.
         """
-        path = self.path / _KEY
+        path = self.path / name
         try:
             if not path.exists():
                 keys.save_private(keys.generate_key(), path)
@@ -118,9 +121,9 @@ class StateFolder:
             raise NotEnrolledError(
                 f"{self.path} holds no identity; run `teiten-sensor enrol --token-file FILE --gateway URL --pin PIN`"
             )
-        key = self.make_key()
         try:
             told = json.loads((self.path / _IDENTITY).read_text(encoding="utf-8"))
+            key = keys.load_private(self.path / key_file_of(told))
             gateway = told["gateway"]
             return Identity(
                 SealingIdentity(int(told["sensor"]), int(told["key_no"]), int(told["epoch"]), key),
@@ -129,17 +132,27 @@ class StateFolder:
                     gateway["url"], gateway["authority"], tuple(gateway["pins"]), gateway["ca_file"]
                 ),
             )
+        except KeyFileError as error:
+            raise StateError(str(error)) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, MessageError) as error:
             raise StateError(
                 f"identity file {self.path / _IDENTITY} is damaged ({error}); restore it, or remove it and enrol again"
             ) from error
 
-    def save_identity(self, answer: EnrolAnswer, gateway: GatewaySettings) -> None:
-        """Keep what the gateway answered to enrolment, durably."""
+    def save_identity(
+        self, answer: EnrolAnswer, gateway: GatewaySettings, *, key_file: str = _KEY, at_us: int | None = None
+    ) -> None:
+        """Keep what the gateway answered to enrolment or recovery, durably; from then on the key in ``key_file`` is ours.
+
+        Raises:
+            StateError: when the disk refuses; what was before stands.
+        """
         record = {
             "sensor": answer.sensor,
             "key_no": answer.key_no,
             "epoch": answer.epoch,
+            "key_file": key_file,
+            "keyed_at_us": at_us,
             "gateway_keys": {key.key_id: keys.to_text(key.public_key) for key in answer.gateway_keys},
             "gateway": {
                 "url": gateway.url,
@@ -148,8 +161,91 @@ class StateFolder:
                 "ca_file": gateway.ca_file,
             },
         }
+        self._replace_identity(record)
+
+    def adopt_key(self, name: str, *, key_no: int, epoch: int, at_us: int) -> None:
+        """Make the key in the file ``name`` the sensor's: one rename decides, before it the old key stands.
+
+        Raises:
+            StateError: when the disk refuses; the old key stands.
+        """
+        record = self.read_json(_IDENTITY)
+        old, new = key_file_of(record), self.keep_key(name, key_no)
+        self._replace_identity(
+            {**record, "key_no": key_no, "epoch": epoch, "key_file": new, "keyed_at_us": at_us}
+        )
+        self.drop_keys(name, *({old} - {new}))
+
+    def keep_key(self, name: str, key_no: int) -> str:
+        """Give a pending key the name that it keeps, beside its pending one; gives that name.
+
+        Raises:
+            StateError: when the disk refuses.
+        """
+        lasting = f"key-{key_no}.pem"
+        try:
+            # What a crash left under this name never became the sensor's key.
+            (self.path / lasting).unlink(missing_ok=True)
+            (self.path / lasting).hardlink_to(self.path / name)
+            _sync_folder(self.path)
+        except OSError as error:
+            raise StateError(f"key file {self.path / lasting} cannot be made: {error.strerror}") from error
+        return lasting
+
+    def drop_keys(self, *names: str) -> None:
+        """Remove key files that are not used any more."""
+        for name in names:
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink(missing_ok=True)
+
+    def key_file(self) -> str:
+        """Give the name of the present key's file."""
+        return key_file_of(self.read_json(_IDENTITY))
+
+    def has_key(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def keyed_at_us(self) -> int:
+        """Give the instant since when the present key is the sensor's, by its own clock."""
+        told = self.read_json(_IDENTITY)
+        if isinstance(told.get("keyed_at_us"), int):
+            return int(told["keyed_at_us"])
+        try:
+            return (self.path / self.key_file()).stat().st_mtime_ns // 1_000
+        except OSError:
+            return 0
+
+    def identity_stamp(self) -> tuple[int, int] | None:
+        """Give what changes when the identity does; None: there is none."""
+        try:
+            found = (self.path / _IDENTITY).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    @contextlib.contextmanager
+    def changing_key(self) -> Iterator[None]:
+        """Keep other processes from changing the key meanwhile.
+
+        Raises:
+            StateBusyError: when another process does just that.
+        """
+        descriptor = os.open(self.path / _KEY_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StateBusyError(
+                    f"another process changes the key of {self.path}; wait for it"
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _replace_identity(self, record: dict[str, Any]) -> None:
         try:
             self.write_json(_IDENTITY, record, durable=True)
+            _sync_folder(self.path)
         except OSError as error:
             raise StateError(f"identity cannot be written to {self.path}: {error.strerror}") from error
 
@@ -179,6 +275,47 @@ class StateFolder:
         except (OSError, ValueError):
             return {}
         return told if isinstance(told, dict) else {}
+
+
+class IdentityWatch:
+    """Sees that another process has changed the identity: a rotated key, or a recovery."""
+
+    def __init__(self, state: StateFolder) -> None:
+        self._state = state
+        self._stamp = state.identity_stamp()
+
+    def look(self) -> Identity | None:
+        """Give the identity when it has changed since the last look.
+
+        Raises:
+            StateError: when it has changed and cannot be read; the next look tries again.
+        """
+        stamp = self._state.identity_stamp()
+        if stamp is None or stamp == self._stamp:
+            return None
+        found = self._state.load_identity()
+        self._stamp = stamp
+        return found
+
+
+def key_file_of(record: dict[str, Any]) -> str:
+    """Give the name of the key file that an identity record names; before rotation there was one name.
+
+    Raises:
+        ValueError: when it is the name of something else.
+    """
+    name = record.get("key_file", _KEY)
+    if not isinstance(name, str) or _KEY_FILE.fullmatch(name) is None:
+        raise ValueError(f"key_file {name!r} is no key file of ours")
+    return name
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def choose_gateway(config: SensorConfig, enrolled: GatewaySettings) -> GatewaySettings:

@@ -12,6 +12,12 @@ from teiten.sensor.state import CAPTURE_STATUS, SENDING_STATUS, StateFolder
 #: A status older than this is not believed: the process is gone or stuck.
 _STALE_US = 90_000_000
 
+_STANDINGS = {
+    "pending_approval": "waits for its operator's approval; recording goes on, the spool keeps what it records",
+    "suspended": "suspended by its operator; recording goes on, the spool keeps what it records",
+    "quarantined": "quarantined: another machine seems to use this sensor's key; its operator must recover it",
+}
+
 
 def collect_status(state: StateFolder, clock: Clock) -> dict[str, Any]:
     """Gather everything known of this folder, for ``--json`` and for people."""
@@ -26,7 +32,7 @@ def collect_status(state: StateFolder, clock: Clock) -> dict[str, Any]:
 def is_healthy(status: dict[str, Any]) -> bool:
     """Tell whether the sensor records and nothing is wrong with it."""
     capture, sending = status["capture"], status["sending"]
-    errors = capture.get("last_error") or sending.get("last_error")
+    errors = capture.get("last_error") or sending.get("last_error") or sending.get("standing")
     return bool(capture.get("running") and capture.get("watched") and sending.get("running") and not errors)
 
 
@@ -84,6 +90,10 @@ def _sending_lines(told: dict[str, Any]) -> list[str]:
         f"receipts         {told['receipted']:,}; last: {last}",
         f"heartbeats       {told['beats']:,} answered; clock offset {_offset_text(told['clock_offset_us'])}",
     ]
+    lines += (
+        [f"standing         {_STANDINGS[told['standing']]}"] if told.get("standing") in _STANDINGS else []
+    )
+    lines += [f"key error        {told['key_error']}"] if told.get("key_error") else []
     lines += [f"public address   {text}" for text in told.get("public_addresses", [])]
     if told.get("metadata_error"):
         lines.append(f"metadata error   {told['metadata_error']}")

@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         echo = self._verify(body)
         epoch, seq = (int(part) for part in self.path.split("/")[3:])
         digest = seal.digest_of(body)
-        sealed = seal.parse_seal(self.headers[seal.SEAL_FIELD])
+        sealed = seal.parse_field(self.headers[seal.SEAL_FIELD]).seal
         seal.verify(
             gateway.sensor_key or b"", sealed, sensor=SENSOR, key_no=1, epoch=epoch, seq=seq, digest=digest
         )

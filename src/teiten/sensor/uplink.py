@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from teiten.foundation.clock import Clock
-from teiten.protocol import enrolment, heartbeat, receipt, seal, signature
+from teiten.protocol import commands, enrolment, heartbeat, receipt, results, rotation, seal, signature
+from teiten.protocol.commands import Delivery
 from teiten.protocol.enrolment import EnrolAnswer, EnrolRequest
 from teiten.protocol.errors import ProtocolError
 from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
 from teiten.protocol.keys import KeyId
 from teiten.protocol.receipt import Receipt
+from teiten.protocol.recovery import RecoverRequest
+from teiten.protocol.results import Result
+from teiten.protocol.rotation import RotateAnswer, RotateRequest
 from teiten.protocol.signature import Echo, RequestTarget, SignedFields
 from teiten.sensor.connection import Answer, Connection, GatewayAddress
 from teiten.sensor.errors import (
@@ -37,6 +41,12 @@ _DEFAULT_WAIT_SECONDS = 30.0
 _MAX_WAIT_SECONDS = 3_600.0
 
 
+class Answered(Protocol):
+    """What became of a command, before the key that signs it is chosen."""
+
+    def to_result(self, *, sensor: int, key_no: int) -> Result: ...
+
+
 class Uplink:
     """One sensor's way to its gateway.
 
@@ -46,6 +56,7 @@ class Uplink:
         identity: who speaks; None before enrolment.
         gateway_keys: id → raw public key of the gateway's signing keys.
         clock_offset_us: server minus sensor, when known.
+        renew: asked before each signed request; gives the identity when it has changed.
     """
 
     def __init__(
@@ -56,7 +67,9 @@ class Uplink:
         identity: SealingIdentity | None = None,
         gateway_keys: Mapping[str, bytes] | None = None,
         clock_offset_us: int | None = None,
+        renew: Callable[[], SealingIdentity | None] = lambda: None,
     ) -> None:
+        self._renew = renew
         self._address = address
         self._clock = clock
         self._identity = identity
@@ -78,7 +91,10 @@ class Uplink:
             UplinkError: see ``errors`` for what each class asks of the caller.
         """
         path = f"/v1/batches/{sealed.epoch}/{sealed.seq}"
-        extra = {"Content-Type": "application/octet-stream", seal.SEAL_FIELD: seal.format_seal(sealed.seal)}
+        extra = {
+            "Content-Type": "application/octet-stream",
+            seal.SEAL_FIELD: seal.format_seal(sealed.seal, sealed.key_no),
+        }
         answer, _echo = self._send_signed("PUT", path, body=sealed.body, extra=extra)
         try:
             return receipt.verify(
@@ -108,6 +124,42 @@ class Uplink:
         self.clock_offset_us = told.server_time_us - (sent_us + self._clock.now_us()) // 2
         return told
 
+    def fetch_commands(self) -> tuple[Delivery, ...]:
+        """Ask for the commands that wait for this sensor; what operators signed is judged elsewhere.
+
+        Raises:
+            UplinkError: see ``errors``.
+        """
+        answer, echo = self._send_signed("GET", "/v1/commands", body=b"", extra={})
+        self._verify(answer, echo)
+        try:
+            return commands.read_deliveries(answer.body)
+        except ProtocolError as error:
+            raise UplinkError(f"the gateway's commands are not understood: {error}") from error
+
+    def send_result(self, answered: Answered) -> None:
+        """Sign what became of a command with the sensor's present key, and send it.
+
+        Raises:
+            RefusedError: when the base will never take it.
+            UplinkError: see ``errors``.
+        """
+        self._identity = identity = self._renew() or self._identity
+        if identity is None:
+            raise NotEnrolledError("this sensor has no identity; run `teiten-sensor enrol` first")
+        result = answered.to_result(sensor=identity.sensor, key_no=identity.key_no)
+        body = results.write_result(result)
+        signed = results.sign_result(identity.private_key, body)
+        extra = {**_JSON, results.SIGNATURE_FIELD: results.format_signature(signed)}
+        answer, echo = self._send_signed(
+            "POST",
+            f"/v1/commands/{result.command_id}/result",
+            body=body,
+            extra=extra,
+            is_final=_is_final_for_result,
+        )
+        self._verify(answer, echo)
+
     def enrol(self, request: EnrolRequest) -> EnrolAnswer:
         """Bind a key to the sensor that the token was made for; repeating it is safe.
 
@@ -118,16 +170,47 @@ class Uplink:
             RefusedError: with the gateway's code and reason.
             UplinkError: see ``errors``.
         """
-        body = request.to_json()
+        return self._ask_unsigned("/v1/enrol", request.to_json())
+
+    def recover(self, request: RecoverRequest) -> EnrolAnswer:
+        """Give the sensor of a recovery token a new key; repeating it is safe.
+
+        Raises:
+            RefusedError: with the gateway's code and reason.
+            UplinkError: see ``errors``.
+        """
+        return self._ask_unsigned("/v1/recover", request.to_json())
+
+    def rotate(self, request: RotateRequest) -> RotateAnswer:
+        """Replace the key that this uplink signs with; repeating it is safe.
+
+        Raises:
+            RefusedError: with the gateway's code and reason.
+            UplinkError: see ``errors``.
+        """
+        answer, echo = self._send_signed(
+            "POST",
+            "/v1/keys/rotate",
+            body=request.to_json(),
+            extra=_JSON,
+            is_final=_is_final_for_enrolment,
+        )
+        self._verify(answer, echo)
+        try:
+            return rotation.read_answer(answer.body)
+        except ProtocolError as error:
+            raise UplinkError(f"the gateway's rotation answer is not understood: {error}") from error
+
+    def _ask_unsigned(self, path: str, body: bytes) -> EnrolAnswer:
         digest = signature.format_digest(seal.digest_of(body))
         fields = {**_JSON, signature.DIGEST_FIELD: digest}
-        answer = self._connection.exchange("POST", "/v1/enrol", fields=fields, body=body)
+        answer = self._connection.exchange("POST", path, fields=fields, body=body)
         echo = signature.echo_digest(digest)
         self._check_status(answer, echo, is_final=_is_final_for_enrolment)
         try:
             told = enrolment.read_answer(answer.body)
         except ProtocolError as error:
-            raise UplinkError(f"the gateway's enrolment answer is not understood: {error}") from error
+            raise UplinkError(f"the gateway's answer to {path} is not understood: {error}") from error
         if not self._gateway_keys:
             self._gateway_keys = {key.key_id: key.public_key for key in told.gateway_keys}
         self._verify(answer, echo)
@@ -137,9 +220,15 @@ class Uplink:
         self._connection.close()
 
     def _send_signed(
-        self, method: str, path: str, *, body: bytes, extra: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes,
+        extra: Mapping[str, str],
+        is_final: Callable[[int, str], bool] | None = None,
     ) -> tuple[Answer, Echo]:
-        identity = self._identity
+        self._identity = identity = self._renew() or self._identity
         if identity is None:
             raise NotEnrolledError("this sensor has no identity; run `teiten-sensor enrol` first")
         signed = signature.sign_request(
@@ -152,7 +241,7 @@ class Uplink:
         )
         answer = self._connection.exchange(method, path, fields={**extra, **signed.as_headers()}, body=body)
         echo = signature.echo_signature(signed)
-        self._check_status(answer, echo)
+        self._check_status(answer, echo, is_final=is_final)
         return answer, echo
 
     def _verify(self, answer: Answer, echo: Echo) -> None:
@@ -194,7 +283,9 @@ class Uplink:
 
     def _skewed(self, answer: Answer, echo: Echo, told: dict[str, Any], text: str) -> UplinkError:
         """Believe the server's time only in an answer that is signed and covers this very request."""
-        self._verify(answer, echo)
+        if self._gateway_keys:
+            # Before the first enrolment there is none; then TLS has proven the server.
+            self._verify(answer, echo)
         server_us = told.get("server_time_us")
         if type(server_us) is not int:
             return UplinkError(f"{text} (without server_time_us)")
@@ -210,6 +301,11 @@ _FINAL = frozenset({409, 410, 413})
 def _is_final_for_batch(status: int, code: str) -> bool:
     """Tell whether the refusal is about the batch itself; anything else may mend."""
     return status in _FINAL or (status == 400 and code.startswith("seal."))
+
+
+def _is_final_for_result(status: int, code: str) -> bool:
+    """Tell whether the base will never take this result: it knows no such command, or has another answer."""
+    return status in _FINAL or code == "command_unknown" or (status == 400 and code.startswith("result."))
 
 
 def _is_final_for_enrolment(status: int, code: str) -> bool:
