@@ -31,6 +31,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from capture_peers import Peer, list_peers
+from capture_traffic import LONG, Flood, make_syn
 from sensor_wire import HOST4, Wire, enter, make_state, open_wire, read_status, wait_until
 from teiten.sensor.exclusion import Exclusion, parse_peer
 from teiten.sensor.prefixes import PrefixSet, parse_network
@@ -59,93 +61,6 @@ class Reading:
     drops: int
     us_per_packet: float
     rss_mb: float
-
-
-@dataclass
-class Peer:
-    """A program that captures, and how to read its last words."""
-
-    name: str
-    command: list[str]
-    captured: re.Pattern[str]
-    dropped: re.Pattern[str]
-    #: Text by which it says that it captures.
-    ready: str
-
-
-def list_peers(folder: Path) -> list[Peer]:
-    tcpdump = re.compile(r"(\d+) packets? captured"), re.compile(r"(\d+) packets? dropped by kernel")
-    dumpcap = (
-        re.compile(r"Packets captured: (\d+)"),
-        re.compile(r"received/dropped on interface '.*?': \d+/(\d+)"),
-    )
-    tshark = re.compile(r"(\d+) packets? captured"), re.compile(r"(\d+) packets? dropped")
-    fields = ["-T", "fields", *(w for f in TSHARK_FIELDS for w in ("-e", f))]
-    plain = ["tcpdump", "-i", "v1", "-Q", "in", "-n", "-B", "8192", "-Z", "root"]
-    return [
-        Peer("tcpdump_w", [*plain, "-w", str(folder / "tcpdump.pcap")], *tcpdump, "listening on"),
-        Peer("tcpdump_text", [*plain, "-l", "-v"], *tcpdump, "listening on"),
-        Peer(
-            "dumpcap",
-            ["dumpcap", "-i", "v1", "-B", "8", "-w", str(folder / "dumpcap.pcapng")],
-            *dumpcap,
-            "File: ",
-        ),
-        Peer(
-            "tshark_fields", ["tshark", "-i", "v1", "-n", "-l", "-B", "8", *fields], *tshark, "Capturing on"
-        ),
-    ]
-
-
-TSHARK_FIELDS = ("frame.time_epoch", "ip.src", "ip.dst", "ip.proto", "ip.ttl", "ip.id", "ip.len", "tcp.srcport",
-                 "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.window_size_value", "tcp.options")  # fmt: skip
-
-
-SYN = "tcp(sp=drnd(), dp=drnd(), syn, seq=drnd(), win=1024)"
-#: 1,000 bytes of payload that no packet before had.
-LONG = "udp(sp=drnd(), dp=1900), drnd(8), fill(0x41, 992)"
-
-
-class Flood:
-    """Sends ``packets`` random packets, SYNs when nothing else is said, as fast as the machine can."""
-
-    def __init__(self, wire: Wire, folder: Path, *, kind: str = SYN) -> None:
-        self._wire = wire
-        self._trafgen = shutil.which("trafgen")
-        self._is_long = kind == LONG
-        self._recipe = folder / ("long.cfg" if self._is_long else "syn.cfg")
-        self._recipe.write_text(
-            f"{{ eth(da={wire.host_mac}, sa=02:00:00:00:00:01), "
-            f"ipv4(sa=drnd(), da={HOST4}, ttl=64, id=drnd(), df), {kind} }}\n"
-        )
-
-    @property
-    def sender(self) -> str:
-        return "trafgen" if self._trafgen else "python"
-
-    def run(self, packets: int) -> float:
-        """Send; give the packets per second that were offered."""
-        start = time.monotonic()
-        if self._trafgen:
-            told = self._wire.scan("trafgen", "--dev", "v0", "--conf", str(self._recipe), "--num", str(packets),
-                            "--cpus", str(min(2, os.cpu_count() or 1)), "-q")  # fmt: skip
-            spent = [int(s) + int(us) / 1e6 for s, us in re.findall(r"(\d+) sec, (\d+) usec on CPU", told)]
-            return packets / max(spent, default=time.monotonic() - start)
-        make = make_long if self._is_long else make_syn
-        self._wire.send([make(number) for number in range(packets)])
-        return packets / (time.monotonic() - start)
-
-
-def make_syn(number: int) -> bytes:
-    head = bytes.fromhex("45000028000700003c060000f0000001c0000202")
-    return (
-        head + (number % 65_536).to_bytes(2, "big") + bytes.fromhex("0017000000010000000050020400") + bytes(4)
-    )
-
-
-def make_long(number: int) -> bytes:
-    head = bytes.fromhex("45000404000700003c110000f0000001c00002029c40076c03f00000")
-    return head + number.to_bytes(8, "big") + b"A" * 992
 
 
 def cpu_seconds(pids: list[int]) -> float:

@@ -175,7 +175,7 @@ def find_sources(store: Store) -> tuple[str, str]:
         role="maintenance",
     ).to_pylist()
     ordered = sorted(rows, key=lambda row: -row["n"])
-    return tuple(row["text"].removeprefix("::ffff:") for row in (ordered[0], ordered[-1]))  # type: ignore[return-value]
+    return tuple(row["text"].removeprefix("::ffff:") for row in (ordered[0], ordered[-1]))  # type: ignore[return-value]  # two rows, as asked for
 
 
 def report(
@@ -213,7 +213,7 @@ def report(
 
 def _worst(answers: dict[str, dict[str, object]]) -> dict[str, object]:
     def worst(kind: str, figure: str) -> float:
-        return max((float(one[figure]) for one in answers.values() if one.get("kind") == kind), default=0.0)  # type: ignore[arg-type]
+        return max((float(one[figure]) for one in answers.values() if one.get("kind") == kind), default=0.0)  # type: ignore[arg-type]  # figures of many kinds
 
     return {
         "worst_rollup_p95_ms": worst("rollup", "p95_ms"),
@@ -226,8 +226,8 @@ def _worst(answers: dict[str, dict[str, object]]) -> dict[str, object]:
 def _masking(answers: dict[str, dict[str, object]]) -> dict[str, object]:
     """Compare the sums of medians over the screens of roll-ups that both viewers have."""
     both = [one for one in answers.values() if one.get("kind") == "rollup" and "member_p50_ms" in one]
-    real = sum(float(one["p50_ms"]) for one in both)  # type: ignore[arg-type]
-    masked = sum(float(one["member_p50_ms"]) for one in both)  # type: ignore[arg-type]
+    real = sum(float(one["p50_ms"]) for one in both)  # type: ignore[arg-type]  # figures of many kinds
+    masked = sum(float(one["member_p50_ms"]) for one in both)  # type: ignore[arg-type]  # figures of many kinds
     return {"masking_ratio": round(masked / real, 3) if real else None}
 
 
@@ -236,8 +236,8 @@ def print_bytes(sizes: dict[str, object]) -> None:
         ("roll-up", "rollups"), ("coverage", "coverage"), ("column of packets", "columns"), ("column of a roll-up", "rollup_columns"),
     ):  # fmt: skip
         print(f"\nbytes per packet by {title} ({sizes['rows']:,} packets of {FULL_DAY})")
-        for name, size in sorted(sizes[key].items(), key=lambda pair: -pair[1]):  # type: ignore[attr-defined]
-            rows = sizes["rollup_rows"].get(name)  # type: ignore[attr-defined]
+        for name, size in sorted(sizes[key].items(), key=lambda pair: -pair[1]):  # type: ignore[attr-defined]  # figures of many kinds
+            rows = sizes["rollup_rows"].get(name)  # type: ignore[attr-defined]  # figures of many kinds
             print(f"  {name:36}{size:>8.3f}" + (f"{rows:>14,} rows" if rows else ""))
 
 
@@ -266,7 +266,7 @@ def main() -> None:
         store.close()
         if not named:
             shutil.rmtree(folder, ignore_errors=True)
-    rollups: dict[str, float] = sizes["rollups"]  # type: ignore[assignment]
+    rollups: dict[str, float] = sizes["rollups"]  # type: ignore[assignment]  # figures of many kinds
     print(
         f"\n{SCALE.packets:,} packets in {SCALE.hours} h from {SCALE.sensors:,} sensors; {SCALE.days} older days as daily roll-ups"
         f" of 1/{SCALE.thinning} of a day's packets, {SCALE.hourly_days} of them hourly too; coverage of all sensors on each"
@@ -277,10 +277,10 @@ def main() -> None:
                 "bench": "query",
                 "rows": SCALE.per_hour * SCALE.hours,
                 **answer,
-                "bytes_per_row_raw": round(float(sizes["raw"]), 2),  # type: ignore[arg-type]
+                "bytes_per_row_raw": round(float(sizes["raw"]), 2),  # type: ignore[arg-type]  # figures of many kinds
                 "bytes_per_row_rollups": round(sum(rollups.values()), 2),
                 "bytes_by_rollup": {name: round(size, 3) for name, size in rollups.items()},
-                "bytes_by_column": {name: round(size, 3) for name, size in sizes["columns"].items()},  # type: ignore[attr-defined]
+                "bytes_by_column": {name: round(size, 3) for name, size in sizes["columns"].items()},  # type: ignore[attr-defined]  # figures of many kinds
                 "older_days": {
                     "days": SCALE.days,
                     "hourly_days": SCALE.hourly_days,

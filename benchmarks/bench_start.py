@@ -160,7 +160,7 @@ def show(figures: dict[str, object], packets: int) -> None:
     print(f"{'later starts':44} {figures['ready_s']:>8} s    target 10 s")
     print(f"{'idle, resident (`up`)':44} {figures['idle_rss_mb']:>8} MB   target 1,200 MB")
     print(f"{'idle, with its PostgreSQL (Pss)':44} {figures['idle_rss_with_database_mb']:>8} MB")
-    peer = figures["peers"]["postgres_init_and_start"]["ready_s"]  # type: ignore[index]
+    peer = figures["peers"]["postgres_init_and_start"]["ready_s"]  # type: ignore[index]  # figures are of many kinds
     print(f"{'peer: initdb and start of PostgreSQL alone':44} {peer:>8} s")
 
 

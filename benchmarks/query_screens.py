@@ -110,7 +110,7 @@ def _value_page(dimension: str, value: Any, *lists: str, news: str = "") -> Ask:
             ),
         ]
         if news:
-            questions.append(lambda: search.news(viewer, narrowed, dimension=news, limit=10))  # type: ignore[arg-type]
+            questions.append(lambda: search.news(viewer, narrowed, dimension=news, limit=10))  # type: ignore[arg-type]  # a literal, out of a list
         return questions
 
     return ask

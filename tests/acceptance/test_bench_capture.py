@@ -19,7 +19,7 @@ pytestmark = [*needs_wire("tcpdump"), pytest.mark.long]
 ROOT = Path(__file__).parents[2]
 KEYS = {
     "bench", "rounds", "cores", "load", "pps", "kernel_drops", "burst_pps", "burst_drops", "us_per_packet", "rss_mb",
-    "cpu_percent_at_50pps", "drain_pps", "peers",
+    "cpu_percent_at_50pps", "drain_pps", "peers", "long",
 }  # fmt: skip
 
 
