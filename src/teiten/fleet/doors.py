@@ -202,7 +202,20 @@ class FleetDoors:
         if noted.unsettled is not None:
             stated = noted.unsettled
             await call_in_thread(lambda: settle_addresses(sensor, stated, heard_at=noted.heard_at, now=now))
-        return HeartbeatAnswer(server_time_us=self._clock.now_us(), config=noted.config)
+        return HeartbeatAnswer(
+            server_time_us=self._clock.now_us(),
+            config=noted.config,
+            commands_pending=noted.commands_pending,
+            release=noted.release,
+        )
+
+    async def ask(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
+        """Ask the database one thing, for a door that stands in a module of its own.
+
+        Raises:
+            FleetAwayError: when the database does not answer.
+        """
+        return await self._execute(statement, values)
 
     async def _find_identities(self, asked: Sequence[tuple[int, int]]) -> list[Identity | None]:
         rows = await self._execute(_IDENTIFY, [[one[0] for one in asked], [one[1] for one in asked]])

@@ -16,10 +16,11 @@ from typing import Any
 
 import psycopg
 
-from teiten.fleet import journal, services
+from teiten.fleet import chains, journal, services
+from teiten.fleet.chains import ChainBreak
 from teiten.fleet.models import SensorEventKind
 from teiten.fleet.stated import NOTHING_KEY, Stated, read_stated
-from teiten.protocol.heartbeat import NO_BOOT, Heartbeat
+from teiten.protocol.heartbeat import NO_BOOT, ChainHead, Heartbeat
 from teiten.protocol.sensor_config import SensorConfig
 
 FADE_SECONDS = 900
@@ -29,8 +30,12 @@ WITH beat AS (
     SELECT * FROM unnest(
         %(sensor)s::bigint[], %(at)s::timestamptz[], %(counter)s::bigint[], %(boot_id)s::text[],
         %(software)s::text[], %(offset)s::bigint[], %(captured)s::bigint[], %(drops)s::bigint[],
-        %(batches)s::bigint[], %(bytes)s::bigint[], %(error)s::text[], %(peer)s::inet[], %(report)s::jsonb[]
-    ) AS t (sensor, at, counter, boot_id, software, clock_offset, captured, drops, batches, bytes, error, peer, report)
+        %(batches)s::bigint[], %(bytes)s::bigint[], %(error)s::text[], %(peer)s::inet[], %(report)s::jsonb[],
+        %(records)s::bigint[], %(head)s::bytea[]
+    ) AS t (
+        sensor, at, counter, boot_id, software, clock_offset, captured, drops, batches, bytes, error, peer, report,
+        records, head
+    )
 ), earlier AS MATERIALIZED (
     SELECT h.sensor_id, h.counter, h.boot_id, h.previous_boot_id, h.silent_since, h.heartbeat_at, h.address_key,
         h.address_due_at
@@ -71,14 +76,31 @@ WITH beat AS (
         report = excluded.report
     WHERE h.counter < excluded.counter
     RETURNING h.sensor_id
+), grown AS (
+    INSERT INTO fleet_commands_sensorchain AS c (sensor_id, epoch, records, head, at)
+    SELECT beat.sensor, s.epoch, beat.records, beat.head, beat.at
+    FROM beat JOIN noted ON noted.sensor_id = beat.sensor JOIN fleet_sensor AS s ON s.id = beat.sensor
+    LEFT JOIN fleet_commands_sensorchain AS k ON k.sensor_id = beat.sensor
+    WHERE beat.records IS NOT NULL
+        AND (k.sensor_id IS NULL OR k.epoch < s.epoch OR (k.epoch = s.epoch AND k.records < beat.records))
+    ORDER BY beat.sensor
+    ON CONFLICT (sensor_id) DO UPDATE SET
+        epoch = excluded.epoch, records = excluded.records, head = excluded.head, at = excluded.at
+    WHERE c.epoch < excluded.epoch OR (c.epoch = excluded.epoch AND c.records < excluded.records)
 )
 SELECT beat.sensor, noted.sensor_id IS NOT NULL, earlier.counter, earlier.boot_id, earlier.previous_boot_id,
-    earlier.silent_since, earlier.heartbeat_at, earlier.address_key, earlier.address_due_at, s.config_version, s.live, s.window_seconds,
-    s.payload_bytes, s.examples_per_window
+    earlier.silent_since, earlier.heartbeat_at, earlier.address_key, earlier.address_due_at, s.epoch, chain.epoch, chain.records, chain.head, owed.commands, owed.release,
+    s.config_version, s.live, s.window_seconds, s.payload_bytes, s.examples_per_window
 FROM beat
 JOIN fleet_sensor AS s ON s.id = beat.sensor
 LEFT JOIN noted ON noted.sensor_id = beat.sensor
 LEFT JOIN earlier ON earlier.sensor_id = beat.sensor
+LEFT JOIN fleet_commands_sensorchain AS chain ON chain.sensor_id = beat.sensor
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE t.kind = 'command') AS commands, max(t.release) AS release
+    FROM fleet_rollouts_rollouttarget AS t
+    WHERE t.sensor_id = beat.sensor AND t.state IN ('released', 'fetched')
+) AS owed
 """
 
 
@@ -110,11 +132,22 @@ class Noted:
     heard_at: datetime | None = None
     #: What it tells of public addresses, where that is not recorded yet.
     unsettled: Stated | None = None
+    #: Its own audit chain does not follow from what it was.
+    chain_break: ChainBreak | None = None
+    #: Commands released to it and not answered.
+    commands_pending: int = 0
+    #: Newest release that it may take and does not run yet.
+    release: int | None = None
 
     @property
     def is_remarkable(self) -> bool:
         """Tell whether the sensor's history grows."""
-        return self.is_restarted or self.is_cloned or self.silent_since is not None
+        return (
+            self.is_restarted
+            or self.is_cloned
+            or self.silent_since is not None
+            or self.chain_break is not None
+        )
 
 
 async def note_beats(
@@ -132,6 +165,8 @@ def write_history(sensor: int, beat: Heartbeat, noted: Noted, *, now: datetime) 
         journal.record_event(
             SensorEventKind.HEARD_AGAIN, sensor, at=now, silent_since=noted.silent_since.isoformat()
         )
+    if noted.chain_break is not None:
+        chains.note_break(sensor, noted.chain_break, now=now)
     if noted.is_cloned:
         services.quarantine_sensor(
             sensor, at=now, why=_explain_clone(noted), boot_id=beat.boot_id, counter=beat.counter
@@ -149,7 +184,8 @@ def _explain_clone(noted: Noted) -> str:
 
 
 def _read(row: tuple[Any, ...], beat: Beat) -> Noted:
-    _, is_new, counter, boot_id, previous_boot_id, silent_since, heard_at, key, due_at, *told = row
+    _, is_new, counter, boot_id, previous_boot_id, silent_since, heard_at, key, due_at, *rest = row
+    *chain, commands_pending, release = rest[:6]
     stated = read_stated(beat.said, address_of(beat.peer))
     is_settled = stated.key == (key or NOTHING_KEY) and (due_at is None or beat.at < due_at)
     moved = boot_id not in (None, "", beat.said.boot_id) and beat.said.boot_id != NO_BOOT
@@ -160,10 +196,22 @@ def _read(row: tuple[Any, ...], beat: Beat) -> Noted:
         is_restarted=is_new and moved,
         is_cloned=moved and is_known == is_new,
         silent_since=silent_since if is_new else None,
-        config=SensorConfig(*told),
+        config=SensorConfig(*rest[6:]),
         heard_at=heard_at,
         unsettled=None if is_settled or not is_new else stated,
+        chain_break=_find_chain_break(beat.said, *chain) if is_new else None,
+        commands_pending=commands_pending,
+        release=release,
     )
+
+
+def _find_chain_break(
+    said: Heartbeat, epoch: int, known_epoch: int | None, records: int, head: bytes
+) -> ChainBreak | None:
+    if known_epoch is None:
+        return None
+    known = ChainHead(records, bytes(head))
+    return chains.find_break(epoch, said.audit, known_epoch=known_epoch, known=known)
 
 
 def _columns_of(beats: Sequence[Beat]) -> dict[str, Any]:
@@ -181,6 +229,8 @@ def _columns_of(beats: Sequence[Beat]) -> dict[str, Any]:
         "batches": [one.spool_batches for one in said],
         "bytes": [one.spool_bytes for one in said],
         "error": [one.last_error for one in said],
+        "records": [None if one.audit is None else one.audit.count for one in said],
+        "head": [None if one.audit is None else one.audit.head for one in said],
         "report": [one.to_json().decode() for one in said],
         "fade": FADE_SECONDS,
         "no_boot": NO_BOOT,

@@ -21,7 +21,14 @@ from teiten.fleet.models import KnownBy, Sensor, SensorEvent, SensorEventKind
 
 _log = logging.getLogger(__name__)
 #: Kinds that somebody should look at.
-ALARMS = frozenset({SensorEventKind.TOKEN_REUSED, SensorEventKind.CLONE_SUSPECTED, SensorEventKind.SILENT})
+ALARMS = frozenset(
+    {
+        SensorEventKind.TOKEN_REUSED,
+        SensorEventKind.CLONE_SUSPECTED,
+        SensorEventKind.CHAIN_BROKEN,
+        SensorEventKind.SILENT,
+    }
+)
 #: Kinds that happen by themselves, every day, and say nothing about what was done to the fleet.
 EVERYDAY = frozenset(
     {SensorEventKind.RESTARTED, SensorEventKind.HEARD_AGAIN, SensorEventKind.HEARTBEAT_REFUSED}

@@ -135,7 +135,7 @@ def stop(rollout: Rollout, *, reason: str, act: Act) -> int:
 
 
 def report(rollout: Rollout, sensor: int, outcome: Outcome, detail: str = "", *, at: datetime) -> bool:
-    """Take in one sensor's outcome; False when it had one already, or was never released."""
+    """Take in one sensor's outcome; False when it had one already."""
     return bool(report_many(rollout, {sensor: (outcome, detail)}, at=at))
 
 

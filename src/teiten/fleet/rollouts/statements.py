@@ -49,11 +49,12 @@ SET state = 'released', released_at = %(now)s, was_silent = next.is_silent
 FROM next WHERE t.id = next.id
 """
 
-#: First outcome wins: what has ended stays as it is.
+#: First outcome wins: what has ended stays as it is. An answer proves that it was given, whatever was noted.
 REPORT = """
-UPDATE fleet_rollouts_rollouttarget AS t SET state = told.state, ended_at = %(now)s, detail = told.detail
+UPDATE fleet_rollouts_rollouttarget AS t
+SET state = told.state, released_at = coalesce(t.released_at, %(now)s), ended_at = %(now)s, detail = told.detail
 FROM unnest(%(sensors)s::bigint[], %(states)s::text[], %(details)s::text[]) AS told (sensor, state, detail)
-WHERE t.rollout_id = %(rollout)s AND t.sensor_id = told.sensor AND t.state IN ('released', 'fetched')
+WHERE t.rollout_id = %(rollout)s AND t.sensor_id = told.sensor AND t.state IN ('waiting', 'released', 'fetched')
 RETURNING t.sensor_id
 """
 
