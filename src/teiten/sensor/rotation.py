@@ -127,14 +127,7 @@ class KeyKeeper:
         if self._clock.monotonic() < self._not_before or not self.is_due():
             return
         try:
-            enrolled = self._state.load_identity()
-            rotate_key(
-                self._state,
-                choose_gateway(self._config, enrolled.gateway),
-                clock=self._clock,
-                timeout_seconds=self._config.timeout_seconds,
-                gateway_keys=choose_gateway_keys(self._config, enrolled.gateway_keys),
-            )
+            self.rotate()
             self.error = ""
         except SensorError as error:
             is_refused = isinstance(error, (ConflictError, RefusedError, StandingError))
@@ -142,6 +135,21 @@ class KeyKeeper:
             self._not_before = self._clock.monotonic() + wait
             self.error = str(error)
             _log.error("The key cannot be replaced now", extra={"error": str(error)})
+
+    def rotate(self) -> int:
+        """Rotate now; gives the new key's number.
+
+        Raises:
+            StateError, UplinkError: as :func:`rotate_key`.
+        """
+        enrolled = self._state.load_identity()
+        return rotate_key(
+            self._state,
+            choose_gateway(self._config, enrolled.gateway),
+            clock=self._clock,
+            timeout_seconds=self._config.timeout_seconds,
+            gateway_keys=choose_gateway_keys(self._config, enrolled.gateway_keys),
+        )
 
     def is_due(self) -> bool:
         """Tell whether a rotation is under way, or the key is older than the settings want it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from teiten.sensor.connection import address_of
 from teiten.sensor.errors import StateError
 from teiten.sensor.metadata import PROVIDERS, MetadataService
 from teiten.sensor.names import NameKeeper, list_names
+from teiten.sensor.obeying.building import ObeyingParts, build_obedience
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.reporting import SpoolReporter, read_orders
 from teiten.sensor.rotation import KeyKeeper
@@ -34,6 +36,7 @@ from teiten.sensor.stated_addresses import AddressBook, parse_public_addresses
 from teiten.sensor.uplink import Uplink
 from teiten.sensor.watchdog import find_watchdog
 
+_log = logging.getLogger(__name__)
 #: A step is a heartbeat and a batch, each tried twice; resolvers and the gateway may take their time.
 _STUCK_SECONDS = 600.0
 
@@ -45,7 +48,15 @@ class Sending:
         SensorError: when the settings, the identity or the state folder do not allow it.
     """
 
-    def __init__(self, config: SensorConfig, state: StateFolder, clock: Clock, *, beats: bool = True) -> None:
+    def __init__(
+        self,
+        config: SensorConfig,
+        state: StateFolder,
+        clock: Clock,
+        *,
+        beats: bool = True,
+        is_supervised: bool = False,
+    ) -> None:
         watch = IdentityWatch(state)
         identity = state.load_identity()
         gateway = choose_gateway(config, identity.gateway)
@@ -59,13 +70,15 @@ class Sending:
             identity=identity.sealing,
             gateway_keys=choose_gateway_keys(config, identity.gateway_keys),
             clock_offset_us=read_orders(state).clock_offset_us,
-            renew=functools.partial(_find_new_identity, watch),
+            renew=functools.partial(self._find_new_identity, watch),
         )
         self._book = open_book(config, MetadataService(clock))
         self._names = NameKeeper(state, list_names(config, gateway_url=gateway.url), clock)
         self._watchdog = find_watchdog(clock)
         self.outbox = Outbox(state.path / "spool")
         self._key_keeper = KeyKeeper(config, state, clock)
+        self._obeying = self._build_obeying(identity.sealing, is_supervised=is_supervised) if beats else None
+        obeying = self._obeying
         self.sender = Sender(
             self.outbox,
             self._uplink,
@@ -75,12 +88,14 @@ class Sending:
                 clock,
                 list_stated=lambda: self._book.stated,
                 launcher_report=config.launcher_report,
+                read_head=lambda: obeying.chain.head if obeying else None,
             ),
             config=config,
             clock=clock,
             rng=random.Random(),  # noqa: S311  # jitter, not a secret
             beats=beats,
             before_beat=self._key_keeper.look,
+            obeying=obeying.obedience if obeying else None,
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -88,6 +103,8 @@ class Sending:
         if self._beats:
             self._book.start()
             self._names.start()
+        if self._obeying is not None:
+            self._obeying.start()
         reporter = threading.Thread(target=self._report, args=(stop,), name="status")
         reporter.start()
         try:
@@ -99,6 +116,8 @@ class Sending:
             self._watchdog.say_stopping()
             self._book.stop()
             self._names.stop()
+            if self._obeying is not None:
+                self._obeying.stop()
             reporter.join()
             self._write_status(running=False)
             self._uplink.close()
@@ -109,6 +128,33 @@ class Sending:
             self._write_status(running=True)
             if not self._is_stuck():
                 self._watchdog.feed()
+
+    def _build_obeying(self, identity: SealingIdentity, *, is_supervised: bool) -> ObeyingParts | None:
+        """Build what obeys; a folder that does not allow it leaves a sensor that records and sends."""
+        try:
+            return build_obedience(
+                self._config,
+                self._state,
+                identity,
+                self._clock,
+                is_supervised=is_supervised,
+                rotate=self._key_keeper.rotate,
+            )
+        except StateError as error:
+            _log.error("This sensor cannot obey commands", extra={"error": str(error)})
+            return None
+
+    def _find_new_identity(self, watch: IdentityWatch) -> SealingIdentity | None:
+        """Give the identity when a rotation or a recovery has changed it; one that cannot be read is looked at again."""
+        try:
+            found = watch.look()
+        except StateError:
+            return None
+        if found is None:
+            return None
+        if self._obeying is not None:
+            self._obeying.record_key(found.sealing)
+        return found.sealing
 
     def _is_stuck(self) -> bool:
         """Tell whether one step of sending lasts longer than every time-out in it together."""
@@ -135,16 +181,8 @@ class Sending:
             "public_addresses": [f"{one.local}={one.public} ({one.known_by})" for one in self._book.stated],
             "metadata_error": self._book.error,
             "key_error": self._key_keeper.error,
+            "commands": vars(self._obeying.obedience.counts) if self._obeying else {},
         }
-
-
-def _find_new_identity(watch: IdentityWatch) -> SealingIdentity | None:
-    """Give the identity when a rotation or a recovery has changed it; one that cannot be read is looked at again."""
-    try:
-        found = watch.look()
-    except StateError:
-        return None
-    return None if found is None else found.sealing
 
 
 def open_book(config: SensorConfig, service: MetadataService) -> AddressBook:

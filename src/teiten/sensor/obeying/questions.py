@@ -40,8 +40,9 @@ class Questions:
             "resolve": self._resolve,
         }
 
-    def has(self, verb: str) -> bool:
-        return verb in self._verbs
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        return tuple(self._verbs)
 
     def answer(self, verb: str, arguments: Mapping[str, Any]) -> Outcome:
         """Answer one question whose arguments were checked."""

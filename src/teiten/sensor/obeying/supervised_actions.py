@@ -13,8 +13,8 @@ import threading
 from teiten.protocol.commands import Command
 from teiten.sensor.errors import SensorError
 from teiten.sensor.obeying.files import write_durably
-from teiten.sensor.obeying.helper import Helper
 from teiten.sensor.obeying.outcome import Outcome, done, refused
+from teiten.sensor.obeying.root_helper import Helper
 from teiten.sensor.reporting import read_orders
 from teiten.sensor.state import CAPTURE_STATUS, StateFolder
 
