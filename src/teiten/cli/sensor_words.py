@@ -28,7 +28,34 @@ def add_words(verbs: Verbs[argparse.ArgumentParser]) -> None:
         change = add_verb(group, name, f"sensor_commands:{name}", text)
         change.add_argument("name")
         change.add_argument("--reason", required=True)
+    _add_standing(group)
     _add_rules(verbs)
+
+
+def _add_standing(group: Verbs[argparse.ArgumentParser]) -> None:
+    approve = add_verb(
+        group, "approve", "standing_commands:approve", "Let in a sensor that has enrolled and waits."
+    )
+    approve.add_argument("name")
+    approve.add_argument("--reason", default="")
+    recover = add_verb(
+        group,
+        "recover",
+        "standing_commands:recover",
+        "Print a recovery token for a sensor whose key is lost, or in two hands.",
+    )
+    recover.add_argument("name")
+    recover.add_argument("--reason", required=True)
+    recover.add_argument(
+        "--cidr", default="", metavar="NETWORK", help="the token works from this network only"
+    )
+    for name, text in (
+        ("release", "Give batches that were kept back on suspicion to the loader."),
+        ("discard", "Decide that batches that were kept back on suspicion are never loaded."),
+    ):
+        verb = add_verb(group, name, f"standing_commands:{name}", text)
+        verb.add_argument("name")
+        verb.add_argument("--reason", required=True)
 
 
 def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
@@ -40,6 +67,12 @@ def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
     create.add_argument("--org", default="", metavar="CODE", help="organisation that houses it")
     create.add_argument(
         "--may-import", action="store_true", help="it may send imports (teiten-sensor replay)"
+    )
+    create.add_argument(
+        "--approve", action="store_true", help="after it has enrolled it waits for `teiten sensor approve`"
+    )
+    create.add_argument(
+        "--cidr", default="", metavar="NETWORK", help="its token works from this network only"
     )
     create.add_argument(
         "--bundle", type=Path, metavar="FILE", help="also write the settings a sensor needs to this file"
