@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import platform
+import shutil
 import sys
 import threading
 import time
@@ -117,6 +118,11 @@ class House:
 
     def release(self, number: int, **facts: object) -> Published:
         return self.offer(self.pack(number, **facts))
+
+    def copy(self, folder: Path) -> House:
+        """Give a house of the same people whose repository goes its own way from here."""
+        shutil.copytree(self.folder, folder)
+        return House(folder, self.people)
 
     @property
     def anchor(self) -> bytes:

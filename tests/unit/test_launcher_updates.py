@@ -71,14 +71,21 @@ class Scene:
         assert not list(self.host.places.downloads.glob("*"))
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    """Release 1 is installed, release 2 is published, and the sensor may take anything up to 99."""
-    house = House(tmp_path / "house")
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """Releases 1 and 2 are on offer."""
+    house = House(tmp_path_factory.mktemp("house"))
     house.begin()
-    first = house.pack(1)
-    house.offer(first)
+    house.release(1)
     house.release(2)
+    return house
+
+
+@pytest.fixture
+def scene(template: House, tmp_path: Path) -> Iterator[Scene]:
+    """Release 1 is installed, release 2 is published, and the sensor may take anything up to 99."""
+    house = template.copy(tmp_path / "house")
+    first = next((house.folder / "bundles").glob("teiten-sensor-1-*.tar.xz"))
     with open_mirror(house.public) as mirror:
         host = Host(tmp_path / "host", mirror.url, house.anchor)
         assert install_bundle(host.bench, host.config, first) == 1

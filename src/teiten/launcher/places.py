@@ -70,6 +70,11 @@ class Places:
         return self.own / "restart.json"
 
     @property
+    def look(self) -> Path:
+        """What was seen at the last look at a release on probation."""
+        return self.own / "look.json"
+
+    @property
     def report(self) -> Path:
         """What the sensor tells the base of updates."""
         return self.own / "state.json"

@@ -172,7 +172,7 @@ def _starts(shelf: ReleaseShelf) -> int:
 
 
 def _read_look(shelf: ReleaseShelf) -> Seen:
-    return _read_seen(files.read_json(shelf.places.own / "look.json"))
+    return _read_seen(files.read_json(shelf.places.look))
 
 
 def _write_look(shelf: ReleaseShelf, seen: Seen, earlier: Seen) -> None:
@@ -189,4 +189,4 @@ def _write_look(shelf: ReleaseShelf, seen: Seen, earlier: Seen) -> None:
         "written_boot_s": seen.written_s,
         "capture": {"rounds": seen.rounds, "pid": seen.capture_pid},
     }
-    files.write_json(shelf.places.own / "look.json", record)
+    files.write_json(shelf.places.look, record)

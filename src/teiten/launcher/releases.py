@@ -159,6 +159,7 @@ class ReleaseShelf:
     def begin_probation(self, release: int, *, previous: int, seconds: int) -> Pending:
         """Write down that a release is about to be tried."""
         machine = self.machine
+        files.remove(self.places.look)
         pending = Pending(release, previous, machine.boot_id(), machine.boot_seconds(), seconds=seconds)
         self.write_pending(pending)
         return pending
