@@ -211,6 +211,17 @@ def write_sensor_settings(
     installation: Installation, path: Path, *, state_dir: Path | None, extra: dict[str, object], url: str = ""
 ) -> Path:
     """Write the TOML file that a sensor of this installation needs; it holds no secret."""
+    values = sensor_settings(installation, state_dir=state_dir, extra=extra, url=url)
+    lines = [f"{name} = {value}" for name, value in values.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["[sensor]", *lines, ""]), encoding="utf-8")
+    return path
+
+
+def sensor_settings(
+    installation: Installation, *, state_dir: Path | None, extra: dict[str, object], url: str = ""
+) -> dict[str, str]:
+    """Give what a sensor of this installation must be told, as name → TOML value."""
     values: dict[str, object] = {
         **({} if state_dir is None else {"state_dir": str(state_dir)}),
         "gateway_url": url or gateway_url(installation),
@@ -219,10 +230,7 @@ def write_sensor_settings(
         "gateway_keys": [gateway_key_text(installation)],
         **extra,
     }
-    lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(["[sensor]", *lines, ""]), encoding="utf-8")
-    return path
+    return {name: _toml(value) for name, value in values.items()}
 
 
 def _toml(value: object) -> str:

@@ -4,32 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from teiten.cli import demo, printing, sensor_verbs
+from teiten.cli import printing, sensor_verbs
 from teiten.cli.installation import Installation
-from teiten.cli.place_commands import site_of
-from teiten.fleet.sites import Site
 from teiten.foundation.settings import Source
-
-
-def create(source: Source, options: argparse.Namespace) -> int:
-    """Make a sensor, print its token, and write the settings it needs."""
-    with Installation(source) as installation:
-        installation.start_django()
-        made = sensor_verbs.create_sensor(
-            name=options.name,
-            region=options.region,
-            organisation=options.org,
-            may_import=options.may_import,
-            site=Site(**site_of(options)),
-            clock=installation.clock,
-            config=installation.section("fleet"),
-        )
-        print(made)
-        if options.bundle is not None:
-            url = f"https://{installation.gateway_config.authority}"
-            demo.write_sensor_settings(installation, options.bundle, state_dir=None, extra={}, url=url)
-            print(f"settings for teiten-sensor: {options.bundle} (no secret in it)")
-    return 0
 
 
 def list_all(source: Source, _options: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -77,6 +77,7 @@ def create_sensor(
     organisation: str = "",
     dataset: str = "live",
     may_import: bool = False,
+    needs_approval: bool = False,
     region_names: tuple[str, str] | None = None,
     cidr: str = "",
     note: str = "",
@@ -104,13 +105,55 @@ def create_sensor(
             ),
             dataset=dataset,
             may_import=may_import,
+            needs_approval=needs_approval,
             note=note,
             cidr=cidr,
             site=site,
             act=services.Act(clock.now()),
             config=config,
         )
-    return _token_of(issued)
+    return token_of(issued)
+
+
+def create_sensors(
+    *,
+    names: Sequence[str],
+    region: str,
+    clock: Clock,
+    config: FleetConfig,
+    organisation: str = "",
+    may_import: bool = False,
+    needs_approval: bool = False,
+    cidr: str = "",
+    site: Site = UNKNOWN_SITE,
+) -> list[IssuedToken]:
+    """Enter sensors of one place (and their region and organisation when they are new) with a token each.
+
+    Raises:
+        FleetInputError: when a value breaks a rule; nothing was made.
+        AccountsInputError: when the organisation's code breaks a rule.
+    """
+    from django.db import transaction
+
+    from teiten.accounts import services as accounts
+    from teiten.fleet import making, services
+
+    house = organisation or DEFAULT_ORGANISATION
+    with transaction.atomic():
+        return making.create_sensors(
+            names,
+            region=services.find_or_create_region(code=region, name_ja=region, name_en=region),
+            organisation=accounts.find_or_create_organisation(
+                code=house, name_ja=house, name_en=house, act=accounts.Act(clock.now())
+            ),
+            dataset="live",
+            may_import=may_import,
+            needs_approval=needs_approval,
+            cidr=cidr,
+            site=site,
+            act=services.Act(clock.now()),
+            config=config,
+        )
 
 
 def issue_token(name: str, *, clock: Clock, config: FleetConfig, cidr: str = "") -> SensorToken:
@@ -123,7 +166,7 @@ def issue_token(name: str, *, clock: Clock, config: FleetConfig, cidr: str = "")
     from teiten.fleet import services
 
     sensor = services.get_sensor(name)
-    return _token_of(services.issue_token(sensor, act=services.Act(clock.now()), config=config, cidr=cidr))
+    return token_of(services.issue_token(sensor, act=services.Act(clock.now()), config=config, cidr=cidr))
 
 
 def list_sensors(*, clock: Clock, config: FleetConfig) -> list[SensorLine]:
@@ -166,7 +209,7 @@ def suspend_sensor(name: str, *, reason: str, clock: Clock) -> SensorMoved:
 
 
 def resume_sensor(name: str, *, reason: str, clock: Clock) -> SensorMoved:
-    """Accept a suspended, quarantined or waiting sensor (again).
+    """Accept a suspended or quarantined sensor (again).
 
     Raises:
         SensorUnknownError: when there is no such sensor.
@@ -197,7 +240,8 @@ def _move(name: str, change: Callable[..., Sensor], *, reason: str, clock: Clock
     return SensorMoved(moved.pk, moved.name, str(moved.state))
 
 
-def _token_of(issued: IssuedToken) -> SensorToken:
+def token_of(issued: IssuedToken) -> SensorToken:
+    """Give what is printed of a token."""
     return SensorToken(
         issued.sensor.pk,
         issued.sensor.name,

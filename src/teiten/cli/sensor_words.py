@@ -60,7 +60,10 @@ def _add_standing(group: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
     create = add_verb(
-        group, "create", "sensor_commands:create", "Make a sensor and print its one-time token."
+        group,
+        "create",
+        "making_commands:create",
+        "Make a sensor and print its one-time token, or many and write what installs them.",
     )
     create.add_argument("name")
     create.add_argument("--region", required=True, metavar="CODE")
@@ -73,6 +76,28 @@ def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
     )
     create.add_argument(
         "--cidr", default="", metavar="NETWORK", help="its token works from this network only"
+    )
+    create.add_argument(
+        "--count", type=int, default=1, metavar="N", help="make NAME-0001 to NAME-N; needs --output"
+    )
+    create.add_argument(
+        "--output", type=Path, metavar="DIR", help="write an install script and cloud-init user data for each"
+    )
+    create.add_argument(
+        "--packages", type=Path, metavar="DIR", help="folder of the launcher's deb and rpm (make packages)"
+    )
+    create.add_argument(
+        "--embed",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="package or bundle that the scripts carry instead of fetching it; repeatable",
+    )
+    create.add_argument(
+        "--allow-exec",
+        action="store_true",
+        help="it obeys free commands (class C) of two operators; without this it never does",
     )
     create.add_argument(
         "--bundle", type=Path, metavar="FILE", help="also write the settings a sensor needs to this file"

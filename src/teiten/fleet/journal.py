@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -20,6 +21,8 @@ from teiten.fleet import metrics
 from teiten.fleet.models import KnownBy, Sensor, SensorEvent, SensorEventKind
 
 _log = logging.getLogger(__name__)
+#: Of what happened to many sensors at once, so many get a line of the log each.
+_LOGGED_EACH = 20
 #: Kinds that somebody should look at.
 ALARMS = frozenset(
     {
@@ -53,11 +56,17 @@ def record_events(
     """Append one event for each sensor; ``details`` is by sensor and must hold no secret."""
     metrics.EVENTS.labels(kind.value).inc(len(details))
     level = logging.WARNING if kind in ALARMS else logging.INFO
-    for sensor, detail in details.items():
+    for sensor, detail in islice(details.items(), _LOGGED_EACH):
         _log.log(
             level,
             "A sensor's history grew.",
             extra={"sensor": sensor, "kind": kind.value, "detail": dict(detail)},
+        )
+    if len(details) > _LOGGED_EACH:
+        _log.log(
+            level,
+            "Further sensors' histories grew likewise.",
+            extra={"sensors": len(details) - _LOGGED_EACH, "kind": kind.value},
         )
     with transaction.atomic(savepoint=False):
         events = SensorEvent.objects.bulk_create(

@@ -22,7 +22,7 @@ from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
 
 _METADATA = re.compile(r"/tuf/(metadata/(?:[1-9][0-9]{0,8}\.(?:root|snapshot|targets)|timestamp)\.json)")
-_TARGET = re.compile(r"/tuf/(targets/(?:bundles/)?[0-9a-f]{64}\.[A-Za-z0-9][A-Za-z0-9._-]{0,120})")
+_TARGET = re.compile(r"/tuf/((?:targets/(?:bundles/)?|packages/)[0-9a-f]{64}\.[A-Za-z0-9][A-Za-z0-9._-]{0,120})")
 #: Versioned files never change; the timestamp is what clients ask for news.
 _FOR_EVER, _NEVER = "public, max-age=31536000, immutable", "no-cache"
 #: 64 KiB a second is the least for a bundle of 30 MB; the launcher comes back an hour later.

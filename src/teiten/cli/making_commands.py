@@ -1,0 +1,159 @@
+"""``teiten sensor create``: one sensor and its token, or thousands and the scripts that install them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teiten.cli import demo, sensor_verbs
+from teiten.cli.errors import CliError
+from teiten.cli.installation import Installation
+from teiten.cli.place_commands import site_of
+from teiten.fleet.sites import Site
+from teiten.foundation.settings import Source
+from teiten.sensor.config import SensorConfig
+
+if TYPE_CHECKING:
+    # Django's models can be imported only once Django has been set up.
+    from teiten.fleet.installing import Kit, Ticket
+    from teiten.fleet.services import IssuedToken
+
+_LOCAL = ("localhost", "127.", "[::1]")
+#: What the sensor's settings say of commands; a program that does not know them yet is not told.
+_KNOWN = frozenset(field.name for field in dataclasses.fields(SensorConfig))
+
+
+def create(source: Source, options: argparse.Namespace) -> int:
+    """Make sensors and print what they need, or write it to a folder."""
+    if options.count > 1 and options.output is None:
+        raise CliError(
+            "--count makes many tokens: name the folder for their install scripts with --output DIR"
+        )
+    if options.output is None and (options.packages or options.embed or options.allow_exec):
+        raise CliError(
+            "--packages, --embed and --allow-exec are for install scripts: name their folder with --output DIR"
+        )
+    with Installation(source) as installation:
+        installation.start_django()
+        if options.output is None:
+            _create_one(installation, options)
+        else:
+            _create_scripts(installation, options)
+    return 0
+
+
+def _create_one(installation: Installation, options: argparse.Namespace) -> None:
+    made = sensor_verbs.create_sensors(
+        names=[options.name],
+        region=options.region,
+        organisation=options.org,
+        may_import=options.may_import,
+        needs_approval=options.approve,
+        cidr=options.cidr,
+        site=Site(**site_of(options)),
+        clock=installation.clock,
+        config=installation.section("fleet"),
+    )
+    print(sensor_verbs.token_of(made[0]))
+    if options.bundle is not None:
+        demo.write_sensor_settings(
+            installation, options.bundle, state_dir=None, extra={}, url=_gateway_url(installation)
+        )
+        print(f"settings for teiten-sensor: {options.bundle} (no secret in it)")
+
+
+def _create_scripts(installation: Installation, options: argparse.Namespace) -> None:
+    from django.db import transaction
+
+    from teiten.fleet import installing, making
+
+    if options.bundle is not None:
+        raise CliError(
+            "--bundle is for one sensor without --output; install scripts hold the settings already"
+        )
+    names = making.name_sensors(options.name, options.count)
+    kit = _make_kit(installation, options)
+    renderer = installing.Renderer(kit)
+    # The files are written before the commit: sensors whose tokens nobody has seen would be of no use.
+    with transaction.atomic():
+        made = sensor_verbs.create_sensors(
+            names=names,
+            region=options.region,
+            organisation=options.org,
+            may_import=options.may_import,
+            needs_approval=options.approve,
+            cidr=options.cidr,
+            site=Site(**site_of(options)),
+            clock=installation.clock,
+            config=installation.section("fleet"),
+        )
+        tickets = [_ticket_of(one) for one in made]
+        installing.write_files(renderer, tickets, options.output)
+    _report(kit, options, made)
+
+
+def _ticket_of(issued: IssuedToken) -> Ticket:
+    from teiten.fleet import installing
+
+    number = issued.sensor.pk
+    own = {"number": str(number)} if "number" in _KNOWN else {}
+    return installing.Ticket(number, issued.sensor.name, issued.text, issued.expires_at, own)
+
+
+def _make_kit(installation: Installation, options: argparse.Namespace) -> Kit:
+    from teiten.fleet import installing, trust_files
+
+    repository = releases_dir(installation)
+    packages = installing.find_packages(options.packages) if options.packages else ()
+    embedded = installing.check_embedded(options.embed)
+    installing.publish_packages(packages, repository / "public")
+    trust = trust_files.read_trust(repository)
+    return installing.Kit(
+        gateway_url=_gateway_url(installation),
+        settings=_common_settings(installation, allow_exec=options.allow_exec),
+        root=trust.root,
+        operators=trust.operators,
+        packages=installing.add_embedded(packages, embedded),
+        embedded=embedded,
+    )
+
+
+def _common_settings(installation: Installation, *, allow_exec: bool) -> Mapping[str, str]:
+    url = _gateway_url(installation)
+    settings = demo.sensor_settings(installation, state_dir=None, extra={}, url=url)
+    wanted = {"operators_file": '"/etc/teiten-sensor/operators.json"', "allow_exec": str(allow_exec).lower()}
+    return {**settings, **{name: value for name, value in wanted.items() if name in _KNOWN}}
+
+
+def releases_dir(installation: Installation) -> Path:
+    """Give the folder of the update repository."""
+    configured: Path | None = getattr(installation.section("fleet"), "releases_dir", None)
+    return configured or installation.data_dir / "releases"
+
+
+def _gateway_url(installation: Installation) -> str:
+    return f"https://{installation.gateway_config.authority}"
+
+
+def _report(kit: Kit, options: argparse.Namespace, made: list[IssuedToken]) -> None:
+    first, last = made[0].sensor, made[-1].sensor
+    what = f"sensor {first.pk} {first.name}"
+    if len(made) > 1:
+        what = f"{len(made)} sensors, {what} to {last.pk} {last.name}"
+    print(f"{what}: install scripts and cloud-init user data are in {options.output}")
+    print(
+        f"Each holds a token that works once, until {made[0].expires_at:%Y-%m-%d %H:%M} UTC: "
+        "keep them as you keep passwords, and delete them once the hosts are installed."
+    )
+    gaps = kit.list_gaps()
+    if kit.gateway_url.removeprefix("https://").startswith(_LOCAL):
+        gaps.insert(
+            0,
+            f"hosts elsewhere cannot reach {kit.gateway_url}; set gateway.authority and make the scripts anew",
+        )
+    for gap in gaps:
+        print(f"What will not work: {gap}", file=sys.stderr)

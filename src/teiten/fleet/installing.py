@@ -1,0 +1,313 @@
+"""What makes a host into a sensor: an install script and cloud-init user data, one of each per sensor.
+
+The script carries everything that the host must believe beforehand: where the gateway
+is and what proves it, the root of trust of updates and the operators' keys, the digest of the
+launcher's package, and the one-time token, which is the only secret in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import hashlib
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from teiten.fleet.errors import FleetInputError
+
+_TEMPLATE = Path(__file__).parent / "templates/install/install.sh.txt"
+_PACKAGE = re.compile(r"teiten-launcher_[0-9A-Za-z.~+-]+_(amd64|arm64|x86_64|aarch64)\.(deb|rpm)")
+_BUNDLE = re.compile(r"teiten-sensor-[1-9][0-9]*-py3(10|11|12|13)-(x86_64|aarch64)\.tar\.xz")
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+#: Where the script's fixed parts end.
+_MARK = re.compile(r"@([A-Z_]+)@")
+#: Which marks differ from sensor to sensor.
+_OF_SENSOR = frozenset({"NAME", "NAME_Q", "NUMBER", "TOKEN_Q", "EXPIRES", "EXPIRES_Q", "FILE", "SETTINGS"})
+#: Base64 a line.
+_LINE = 76
+#: Where cloud-init puts the script; gone with the next boot.
+_CLOUD_PATH = "/run/teiten-install.sh"
+
+
+@dataclass(frozen=True)
+class Package:
+    """One file of the launcher's package."""
+
+    path: Path
+    #: ``deb`` or ``rpm``.
+    kind: str
+    #: As ``uname -m`` says it.
+    arch: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What all scripts of one making have in common."""
+
+    #: ``https://HOST[:PORT]``.
+    gateway_url: str
+    #: Lines of ``[sensor]`` that all have, as name → TOML value.
+    settings: Mapping[str, str]
+    #: TUF root metadata; None: there is no repository yet.
+    root: bytes | None = None
+    #: The signed operators' list; None: there is none yet.
+    operators: bytes | None = None
+    packages: tuple[Package, ...] = ()
+    #: Packages and bundles that the script carries instead of fetching them.
+    embedded: tuple[Path, ...] = ()
+
+    def list_gaps(self) -> list[str]:
+        """Say what sensors made with this kit cannot do, and what to do about it."""
+        has_program = any(_BUNDLE.fullmatch(path.name) for path in self.embedded)
+        gaps = []
+        if not self.packages:
+            gaps.append(
+                "the scripts bring no launcher package: hosts need teiten-launcher installed by hand; "
+                "run `make packages` and give the folder with --packages"
+            )
+        if self.root is None and not has_program:
+            gaps.append(
+                "there is no update repository: the scripts cannot install the program; run `teiten release init` and "
+                "publish a release, or carry a bundle with --embed, then make the scripts anew"
+            )
+        elif self.root is None:
+            gaps.append(
+                "there is no update repository (`teiten release init`): these sensors will never update themselves"
+            )
+        if self.operators is None:
+            gaps.append(
+                "there is no list of operators: these sensors obey no command until they have one "
+                "(publish operators.json: teiten release publish)"
+            )
+        return gaps
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One sensor's own part."""
+
+    number: int
+    name: str
+    token: str
+    expires_at: datetime
+    #: Lines of ``[sensor]`` of its own, as name → TOML value.
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_packages(folder: Path) -> tuple[Package, ...]:
+    """Give the launcher's packages in ``folder``, at most one a kind and processor.
+
+    Raises:
+        FleetInputError: when there is none, or two are for the same.
+    """
+    found: dict[tuple[str, str], Package] = {}
+    for path in sorted(folder.glob("teiten-launcher_*")) if folder.is_dir() else ():
+        match = _PACKAGE.fullmatch(path.name)
+        if match is None:
+            continue
+        package = _package_of(path, match)
+        other = found.setdefault((package.kind, package.arch), package)
+        if other is not package:
+            raise FleetInputError(
+                "packages", f"{other.name} and {package.name} are for the same hosts; leave one in {folder}"
+            )
+    if not found:
+        raise FleetInputError(
+            "packages", f"{folder} holds no teiten-launcher_*.deb or .rpm; run `make packages`"
+        )
+    return tuple(found.values())
+
+
+def publish_packages(packages: Iterable[Package], public: Path) -> None:
+    """Put packages where the gateway hands them out: ``packages/<sha256>.<name>`` of its public folder."""
+    folder = public / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    for package in packages:
+        path = folder / f"{package.sha256}.{package.name}"
+        if not path.exists():
+            part = path.with_name(f".{path.name}.part")
+            shutil.copyfile(package.path, part)
+            part.chmod(0o644)
+            part.replace(path)
+
+
+def check_embedded(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Give the files to carry along.
+
+    Raises:
+        FleetInputError: naming one that is neither the launcher's package nor a bundle.
+    """
+    for path in paths:
+        if not (_PACKAGE.fullmatch(path.name) or _BUNDLE.fullmatch(path.name)) or not path.is_file():
+            raise FleetInputError(
+                "embed", f"{path} is no teiten-launcher_*.deb or .rpm and no teiten-sensor-*.tar.xz"
+            )
+    return tuple(paths)
+
+
+def add_embedded(packages: Sequence[Package], embedded: Sequence[Path]) -> tuple[Package, ...]:
+    """Give the packages with those that the script carries, which count before fetched ones."""
+    found = {(one.kind, one.arch): one for one in packages}
+    for path in embedded:
+        match = _PACKAGE.fullmatch(path.name)
+        if match is not None:
+            package = _package_of(path, match)
+            found[(package.kind, package.arch)] = package
+    return tuple(found.values())
+
+
+class Renderer:
+    """Renders scripts; what they have in common is put in once.
+
+    Args:
+        kit: what they have in common.
+    """
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+        common = {
+            "GATEWAY_Q": shlex.quote(kit.gateway_url),
+            "FIND_PYTHON": _FIND_PYTHON,
+            "PACKAGES": "\n".join(map(_package_case, kit.packages)) or "    none) ;;",
+            "BLOBS": "\n".join(_blob(path) for path in kit.embedded),
+        }
+        text = _TEMPLATE.read_text(encoding="utf-8")
+        text = _MARK.sub(lambda mark: mark[0] if mark[1] in _OF_SENSOR else common[mark[1]], text)
+        #: Texts and, between them, the names of marks.
+        self._pieces = _MARK.split(text)
+
+    def render_script(self, ticket: Ticket) -> str:
+        """Give one sensor's install script."""
+        expires = f"{ticket.expires_at:%Y-%m-%d %H:%M} UTC"
+        values = {
+            "NAME": ticket.name,
+            "NAME_Q": shlex.quote(ticket.name),
+            "NUMBER": str(ticket.number),
+            "TOKEN_Q": shlex.quote(ticket.token),
+            "EXPIRES": expires,
+            "EXPIRES_Q": shlex.quote(expires),
+            "FILE": script_name(ticket),
+            "SETTINGS": self._settings(ticket),
+        }
+        pieces = self._pieces
+        return "".join(values[piece] if place % 2 else piece for place, piece in enumerate(pieces))
+
+    def _settings(self, ticket: Ticket) -> str:
+        kit = self._kit
+        own = {**kit.settings, **ticket.settings}
+        files = {"sensor.toml": _toml_section("sensor", own)}
+        files["launcher.toml"] = _toml_section("launcher", {"update_url": f'"{kit.gateway_url}/tuf"'})
+        lines = [_here_document(name, text) for name, text in files.items()]
+        for name, content in (("root.json", kit.root), ("operators.json", kit.operators)):
+            if content is not None:
+                lines.append(f"    base64 -d <<'TEITEN' | put \"$etc/{name}\" 644\n{_lines(content)}\nTEITEN")
+        return "\n".join(lines)
+
+
+def render_user_data(script: str) -> str:
+    """Give the cloud-init user data (``#cloud-config``) that runs an install script once.
+
+    Compressed, because providers take 16 KiB (AWS: before base64) to 64 KiB.
+    """
+    packed = gzip.compress(script.encode(), compresslevel=6, mtime=0)
+    content = base64.b64encode(packed).decode("ascii")
+    return (
+        "#cloud-config\n"
+        "# Installs a Teiten sensor at the first boot. It holds a one-time token.\n"
+        "write_files:\n"
+        f"  - path: {_CLOUD_PATH}\n"
+        '    permissions: "0700"\n'
+        "    encoding: gz+b64\n"
+        f"    content: {content}\n"
+        "runcmd:\n"
+        f"  - [sh, {_CLOUD_PATH}, install]\n"
+        f"  - [rm, -f, {_CLOUD_PATH}]\n"
+    )
+
+
+def script_name(ticket: Ticket) -> str:
+    return f"{ticket.name}.install.sh"
+
+
+def write_files(renderer: Renderer, tickets: Sequence[Ticket], folder: Path) -> None:
+    """Write script and user data of each ticket, readable by their owner only; all of them or none.
+
+    Raises:
+        FleetInputError: when the folder cannot be written; what was begun is removed.
+    """
+    written: list[Path] = []
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for ticket in tickets:
+            script = renderer.render_script(ticket)
+            for name, text in (
+                (script_name(ticket), script),
+                (f"{ticket.name}.user-data.yaml", render_user_data(script)),
+            ):
+                written.append(folder / name)
+                _write_private(folder / name, text)
+    except OSError as error:
+        # The last one stood there before, where that was the reason.
+        for path in written[:-1] if isinstance(error, FileExistsError) else written:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise FleetInputError(
+            "output", f"{error.filename or folder} cannot be written: {error.strerror}; nothing was made"
+        ) from error
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a new file; one that is there may hold a token that is still needed."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _package_of(path: Path, match: re.Match[str]) -> Package:
+    return Package(path, match[2], _MACHINES.get(match[1], match[1]), _digest(path))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _package_case(package: Package) -> str:
+    return f'    {package.kind}-{package.arch}) echo "{package.name} {package.sha256}" ;;'
+
+
+def _toml_section(name: str, values: Mapping[str, str]) -> str:
+    return "\n".join([f"[{name}]", *(f"{key} = {value}" for key, value in values.items())])
+
+
+def _here_document(name: str, text: str) -> str:
+    if "\nTEITEN\n" in f"\n{text}\n":
+        raise FleetInputError("settings", f"{name} holds a line TEITEN")
+    return f"    put \"$etc/{name}\" 644 <<'TEITEN'\n{text}\nTEITEN"
+
+
+def _blob(path: Path) -> str:
+    return f":blob {path.name}\n{_lines(path.read_bytes())}\n:end"
+
+
+def _lines(content: bytes) -> str:
+    text = base64.b64encode(content).decode("ascii")
+    return "\n".join(text[place : place + _LINE] for place in range(0, len(text), _LINE))
+
+
+_FIND_PYTHON = (_TEMPLATE.parent / "find-python.txt").read_text(encoding="utf-8").rstrip("\n")
