@@ -48,6 +48,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_common(status)
     status.add_argument("--json", action="store_true", help="as one JSON object")
     _add_replay(verbs)
+    _add_obey(verbs)
+    _add_audit(verbs)
     return parser
 
 
@@ -144,4 +146,23 @@ def _add_replay(verbs: Any) -> None:
     verb.add_argument("--mode", choices=("silent", "answering"), help="whether the captured host answered")
     verb.add_argument(
         "--payload", type=int, metavar="BYTES", help="payload bytes to keep per packet (0: none)"
+    )
+
+
+def _add_obey(verbs: Any) -> None:
+    text = "obey what operators signed and needs root; started by the service installation"
+    verb = verbs.add_parser("obey", help=text, description=text)
+    _add_common(verb)
+    verb.add_argument("--request", type=Path, metavar="FILE", help="one request; otherwise all that wait")
+
+
+def _add_audit(verbs: Any) -> None:
+    verb = verbs.add_parser("audit", help="check or show what this sensor was told and did")
+    _add_common(verb)
+    verb.add_argument("what", choices=("verify", "show"), help="check every link, or print every record")
+    verb.add_argument(
+        "--file", type=Path, metavar="FILE", help="another chain, for example the root helper's"
+    )
+    verb.add_argument(
+        "--head", metavar="COUNT:SHA256", help="a head that the base was told; the chain must hold it"
     )

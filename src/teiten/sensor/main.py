@@ -14,9 +14,12 @@ from teiten.foundation.clock import SystemClock
 from teiten.foundation.errors import TeitenError
 from teiten.sensor.arguments import build_config, make_parser
 from teiten.sensor.config import SensorConfig
+from teiten.sensor.obeying.log_file import keep_log
 from teiten.sensor.state import StateFolder
 
 _FAILED = 1
+#: Verbs whose log is kept beside the state, for operators who ask for its last lines.
+_LOGGED = ("run", "record", "upload")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.set_up()
     try:
         config = build_config(options)
+        if options.verb in _LOGGED:
+            keep_log(config.state_dir, options.verb)
         return _VERBS[options.verb](options, config, words)
     except TeitenError as error:
         print(f"teiten-sensor: {error}", file=sys.stderr)
@@ -36,19 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
     del options
-    from teiten.sensor.recording import Recording
-    from teiten.sensor.supervisor import Supervisor
+    from teiten.sensor.running import run_sensor
 
-    stop = _stop_on_signals()
-    recording = Recording(config, StateFolder(config.state_dir), SystemClock())
-    recording.open()
-    supervisor = Supervisor(words[1:])
-    supervisor.start()
-    try:
-        recording.run(stop)
-    finally:
-        supervisor.stop()
-    return 0
+    return run_sensor(config, words, _stop_on_signals())
 
 
 def _record(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
@@ -67,7 +62,8 @@ def _upload(options: argparse.Namespace, config: SensorConfig, words: Sequence[s
     stop = _stop_on_signals()
     if options.supervised:
         stop_with_parent(stop)
-    Sending(config, StateFolder(config.state_dir), SystemClock()).run(stop)
+    state = StateFolder(config.state_dir)
+    Sending(config, state, SystemClock(), is_supervised=options.supervised).run(stop)
     return 0
 
 
@@ -142,6 +138,35 @@ def _replay(options: argparse.Namespace, config: SensorConfig, words: Sequence[s
     return _FAILED if outcome.problems else 0
 
 
+def _obey(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
+    del words
+    from teiten.sensor.obeying.building import build_root_helper
+    from teiten.sensor.reporting import read_orders
+
+    state = StateFolder(config.state_dir)
+    helper = build_root_helper(config, state, SystemClock())
+    try:
+        offset_us = read_orders(state).clock_offset_us
+        if options.request is None:
+            helper.obey_all(offset_us=offset_us)
+        else:
+            helper.obey(options.request, offset_us=offset_us)
+    finally:
+        helper.close()
+    return 0
+
+
+def _audit(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
+    del words
+    from teiten.sensor.chain import FILE_NAME
+    from teiten.sensor.obeying.auditing import format_records, verify
+
+    path = options.file or config.state_dir / FILE_NAME
+    for line in format_records(path) if options.what == "show" else verify(path, head=options.head):
+        print(line)
+    return 0
+
+
 def _stop_on_signals() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -157,6 +182,8 @@ _VERBS = {
     "recover": _recover,
     "status": _status,
     "replay": _replay,
+    "obey": _obey,
+    "audit": _audit,
 }
 
 
