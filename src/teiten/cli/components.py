@@ -97,9 +97,11 @@ class GatewayComponent:
 
     def __init__(self, installation: Installation, at: Callable[[str], None] = _nothing) -> None:
         from teiten.cli.fleet_doors import GatewayDoors
+        from teiten.fleet.commands.door import CommandsDoors
         from teiten.fleet.doors import FleetDoors
 
         self._doors = FleetDoors(installation.database_url, installation.section("fleet"), installation.clock)
+        commands = CommandsDoors(self._doors.ask, installation.section("fleet"), installation.clock)
         self._landing = LandingLog(
             installation.landing_config,
             installation.database_url,
@@ -109,7 +111,7 @@ class GatewayComponent:
         )
         self._gateway = Gateway(
             installation.gateway_config,
-            doors=GatewayDoors(self._doors).as_doors(),
+            doors=GatewayDoors(self._doors, commands).as_doors(),
             landing=self._landing,
             signing_key=installation.gateway_key,
             key_dir=installation.gateway_key_dir,

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from teiten.fleet import doors as fleet_doors
+from teiten.fleet.commands.door import CommandsDoors
+from teiten.fleet.commands.errors import ResultRefusedError
 from teiten.fleet.doors import FleetDoors
 from teiten.fleet.errors import EnrolmentError, FleetAwayError, RotationError, StaleHeartbeatError
 from teiten.gateway.doors import DoorClosed, Doors, SealKey, SensorIdentity
@@ -26,6 +28,8 @@ def _in_gateway_terms() -> Iterator[None]:
     except (EnrolmentError, RotationError) as error:
         status = 409 if error.code in _CONFLICTS else 403
         raise EnrolRefused(error.code, str(error), status=status) from error
+    except ResultRefusedError as error:
+        raise Refusal(error.status, error.code, str(error)) from error
     except StaleHeartbeatError as error:
         raise Refusal(409, "heartbeat_stale", str(error)) from error
     except FleetAwayError as error:
@@ -35,8 +39,9 @@ def _in_gateway_terms() -> Iterator[None]:
 class GatewayDoors:
     """One object behind all doors."""
 
-    def __init__(self, fleet: FleetDoors) -> None:
+    def __init__(self, fleet: FleetDoors, commands: CommandsDoors) -> None:
         self._fleet = fleet
+        self._commands = commands
 
     def as_doors(self) -> Doors:
         return Doors(
@@ -47,6 +52,7 @@ class GatewayDoors:
             rotate=self,
             recover=self,
             suspect=self,
+            commands=self,
         )
 
     async def identify(self, sensor: int, key_no: int) -> SensorIdentity | None:
@@ -89,6 +95,16 @@ class GatewayDoors:
     async def heartbeat(self, identity: SensorIdentity, beat: Heartbeat, *, peer: str) -> HeartbeatAnswer:
         with _in_gateway_terms():
             return await self._fleet.heartbeat(identity.sensor, beat, peer=peer)
+
+    async def pending(self, identity: SensorIdentity) -> tuple[bytes, ...]:
+        with _in_gateway_terms():
+            return await self._commands.pending(identity.sensor)
+
+    async def take_result(
+        self, identity: SensorIdentity, command_id: str, body: bytes, signature: bytes
+    ) -> bool:
+        with _in_gateway_terms():
+            return await self._commands.take_result(identity.sensor, command_id, body, signature)
 
 
 def _seal_key(found: fleet_doors.SealKey) -> SealKey:

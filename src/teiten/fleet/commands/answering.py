@@ -89,13 +89,13 @@ def _read(told: Told) -> wire.Result | ResultRefusedError:
         return ResultRefusedError(error.code, str(error), status=400)
     if result.sensor != told.sensor:
         return ResultRefusedError(
-            "result_foreign", f"the result is of sensor {result.sensor}, not of {told.sensor}", status=403
+            "result.foreign", f"the result is of sensor {result.sensor}, not of {told.sensor}", status=400
         )
     if result.command_id != told.command_id:
         return ResultRefusedError(
-            "result_foreign",
+            "result.foreign",
             f"the result is of command {result.command_id}, not of {told.command_id}",
-            status=403,
+            status=400,
         )
     return result
 
@@ -137,7 +137,7 @@ def _judge(told: Told, result: wire.Result, known: _Known) -> Taken | ResultRefu
     state = known.targets.get(name)
     if state is None:
         return ResultRefusedError(
-            "result_foreign", f"command {told.command_id} was not for sensor {told.sensor}", status=403
+            "command_unknown", f"command {told.command_id} was not for sensor {told.sensor}", status=404
         )
     flaw = _find_flaw(told, result, command, known)
     if flaw is not None:
@@ -164,15 +164,15 @@ def _find_flaw(told: Told, result: wire.Result, command: Command, known: _Known)
     public_key = known.keys.get((told.sensor, result.key_no))
     if public_key is None:
         return ResultRefusedError(
-            "result_key", f"sensor {told.sensor} has no key {result.key_no}", status=403
+            "result.key", f"sensor {told.sensor} has no key {result.key_no}", status=400
         )
     try:
         wire.verify_result(public_key, told.body, told.signature)
     except ResultError as error:
-        return ResultRefusedError(error.code, str(error), status=403)
+        return ResultRefusedError(error.code, str(error), status=400)
     if result.payload_sha256 != bytes(command.payload_sha256):
         return ResultRefusedError(
-            "result_foreign", f"the result answers other bytes than those of command {command.pk}", status=403
+            "result.foreign", f"the result answers other bytes than those of command {command.pk}", status=400
         )
     return None
 

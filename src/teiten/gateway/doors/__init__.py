@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from teiten.foundation.errors import TeitenError
+from teiten.gateway.doors.commanding import CommandsDoor
 from teiten.gateway.doors.enrolling import EnrolDoor
 from teiten.gateway.doors.heartbeats import HeartbeatDoor
 from teiten.gateway.doors.identifying import IdentifyDoor, SealKey, SealKeyDoor, SensorIdentity, State
@@ -19,6 +20,7 @@ from teiten.gateway.doors.rotating import RotateDoor
 from teiten.gateway.doors.suspecting import SuspectDoor
 
 __all__ = [
+    "CommandsDoor",
     "DoorClosed",
     "Doors",
     "EnrolDoor",
@@ -49,5 +51,6 @@ class Doors:
     rotate: RotateDoor | None = None
     recover: RecoverDoor | None = None
     suspect: SuspectDoor | None = None
+    commands: CommandsDoor | None = None
     #: Public part of the update repository, a folder; None: there is none.
     releases: Path | None = None

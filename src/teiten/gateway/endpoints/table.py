@@ -8,7 +8,15 @@ from typing import cast
 from aiohttp import web
 
 from teiten.gateway.authenticating import Desk
-from teiten.gateway.endpoints import batches, enrolling, heartbeats, public_files, recovering, rotating
+from teiten.gateway.endpoints import (
+    batches,
+    commanding,
+    enrolling,
+    heartbeats,
+    public_files,
+    recovering,
+    rotating,
+)
 from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
 
@@ -18,6 +26,8 @@ ROUTES: tuple[Route, ...] = (
     enrolling.ROUTE,
     rotating.ROUTE,
     recovering.ROUTE,
+    commanding.COMMANDS_ROUTE,
+    commanding.RESULT_ROUTE,
     public_files.METADATA,
     public_files.TARGET,
 )
