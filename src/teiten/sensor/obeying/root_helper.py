@@ -72,9 +72,13 @@ class Helper:
         self._clock = clock
         self._memory = Memory(folder / "memory.bin")
         self._chain = Chain.open(folder / FILE_NAME, clock)
-        self._keep_sensor()
-        for begun in self._memory.open:
-            self._end(begun.command_id, begun.verb, failed("interrupted"))
+        try:
+            self._keep_sensor()
+            for begun in self._memory.open:
+                self._end(begun.command_id, begun.verb, failed("interrupted"))
+        except SensorError:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._memory.close()
