@@ -78,6 +78,38 @@ def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
         "--cidr", default="", metavar="NETWORK", help="its token works from this network only"
     )
     create.add_argument(
+        "--bundle", type=Path, metavar="FILE", help="also write the settings a sensor needs to this file"
+    )
+    _add_installing(create)
+    _add_site(create)
+    _add_asking(group)
+
+
+def _add_asking(group: Verbs[argparse.ArgumentParser]) -> None:
+    add_verb(group, "list", "sensor_commands:list_all", "List the sensors with their states.")
+    token = add_verb(
+        group, "token", "sensor_commands:issue_token", "Print a new one-time token for a sensor."
+    )
+    token.add_argument("name")
+    configure = add_verb(
+        group,
+        "configure",
+        "place_commands:configure",
+        "Set how soon a sensor sends, and how little payload it keeps.",
+    )
+    configure.add_argument("name")
+    configure.add_argument("--window", type=int, metavar="SECONDS", help="length of an ordinary window")
+    configure.add_argument(
+        "--payload",
+        type=int,
+        metavar="BYTES",
+        help="most payload bytes kept per packet; 0 switches payload off",
+    )
+    configure.add_argument("--examples", type=int, metavar="N", help="most payload examples a window")
+
+
+def _add_installing(create: argparse.ArgumentParser) -> None:
+    create.add_argument(
         "--count", type=int, default=1, metavar="N", help="make NAME-0001 to NAME-N; needs --output"
     )
     create.add_argument(
@@ -99,30 +131,6 @@ def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="it obeys free commands (class C) of two operators; without this it never does",
     )
-    create.add_argument(
-        "--bundle", type=Path, metavar="FILE", help="also write the settings a sensor needs to this file"
-    )
-    _add_site(create)
-    add_verb(group, "list", "sensor_commands:list_all", "List the sensors with their states.")
-    token = add_verb(
-        group, "token", "sensor_commands:issue_token", "Print a new one-time token for a sensor."
-    )
-    token.add_argument("name")
-    configure = add_verb(
-        group,
-        "configure",
-        "place_commands:configure",
-        "Set how soon a sensor sends, and how little payload it keeps.",
-    )
-    configure.add_argument("name")
-    configure.add_argument("--window", type=int, metavar="SECONDS", help="length of an ordinary window")
-    configure.add_argument(
-        "--payload",
-        type=int,
-        metavar="BYTES",
-        help="most payload bytes kept per packet; 0 switches payload off",
-    )
-    configure.add_argument("--examples", type=int, metavar="N", help="most payload examples a window")
 
 
 def _add_site(parser: argparse.ArgumentParser) -> None:

@@ -64,40 +64,29 @@ def create_sensors(
         FleetInputError: when a value breaks a rule or a name is taken; nothing was made.
     """
     network = checked_cidr(cidr)
-    sensors = [
-        Sensor(
-            name=name,
-            region=region,
-            organisation=organisation,
-            dataset=dataset,
-            may_import=may_import,
-            needs_approval=needs_approval,
-            state=SensorState.TOKEN_ISSUED,
-            created_at=act.at,
-        )
-        for name in names
-    ]
+    common = {"region": region, "organisation": organisation, "dataset": dataset, "may_import": may_import}
+    common |= {"needs_approval": needs_approval, "state": SensorState.TOKEN_ISSUED, "created_at": act.at}
+    sensors = [Sensor(name=name, **common) for name in names]
     _check_all(sensors)
     with transaction.atomic():
         _refuse_taken(names)
         sensors = Sensor.objects.bulk_create(sensors, batch_size=_ROWS)
-        placements = [
-            SensorPlacement(sensor=sensor, valid_from=act.at, region=region, **asdict(site))
-            for sensor in sensors
-        ]
-        _check(placements[0])
-        SensorPlacement.objects.bulk_create(placements, batch_size=_ROWS)
-        made = {"dataset": dataset}
-        _record(
-            SensorEventKind.CREATED, {sensor.pk: {"name": sensor.name, **made} for sensor in sensors}, act=act
-        )
+        _open_placements(sensors, site=site, act=act)
+        created = {sensor.pk: {"name": sensor.name, "dataset": dataset} for sensor in sensors}
+        _record(SensorEventKind.CREATED, created, act=act)
         issued = _issue_tokens(sensors, network=network, act=act, config=config)
-        _record(
-            SensorEventKind.TOKEN_ISSUED,
-            {one.sensor.pk: {"token": one.token_id} for one in issued},
-            act=act,
-        )
+        tokens = {one.sensor.pk: {"token": one.token_id} for one in issued}
+        _record(SensorEventKind.TOKEN_ISSUED, tokens, act=act)
     return issued
+
+
+def _open_placements(sensors: Sequence[Sensor], *, site: Site, act: Act) -> None:
+    placements = [
+        SensorPlacement(sensor=sensor, valid_from=act.at, region=sensor.region, **asdict(site))
+        for sensor in sensors
+    ]
+    _check(placements[0])
+    SensorPlacement.objects.bulk_create(placements, batch_size=_ROWS)
 
 
 def _issue_tokens(
