@@ -93,8 +93,10 @@ _WITH_ACTOR = (where("survey", "=", 1), where("actor", "!=", ""))
 _WITH_PROBE = (where("probe", "!=", ""),)
 _WITH_FINGERPRINT = (where("tcp_fp", "!=", ""),)
 ACTORS = _daily("actors_1d", "actor", hosts=True, only=_WITH_ACTOR, sensors_bitmap="sensors")
-PROBES = _daily("probes_1d", "probe", "protocol", "dst_port", hosts=True, only=_WITH_PROBE)
-FINGERPRINTS = _daily("fingerprints_1d", "tcp_fp", hosts=True)
+PROBES = _daily(
+    "probes_1d", "probe", "protocol", "dst_port", hosts=True, only=_WITH_PROBE, sensors_bitmap="sensors"
+)
+FINGERPRINTS = _daily("fingerprints_1d", "tcp_fp", hosts=True, sensors_bitmap="sensors")
 FINGERPRINTS_PORTS = _daily("fingerprints_ports_1d", "tcp_fp", "protocol", "dst_port", only=_WITH_FINGERPRINT)
 PAYLOADS = _daily(
     "payloads_1d", "payload_hash", "protocol", "dst_port", "probe", only=(where("payload_hash", "!=", 0),)
@@ -117,12 +119,12 @@ ROLL_UPS: tuple[Table, ...] = (
     _hourly("networks_1h", "asn"),
     PORTS_HOURLY,
     _daily("kinds_1d", hosts=True),
-    _daily("countries_1d", "country", hosts=True),
+    _daily("countries_1d", "country", hosts=True, sensors_bitmap="sensors"),
     _daily("networks_1d", "asn"),
     ACTORS,
     FINGERPRINTS,
     PROBES,
-    _daily("networks_regions_1d", "asn", "region"),
+    _daily("networks_regions_1d", "asn", "region", "country"),
     PORTS_DAILY,
     _daily("ports_regions_1d", "protocol", "dst_port", "region"),
     _daily("ports_countries_1d", "protocol", "dst_port", "country"),
@@ -131,5 +133,5 @@ ROLL_UPS: tuple[Table, ...] = (
     SOURCES,
     _hourly("actors_1h", "actor", only=_WITH_ACTOR),
     _hourly("probes_1h", "probe", "protocol", "dst_port", only=_WITH_PROBE),
-    _hourly("fingerprints_1h", "tcp_fp", hosts=False, only=_WITH_FINGERPRINT),
+    _hourly("fingerprints_1h", "tcp_fp", only=_WITH_FINGERPRINT),
 )

@@ -83,6 +83,7 @@ CREATE TABLE countries_1d
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `sensors` AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, country, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
@@ -97,8 +98,9 @@ CREATE MATERIALIZED VIEW countries_1d_view TO countries_1d
     `answering` UInt8,
     `packets` UInt64,
     `sensor_bits` UInt64,
+    `sensors` AggregateFunction(groupBitmap, UInt32),
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` SimpleAggregateFunction(max, Date)) AS SELECT dataset, toDate(hour, 'Asia/Tokyo') AS day, country, nature, survey, ip_version, answering, sum(countries_1h.packets) AS packets, groupBitOr(countries_1h.sensor_bits) AS sensor_bits, uniqCombinedMergeState(12)(countries_1h.sources) AS sources, max(countries_1h.landed_date) AS landed_date FROM countries_1h GROUP BY dataset, day, country, nature, survey, ip_version, answering;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, country, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, groupBitmapState(sensor) AS sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, country, nature, survey, ip_version, answering;
 
 CREATE TABLE countries_1h
 (
@@ -343,6 +345,7 @@ CREATE TABLE fingerprints_1d
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `sensors` AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, tcp_fp, nature, survey, ip_version) ORDER BY (day, tcp_fp, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
@@ -357,8 +360,9 @@ CREATE MATERIALIZED VIEW fingerprints_1d_view TO fingerprints_1d
     `answering` UInt8,
     `packets` UInt64,
     `sensor_bits` UInt64,
+    `sensors` AggregateFunction(groupBitmap, UInt32),
     `sources` AggregateFunction(uniqCombined(12), IPv6),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, tcp_fp, nature, survey, ip_version, answering;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, tcp_fp, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, groupBitmapState(sensor) AS sensors, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, tcp_fp, nature, survey, ip_version, answering;
 
 CREATE TABLE fingerprints_1h
 (
@@ -371,6 +375,7 @@ CREATE TABLE fingerprints_1h
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, toDate(hour, 'Asia/Tokyo')) ORDER BY (hour, tcp_fp, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW fingerprints_1h_view TO fingerprints_1h
@@ -384,7 +389,8 @@ CREATE MATERIALIZED VIEW fingerprints_1h_view TO fingerprints_1h
     `answering` UInt8,
     `packets` UInt64,
     `sensor_bits` UInt64,
-    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, tcp_fp, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE tcp_fp != '' GROUP BY dataset, hour, tcp_fp, nature, survey, ip_version, answering;
+    `sources` AggregateFunction(uniqCombined(12), IPv6),
+    `landed_date` Date) AS SELECT dataset, toTimeZone(toStartOfHour(observed_at, 'Asia/Tokyo'), 'UTC') AS hour, tcp_fp, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, uniqCombinedState(12)(src_addr) AS sources, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE tcp_fp != '' GROUP BY dataset, hour, tcp_fp, nature, survey, ip_version, answering;
 
 CREATE TABLE fingerprints_ports_1d
 (
@@ -543,13 +549,14 @@ CREATE TABLE networks_regions_1d
     `day` Date CODEC(ZSTD(1)),
     `asn` UInt32 CODEC(ZSTD(1)),
     `region` LowCardinality(String) CODEC(ZSTD(1)),
+    `country` LowCardinality(String) CODEC(ZSTD(1)),
     `nature` UInt8 CODEC(ZSTD(1)),
     `survey` UInt8 CODEC(ZSTD(1)),
     `ip_version` UInt8 CODEC(ZSTD(1)),
     `answering` UInt8 CODEC(ZSTD(1)),
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
-    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, asn, region, nature, survey, ip_version) ORDER BY (day, asn, region, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+    `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (day, asn, region, nature, survey, ip_version) ORDER BY (day, asn, region, nature, survey, ip_version, answering, country) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW networks_regions_1d_view TO networks_regions_1d
 (
@@ -557,13 +564,14 @@ CREATE MATERIALIZED VIEW networks_regions_1d_view TO networks_regions_1d
     `day` Date,
     `asn` UInt32,
     `region` LowCardinality(String),
+    `country` LowCardinality(String),
     `nature` UInt8,
     `survey` UInt8,
     `ip_version` UInt8,
     `answering` UInt8,
     `packets` UInt64,
     `sensor_bits` UInt64,
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, asn, region, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, asn, region, nature, survey, ip_version, answering;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, asn, region, country, nature, survey, ip_version, answering, count() AS packets, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, asn, region, country, nature, survey, ip_version, answering;
 
 CREATE TABLE packets
 (
@@ -861,6 +869,7 @@ CREATE TABLE probes_1d
     `packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `sources` AggregateFunction(uniqCombined(12), IPv6) CODEC(ZSTD(1)),
     `sensor_bits` SimpleAggregateFunction(groupBitOr, UInt64) CODEC(ZSTD(1)),
+    `sensors` AggregateFunction(groupBitmap, UInt32) CODEC(ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) ORDER BY (day, probe, protocol, dst_port, nature, survey, ip_version, answering) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE MATERIALIZED VIEW probes_1d_view TO probes_1d
@@ -877,7 +886,8 @@ CREATE MATERIALIZED VIEW probes_1d_view TO probes_1d
     `packets` UInt64,
     `sources` AggregateFunction(uniqCombined(12), IPv6),
     `sensor_bits` UInt64,
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, probe, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE probe != '' GROUP BY dataset, day, probe, protocol, dst_port, nature, survey, ip_version, answering;
+    `sensors` AggregateFunction(groupBitmap, UInt32),
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, probe, protocol, dst_port, nature, survey, ip_version, answering, count() AS packets, uniqCombinedState(12)(src_addr) AS sources, groupBitOr(bitShiftLeft(toUInt64(1), sensor % 64)) AS sensor_bits, groupBitmapState(sensor) AS sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets WHERE probe != '' GROUP BY dataset, day, probe, protocol, dst_port, nature, survey, ip_version, answering;
 
 CREATE TABLE probes_1h
 (
@@ -948,7 +958,6 @@ CREATE TABLE sources_1d
     `echo_packets` SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     `hint_counts` SimpleAggregateFunction(sumMap, Map(UInt8, UInt64)) CODEC(ZSTD(1)),
     `nmap_folds` SimpleAggregateFunction(groupUniqArrayArray(16), Array(UInt16)) CODEC(T64, ZSTD(1)),
-    `ports` SimpleAggregateFunction(groupUniqArrayArray(64), Array(UInt32)) CODEC(ZSTD(1)),
     `some_sensors` SimpleAggregateFunction(groupUniqArrayArray(16), Array(UInt32)) CODEC(T64, ZSTD(1)),
     `landed_date` SimpleAggregateFunction(max, Date) CODEC(ZSTD(1))) ENGINE = AggregatingMergeTree PARTITION BY (dataset, day) PRIMARY KEY (src_addr, nature, survey, ip_version) ORDER BY (src_addr, nature, survey, ip_version, answering, validity) SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
@@ -973,9 +982,8 @@ CREATE MATERIALIZED VIEW sources_1d_view TO sources_1d
     `echo_packets` UInt64,
     `hint_counts` Map(UInt8, UInt64),
     `nmap_folds` Array(UInt16),
-    `ports` Array(UInt64),
     `some_sensors` Array(UInt32),
-    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, src_addr, nature, survey, ip_version, answering, validity, anyLast(country) AS country, anyLast(asn) AS asn, count() AS packets, sum(total_length) AS bytes, toDateTime(min(observed_at), 'UTC') AS first_seen_at, toDateTime(max(observed_at), 'UTC') AS last_seen_at, countIf((protocol = 6) AND (bitAnd(tcp_flags, 23) = 2)) AS syn_packets, countIf(protocol = 17) AS udp_packets, countIf((protocol = 1) AND (icmp_type = 8)) AS echo_packets, sumMap(mapFromArrays(CAST(bitPositionsToArray(hints), 'Array(UInt8)'), arrayMap(bit -> CAST('1', 'UInt64'), bitPositionsToArray(hints)))) AS hint_counts, groupUniqArrayIf(16)(toUInt16(bitXor(bitShiftRight(tcp_seq, 16), bitAnd(tcp_seq, 65535))), bitAnd(hints, 32) != 0) AS nmap_folds, groupUniqArray(64)((toUInt32(protocol) * 65536) + dst_port) AS ports, groupUniqArray(16)(sensor) AS some_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, src_addr, nature, survey, ip_version, answering, validity;
+    `landed_date` Date) AS SELECT dataset, toDate(observed_at, 'Asia/Tokyo') AS day, src_addr, nature, survey, ip_version, answering, validity, anyLast(country) AS country, anyLast(asn) AS asn, count() AS packets, sum(total_length) AS bytes, toDateTime(min(observed_at), 'UTC') AS first_seen_at, toDateTime(max(observed_at), 'UTC') AS last_seen_at, countIf((protocol = 6) AND (bitAnd(tcp_flags, 23) = 2)) AS syn_packets, countIf(protocol = 17) AS udp_packets, countIf((protocol = 1) AND (icmp_type = 8)) AS echo_packets, sumMap(mapFromArrays(CAST(bitPositionsToArray(hints), 'Array(UInt8)'), arrayMap(bit -> CAST('1', 'UInt64'), bitPositionsToArray(hints)))) AS hint_counts, groupUniqArrayIf(16)(toUInt16(bitXor(bitShiftRight(tcp_seq, 16), bitAnd(tcp_seq, 65535))), bitAnd(hints, 32) != 0) AS nmap_folds, groupUniqArray(16)(sensor) AS some_sensors, toDate(max(landed_at), 'Asia/Tokyo') AS landed_date FROM packets GROUP BY dataset, day, src_addr, nature, survey, ip_version, answering, validity;
 
 CREATE TABLE store_meta
 (

@@ -40,8 +40,7 @@ FROM
                 AND s.nature IN (1, 3, 4)
             GROUP BY s.src_addr
             HAVING sum(s.syn_packets) + sum(s.udp_packets) >= {packets:UInt32}
-                -- The roll-up keeps no more than 64 ports and 16 sensors of a source.
-                AND length(groupUniqArrayArray(64)(s.ports)) >= least({ports:UInt32}, 64)
+                -- The roll-up keeps no more than 16 sensors of a source, and no ports.
                 AND length(groupUniqArrayArray(16)(s.some_sensors)) >= least({sensors:UInt32}, 16)
         )
     GROUP BY src_addr
