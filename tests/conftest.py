@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,16 +24,13 @@ _FOLDERS = ("torture", "acceptance", "integration", "unit", "house")
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Write proven requirements into the JUnit report, and share the tests out among workers.
+    """Write proven requirements into the JUnit report; bring long tests to the front.
 
-    Tests that share a module's fixture go to one worker, which builds it once. The
-    order within a folder stays the random one of pytest-randomly.
+    The order within a folder stays the random one of pytest-randomly.
     """
     for item in items:
         for mark in item.iter_markers("requirement"):
             item.user_properties.extend(("requirement", identifier) for identifier in mark.args)
-        if item.get_closest_marker("xdist_group") is None and shares_module_fixture(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     yield
     items.sort(key=find_place)
 
@@ -40,9 +40,35 @@ def find_place(item: pytest.Item) -> int:
     return _FOLDERS.index(folder) if folder in _FOLDERS else -1
 
 
-def shares_module_fixture(item: pytest.Item) -> bool:
-    definitions = item._fixtureinfo.name2fixturedefs  # pytest has no public way
-    return any(found[-1].scope == "module" for found in definitions.values())
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give whole groups to a worker each (``--dist loadgroup``).
+
+    xdist 3.8 writes the group into an attribute that pytest 9.2 no longer reads, so that it
+    groups nothing; and tests that share a module's fixture belong together without a mark.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return find_group(config.rootpath, nodeid)
+
+    return GroupScheduling(config, log)
+
+
+def find_group(root: Path, nodeid: str) -> str:
+    """Name the group of a test: its file's mark, its file where a fixture is the module's, otherwise itself."""
+    name = nodeid.partition("::")[0]
+    return _group_of_file(root / name) or nodeid
+
+
+@cache
+def _group_of_file(path: Path) -> str | None:
+    text = path.read_text(encoding="utf-8")
+    mark = re.search(r'xdist_group\("(\w+)"\)', text)
+    return mark[1] if mark else str(path) if 'scope="module"' in text else None
 
 
 @pytest.fixture
