@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 #: Rounds after the stop in which what has just been sealed is still sent.
 _LAST_SECONDS = 5.0
 _RECEIPT_EXPIRED = 410
+#: Between two tries to send what became of a command.
+_ANSWER_RETRY_SECONDS = 60.0
 #: Standings in which the base takes no batch.
 _KEPT_OUT = frozenset({"pending_approval", "suspended"})
 
@@ -147,6 +149,7 @@ class Sender:
         self._gateway = gateway
         self._reporter = reporter
         self._obeying = obeying
+        self._answers_not_before = 0.0
         self._config = config
         self._clock = clock
         self._backoff = Backoff(
@@ -316,33 +319,25 @@ class Sender:
             self._complain(type(error).__name__, error)
 
     def _send_answer(self, obeying: Obeying) -> bool:
-        """Send what became of one command; give whether there was one."""
+        """Send what became of one command; give whether there was one. Batches never wait for it."""
+        if self._clock.monotonic() < self._answers_not_before:
+            return False
         answer = obeying.find_answer()
         if answer is None:
             return False
         try:
             self._gateway.send_result(answer)
-        except (RefusedError, ConflictError) as error:
+        except UplinkError as error:
+            if not _is_final_for_answer(error):
+                self._complain(type(error).__name__, error)
+                wait = self._rng.uniform(0.5, 1.0) * _ANSWER_RETRY_SECONDS
+                self._answers_not_before = self._clock.monotonic() + wait
+                return False
             _log.error("The base takes no result", extra={"command": answer.command_id, "error": str(error)})
             self._note(error)
-        except UplinkError as error:
-            self._wait_after(error)
-            return True
         self.counts.results += 1
         obeying.mark_receipted(answer.command_id)
         return True
-
-    def _note_standing(self, standing: str) -> None:
-        """Keep what the base says of us; once it takes batches again, what waits goes at once."""
-        if standing != self.standing:
-            _log.warning(
-                "The base has changed this sensor's standing", extra={"standing": standing or "active"}
-            )
-            if self.standing in _KEPT_OUT and standing not in _KEPT_OUT:
-                self._not_before = self._clock.monotonic()
-                self._backoff.reset()
-                self.last_error = ""
-        self.standing = standing
 
     def _note(self, error: Exception) -> None:
         self.last_error = str(error)
@@ -352,3 +347,9 @@ class Sender:
         self._note(error)
         if self._once.is_due(what, self._clock.monotonic()):
             _log.error("Sending failed", extra={"error": str(error)})
+
+
+def _is_final_for_answer(error: UplinkError) -> bool:
+    """Tell whether the base will never take a result: another was first, or it asked nothing of the kind."""
+    is_foreign = isinstance(error, StandingError) and error.code == "result_foreign"
+    return is_foreign or isinstance(error, (RefusedError, ConflictError))
