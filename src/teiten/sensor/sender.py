@@ -339,6 +339,18 @@ class Sender:
         obeying.mark_receipted(answer.command_id)
         return True
 
+    def _note_standing(self, standing: str) -> None:
+        """Keep what the base says of us; once it takes batches again, what waits goes at once."""
+        if standing != self.standing:
+            _log.warning(
+                "The base has changed this sensor's standing", extra={"standing": standing or "active"}
+            )
+            if self.standing in _KEPT_OUT and standing not in _KEPT_OUT:
+                self._not_before = self._clock.monotonic()
+                self._backoff.reset()
+                self.last_error = ""
+        self.standing = standing
+
     def _note(self, error: Exception) -> None:
         self.last_error = str(error)
         self.counts.failures += 1
