@@ -111,6 +111,15 @@ def _watch_clones(context: Context) -> Facts:
     return {"quarantined": watch.quarantine_clones(now=context.clock.now())}
 
 
+def _renew_releases(context: Context) -> Facts:
+    """Sign the update repository's short-lived files anew; without it sensors take no updates, and record on."""
+    if context.fleet.releases_dir is None:
+        raise NotWiredError("this process knows no update repository")
+    from teiten.fleet.releases import services as releases
+
+    return releases.renew(context.fleet.releases_dir, now=context.clock.now())
+
+
 def _forget_runs(context: Context) -> Facts:
     before = context.clock.now() - timedelta(days=context.automation.keep_runs_days)
     ended = JobRun.objects.exclude(state__in=[JobState.QUEUED, JobState.RUNNING])
@@ -174,6 +183,7 @@ JOBS: dict[str, Job] = {
         Job("accounts.clean", _clean_accounts, CONTROL_QUEUE, cron="*/10 * * * *"),
         Job("fleet.silence", _watch_silence, CONTROL_QUEUE, cron="* * * * *"),
         Job("fleet.clones", _watch_clones, CONTROL_QUEUE, cron="* * * * *"),
+        Job("releases.renew", _renew_releases, CONTROL_QUEUE, cron="25 * * * *"),
         Job("automation.forget", _forget_runs, CONTROL_QUEUE, cron="40 18 * * *"),
     )
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import resource
 import signal
@@ -102,6 +103,7 @@ class GatewayComponent:
 
         self._doors = FleetDoors(installation.database_url, installation.section("fleet"), installation.clock)
         commands = CommandsDoors(self._doors.ask, installation.section("fleet"), installation.clock)
+        doors = GatewayDoors(self._doors, commands).as_doors()
         self._landing = LandingLog(
             installation.landing_config,
             installation.database_url,
@@ -111,7 +113,7 @@ class GatewayComponent:
         )
         self._gateway = Gateway(
             installation.gateway_config,
-            doors=GatewayDoors(self._doors, commands).as_doors(),
+            doors=dataclasses.replace(doors, releases=installation.releases_dir / "public"),
             landing=self._landing,
             signing_key=installation.gateway_key,
             key_dir=installation.gateway_key_dir,

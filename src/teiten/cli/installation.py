@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from teiten.cli.config import SECTIONS
 from teiten.cli.embedded import EmbeddedPostgres
 from teiten.cli.errors import CliError
+from teiten.fleet.config import FleetConfig
 from teiten.foundation.clock import Clock, SystemClock
 from teiten.foundation.settings import Source
 from teiten.foundation.site import DatabaseConfig, SiteConfig
@@ -109,6 +110,12 @@ class Installation:
     def place_dir(self) -> Path:
         """Folder of the country/AS files that are or were in use."""
         return self.data_dir / "places"
+
+    @property
+    def releases_dir(self) -> Path:
+        """Folder of the update repository."""
+        config: FleetConfig = self.section("fleet")
+        return config.releases_dir or self.data_dir / "releases"
 
     @cached_property
     def gateway_key(self) -> Ed25519PrivateKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -84,7 +85,7 @@ def make_context(installation: Installation, store: Store | None) -> Context:
     return Context(
         clock=installation.clock,
         accounts=installation.section("accounts"),
-        fleet=installation.section("fleet"),
+        fleet=dataclasses.replace(installation.section("fleet"), releases_dir=installation.releases_dir),
         automation=installation.section("automation"),
         custody=installation.section("custody"),
         datasets=installation.section("datasets"),

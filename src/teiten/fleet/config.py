@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class FleetConfig:
     skewed_seconds: float = 1.0
     #: A new sensor waits for an operator's approval after it has enrolled.
     approve_sensors: bool = False
+    #: Folder of the update repository; empty: ``releases`` in the data folder.
+    releases_dir: Path | None = None
     #: Database connections that the doors of one gateway hold.
     door_connections: int = 2
     #: Share of a roll-out's released sensors that may fail, fall silent or owe an answer; beyond it, it halts or waits.

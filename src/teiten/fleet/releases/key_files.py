@@ -89,6 +89,15 @@ def read_public(path: Path) -> PublicKeyFile:
     return _take_public(_read(path), path)
 
 
+def read_public_of(path: Path) -> PublicKeyFile:
+    """Read whose a private key file is, without opening it.
+
+    Raises:
+        KeyFileError: when it is none.
+    """
+    return _take_public(_read(path).get("public"), path)
+
+
 def open_key_file(path: Path, passphrase: str) -> tuple[PublicKeyFile, CryptoSigner]:
     """Open a private key file.
 

@@ -1,0 +1,111 @@
+"""Bring published releases to sensors, step by step, through the fleet's one roll-out mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from teiten.accounts import audit
+from teiten.fleet.commands.targeting import resolve_selector
+from teiten.fleet.models import SensorHealth
+from teiten.fleet.releases.errors import ReleaseError
+from teiten.fleet.releases.repository import Published, ReleaseRepository
+from teiten.fleet.rollouts import services as rollouts
+from teiten.fleet.rollouts.models import UNDER_WAY, Rollout, RolloutKind
+from teiten.fleet.services import Act
+
+#: A release's probation (10 minutes) and a heartbeat: sooner nothing can be known of a stage.
+SOAK_SECONDS = 900
+#: At most so many sensors begin to fetch a bundle each minute: 20 MB each, 20 MB/s in all.
+PER_MINUTE = 60
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A roll-out that was started, and who is left out."""
+
+    rollout: Rollout
+    sensors: int
+    #: Sensors that no launcher runs, or that run this release or a later one.
+    left_out: int
+
+
+def record_publication(published: Published, act: Act) -> None:
+    """Write into the audit chain what has become public."""
+    facts = {
+        "root": published.root,
+        "targets": published.targets,
+        "snapshot": published.snapshot,
+        "timestamp": published.timestamp,
+        "releases": list(published.releases),
+    }
+    audit.append("release.published", f"targets:{published.targets}", facts, act)
+
+
+def promote(
+    release: int,
+    *,
+    folder: Path,
+    selector: str,
+    stages: Sequence[int],
+    per_minute: int,
+    soak_seconds: int,
+    act: Act,
+) -> Promotion:
+    """Let sensors take a published release, a few first.
+
+    Raises:
+        ReleaseError: when it is not published, or nobody could take it.
+        CommandError: when the selector is not understood.
+        RolloutError: when stages or rate break a rule.
+    """
+    published = ReleaseRepository(folder).list_releases()
+    if release not in published:
+        known = ", ".join(map(str, published)) or "none"
+        raise ReleaseError(f"release {release} is not published (published: {known})")
+    meant = resolve_selector(selector).sensors
+    fit = _list_fit(release, meant)
+    if not fit:
+        raise ReleaseError(
+            f"none of {len(meant)} sensors could take release {release}: no launcher, or it runs already"
+        )
+    rollout = rollouts.start_rollout(
+        kind=RolloutKind.UPDATE,
+        subject=str(release),
+        sensors=fit,
+        stages=stages,
+        per_minute=per_minute,
+        soak_seconds=soak_seconds,
+        act=act,
+    )
+    return Promotion(rollout, len(fit), len(meant) - len(fit))
+
+
+def find_under_way(release: int) -> Rollout:
+    """Give the roll-out of a release that is not over.
+
+    Raises:
+        ReleaseError: when there is none.
+    """
+    found = Rollout.objects.filter(kind=RolloutKind.UPDATE, subject=str(release), state__in=UNDER_WAY).first()
+    if found is None:
+        raise ReleaseError(
+            f"release {release} is not being rolled out; `teiten release status` shows what is"
+        )
+    return found
+
+
+def renew(folder: Path, *, now: datetime) -> dict[str, object]:
+    """Sign anew what the base signs itself, and say what people must sign soon; for the periodic job."""
+    repository = ReleaseRepository(folder)
+    return {
+        "renewed": list(repository.renew(now=now)),
+        "expires": {role: at.isoformat() for role, at in repository.list_expiries().items()},
+    }
+
+
+def _list_fit(release: int, meant: Sequence[int]) -> list[int]:
+    told = SensorHealth.objects.filter(sensor__in=meant, report__update__release__lt=release)
+    return sorted(told.values_list("sensor", flat=True))
