@@ -1,0 +1,82 @@
+"""What a person may read about commands; every function starts from the viewer.
+
+Operators and analysts see everything, others what concerned their own organisation's
+sensors: the command, their sensors' answers, and the audit records about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db.models import QuerySet, TextField, Value
+from django.db.models.functions import Cast, Concat
+
+from teiten.accounts.models import AuditRecord, User
+from teiten.fleet.commands.models import Command, CommandResult
+from teiten.fleet.models import Sensor
+from teiten.fleet.rollouts import selectors as rollouts
+from teiten.fleet.rollouts.models import RolloutTarget, TargetState
+from teiten.fleet.selectors import may_see_all
+from teiten.protocol import results as wire
+
+#: What a target's state is called where it is a command's.
+STATE_NAMES: dict[str, str] = {
+    TargetState.WAITING.value: "approved",
+    TargetState.RELEASED.value: "queued",
+    TargetState.FETCHED.value: "fetched",
+    TargetState.OK.value: "done",
+    TargetState.FAILED.value: "failed",
+    TargetState.REFUSED.value: "refused",
+    TargetState.EXPIRED.value: "expired",
+    TargetState.CANCELLED.value: "cancelled",
+}
+
+
+def commands_visible_to(viewer: User) -> QuerySet[Command]:
+    """Give commands, newest first."""
+    commands = Command.objects.select_related("rollout", "submitted_by").order_by("-pk")
+    if may_see_all(viewer):
+        return commands
+    own = RolloutTarget.objects.filter(sensor__organisation=viewer.organisation_id)
+    return commands.filter(rollout__in=own.values("rollout"))
+
+
+def results_visible_to(viewer: User, command: Command) -> QuerySet[CommandResult]:
+    """Give a command's answers in the order in which they came; take a slice, they may be many."""
+    results = command.results.select_related("sensor").order_by("pk")
+    return results if may_see_all(viewer) else results.filter(sensor__organisation=viewer.organisation_id)
+
+
+def read_output(result: CommandResult) -> str:
+    """Give what the sensor wrote, from the bytes that it signed."""
+    return wire.read_result(bytes(result.body)).output
+
+
+def count_states(viewer: User, command: Command) -> Mapping[str, int]:
+    """Count a command's sensors by state, every state named; before it is started all of them wait."""
+    if command.rollout is None:
+        return {**dict.fromkeys(STATE_NAMES.values(), 0), "approved": len(command.sensors)}
+    counted = rollouts.count_states(viewer, command.rollout)
+    return {STATE_NAMES[state]: count for state, count in counted.items()}
+
+
+def count_rings(viewer: User, command: Command) -> list[tuple[int, Mapping[str, int]]]:
+    """Count a command's sensors by state for each stage: (percent, counts of what that stage added)."""
+    if command.rollout is None:
+        return []
+    rings = rollouts.count_rings(viewer, command.rollout)
+    return [
+        (percent, {STATE_NAMES[state]: count for state, count in counts.items()}) for percent, counts in rings
+    ]
+
+
+def audit_visible_to(viewer: User, *, subject: str | None = None) -> QuerySet[AuditRecord]:
+    """Give audit records, newest first; ``subject`` is for example ``sensor:12``."""
+    records = AuditRecord.objects.order_by("-number")
+    if subject is not None:
+        records = records.filter(subject=subject)
+    if may_see_all(viewer):
+        return records
+    own = Sensor.objects.filter(organisation=viewer.organisation_id)
+    named = own.annotate(subject=Concat(Value("sensor:"), Cast("pk", TextField()), output_field=TextField()))
+    return records.filter(subject__in=named.values("subject"))
