@@ -16,7 +16,7 @@ from teiten.search.answers import Group
 from teiten.search.answers_news import News, NewsDimension, NewsItem
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
-from teiten.search.dimensions import Dimension, get_dimension
+from teiten.search.dimensions import Dimension, get_dimension, write_chosen
 from teiten.search.errors import QueryError
 from teiten.search.masking import check_column
 from teiten.search.periods import DAY, Window
@@ -38,9 +38,10 @@ class _Kind:
     """How one dimension's news are read."""
 
     splits: tuple[str, ...]
-    #: Of the period, and of the days before it.
+    #: Of the days, and of those before them.
     table: Table
-    before: Table
+    #: What knows the first packet and the sources of a value.
+    details: Table
     #: Instant of the first packet, seconds.
     first: str
 
@@ -49,7 +50,7 @@ _KINDS: Mapping[str, _Kind] = {
     "fingerprint_port": _Kind(
         ("tcp_fp", "dst_port"), FINGERPRINTS_PORTS, FINGERPRINTS_PORTS, "min(first_seen_at)"
     ),
-    "dst_port": _Kind(("dst_port",), PORTS_HOURLY, PORTS_DAILY, "min(hour)"),
+    "dst_port": _Kind(("dst_port",), PORTS_DAILY, PORTS_HOURLY, "min(hour)"),
     "tcp_fp": _Kind(("tcp_fp",), FINGERPRINTS_PORTS, FINGERPRINTS_PORTS, "min(first_seen_at)"),
     "payload_hash": _Kind(("payload_hash",), PAYLOADS, PAYLOADS, "min(first_seen_at)"),
     "probe": _Kind(("probe",), PROBES, PROBES, "toDateTime(min(day), {zone})"),
@@ -68,9 +69,12 @@ def answer_news(
     before = list_days_before(window, days, zone=desk.zone)
     watched_days = count_watched_days(desk, visibility, query, before)
     splits = [get_dimension(name) for name in kind.splits]
+    asked = query if kind.table.only == () else lines.narrow_to_split(query, splits[0])
     rows: list[dict[str, Any]] = []
     if watched_days:
-        rows = _read(desk, visibility, query, kind, splits, windows=(window, before), limit=limit)
+        rows = _read(desk, visibility, asked, kind, splits, windows=(window, before), limit=limit)
+    if rows:
+        _add_details(desk, visibility, asked, kind, get_dimension(dimension), rows=rows, window=window)
     return News(
         dimension=dimension,
         items=tuple(_make_item(visibility, splits, row) for row in rows),
@@ -78,7 +82,7 @@ def answer_news(
         days=days,
         days_watched=watched_days,
         basis=observe(desk, visibility, query, window).basis,
-        cost=desk.cost_of(kind.table, window, started, call="news"),
+        cost=desk.cost_of(kind.details, window, started, call="news"),
     )
 
 
@@ -108,7 +112,7 @@ def _check(visibility: Visibility, query: Query, dimension: str) -> _Kind:
         )
     for name in kind.splits:
         check_column(visibility, name, get_dimension(name).permission)
-    known = kind.table.columns & kind.before.columns
+    known = kind.table.columns & kind.details.columns
     unknown = sorted(columns_of(query.filters) - known)
     if unknown:
         rule = f"news of {dimension} may be filtered by {', '.join(sorted(known - {'dataset'}))}"
@@ -134,61 +138,99 @@ def _read(
     windows: tuple[Window, Window],
     limit: int,
 ) -> list[dict[str, Any]]:
-    """Read the new values; for a guarded viewer also "seen before" stands on enough sensors."""
+    """Read the new values, by packets and sensors alone; the rest is read for those that are shown."""
     binding = Binding()
-    asked = query if kind.table.only == () else lines.narrow_to_split(query, splits[0])
     now, past = (
         Draft(
-            Plan(table, window, asked.filters), query.dataset, query.survey, previous=False, binding=binding
+            Plan(kind.table, window, query.filters),
+            query.dataset,
+            query.survey,
+            previous=False,
+            binding=binding,
         )
-        for table, window in zip((kind.table, kind.before), windows, strict=True)
+        for window in windows
     )
     keys = ", ".join(key for split in splits for key in split.keys)
     table = kind.table
     # A set of hashes is a tenth of the work of a set of keys; one in 10^12 new values may hide behind another's hash.
-    enough = f" GROUP BY {keys}{guarding.having(visibility, kind.before)}" if visibility.is_guarded else ""
-    sensors = "bitCount(groupBitOr(sensor_bits))"
-    first = kind.first.format(zone=binding.bind("String", desk.zone))
+    enough = f" GROUP BY {keys}{guarding.having(visibility, table)}" if visibility.is_guarded else ""
     order = "packet_count DESC" if visibility.is_guarded else "sensor_count DESC, packet_count DESC"
     statement = (
         f"SELECT {keys}, {guarding.count_packets(visibility, table)} AS packet_count,"  # noqa: S608 - declared names, bound values
-        f" {guarding.count_hosts(visibility, table)} AS host_count, {sensors} AS sensor_count,"
-        f" toUnixTimestamp({first}) AS first_second, count() OVER () AS distinct_count"
+        " bitCount(groupBitOr(sensor_bits)) AS sensor_count, count() OVER () AS distinct_count"
         f" FROM {table.name} WHERE {now.where()} AND cityHash64({keys}) NOT IN (SELECT cityHash64({keys})"
-        f" FROM {kind.before.name} WHERE {past.where()}{enough})"
+        f" FROM {table.name} WHERE {past.where()}{enough})"
         f" GROUP BY {keys}{guarding.having(visibility, table)}"
         f" ORDER BY {order}, {keys} LIMIT {binding.bind('UInt32', limit)}"
     )
-    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
-    if visibility.is_guarded and rows:
-        _date_by_days(desk, visibility, kind, now, rows, keys=[key for split in splits for key in split.keys])
-    return rows
+    return desk.select(visibility, statement, binding.parameters).to_pylist()
+
+
+def _add_details(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    kind: _Kind,
+    split: Dimension,
+    *,
+    rows: list[dict[str, Any]],
+    window: Window,
+) -> None:
+    """Add the sources and the first instant of the values that are shown; the past beyond hourly roll-ups has neither."""
+    draft, columns, chosen = _draft_chosen(query, kind.details, split, rows=rows, window=window)
+    first = kind.first.format(zone=draft.binding.bind("String", desk.zone))
+    first_second = "toUInt32(0)" if visibility.is_guarded else f"toUnixTimestamp({first})"
+    statement = (
+        f"SELECT {columns}, {guarding.count_hosts(visibility, kind.details)} AS host_count,"  # noqa: S608 - declared names, bound values
+        f" {first_second} AS first_second FROM {kind.details.name} WHERE {draft.where()} AND {chosen} GROUP BY {columns}"
+    )
+    found = {
+        tuple(row[key] for key in split.keys): row
+        for row in desk.select(visibility, statement, draft.parameters).to_pylist()
+    }
+    for row in rows:
+        known = found.get(tuple(row[key] for key in split.keys), {})
+        row["host_count"] = known.get("host_count", 0)
+        row["first_second"] = known.get("first_second", window.start_us // 1_000_000)
+    if visibility.is_guarded:
+        _date_by_days(desk, visibility, query, kind, split, rows=rows, window=window)
 
 
 def _date_by_days(
     desk: Desk,
     visibility: Visibility,
+    query: Query,
     kind: _Kind,
-    draft: Draft,
-    rows: list[dict[str, Any]],
+    split: Dimension,
     *,
-    keys: list[str],
+    rows: list[dict[str, Any]],
+    window: Window,
 ) -> None:
     """Date values by the first day on which enough sensors saw them: the first packet is one sensor's.
 
     What had enough sensors on no single day is dated by the period's last.
     """
-    columns, table, window = ", ".join(keys), kind.table, draft.plan.window
+    table = kind.table
+    draft, columns, chosen = _draft_chosen(query, table, split, rows=rows, window=window)
     statement = (
-        f"SELECT {columns}, min(bucket) AS first_day FROM (SELECT {columns}, {draft.bucket()} AS bucket"  # noqa: S608 - declared names, bound values
-        f" FROM {table.name} WHERE {draft.where()} GROUP BY {columns}, bucket{guarding.having(visibility, table)})"
-        f" GROUP BY {columns}"
+        f"SELECT {columns}, min(bucket) AS first_day FROM (SELECT {columns}, {draft.bucket()} AS bucket"  # noqa: S608 - as above
+        f" FROM {table.name} WHERE {draft.where()} AND {chosen}"
+        f" GROUP BY {columns}, bucket{guarding.having(visibility, table)}) GROUP BY {columns}"
     )
     found = desk.select(visibility, statement, draft.parameters).to_pylist()
-    first = {tuple(row[key] for key in keys): row["first_day"] for row in found}
+    first = {tuple(row[key] for key in split.keys): row["first_day"] for row in found}
     for row in rows:
-        day = first.get(tuple(row[key] for key in keys), window.count - 1)
+        day = first.get(tuple(row[key] for key in split.keys), window.count - 1)
         row["first_second"] = window.edges_us[day] // 1_000_000
+
+
+def _draft_chosen(
+    query: Query, table: Table, split: Dimension, *, rows: list[dict[str, Any]], window: Window
+) -> tuple[Draft, str, str]:
+    """Give a statement's parts over the values of some rows: its draft, their columns, and the clause that keeps them."""
+    draft = Draft(Plan(table, window, query.filters), query.dataset, query.survey, previous=False)
+    keys = [tuple(row[key] for key in split.keys) for row in rows]
+    return draft, ", ".join(split.keys), write_chosen(split, keys, draft.binding, expressions=split.keys)
 
 
 def _make_item(visibility: Visibility, splits: list[Dimension], row: Mapping[str, Any]) -> NewsItem:
