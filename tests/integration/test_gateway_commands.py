@@ -280,7 +280,8 @@ def test_the_wire(
     ) as running:
         asyncio.run_coroutine_threadsafe(fleet.start(), running.loop).result(10)
         try:
-            talk(RawClient(running.port), command, sensors, clock)
+            with contextlib.closing(RawClient(running.port)) as client:
+                talk(client, command, sensors, clock)
         finally:
             asyncio.run_coroutine_threadsafe(fleet.stop(), running.loop).result(10)
 
