@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,8 @@ class Memory:
     secrets: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     public_keys: dict[int, bytes] = field(default_factory=dict)
     config: SensorConfig = field(default_factory=SensorConfig)
+    #: Newest release that sensors are told they may take.
+    release: int | None = None
     signing_key = keys.generate_key()
 
     def make_token(self, sensor: int) -> str:
@@ -104,7 +106,7 @@ class Memory:
         beats = self.beats.setdefault(identity.sensor, [])
         assert not beats or beat.counter > beats[-1].counter
         beats.append(beat)
-        return HeartbeatAnswer(self.clock.now_us(), self.config)
+        return HeartbeatAnswer(self.clock.now_us(), self.config, release=self.release)
 
     def decode_all(self) -> dict[tuple[int, int, int], Batch]:
         return {name: batch.decode(body, DecodeLimits()) for name, body in list(self.bodies.items())}
@@ -117,8 +119,17 @@ def find_port() -> int:
 
 
 @contextmanager
-def open_gateway(folder: Path, clock: Clock | None = None) -> Iterator[SimpleNamespace]:
-    """Run the gateway in a thread; give ``url``, ``pin``, ``authority`` and ``memory``."""
+def open_gateway(
+    folder: Path,
+    clock: Clock | None = None,
+    *,
+    releases: Path | None = None,
+    enter: Callable[[], None] = lambda: None,
+) -> Iterator[SimpleNamespace]:
+    """Run the gateway in a thread; give ``url``, ``pin``, ``authority`` and ``memory``.
+
+    ``releases``: the update repository's public folder; ``enter``: called in the gateway's thread first.
+    """
     memory = Memory(clock or SystemClock())
     port = find_port()
     config = GatewayConfig(port=port, metrics_port=find_port(), key_dir=folder, retry_seconds=1)
@@ -127,7 +138,8 @@ def open_gateway(folder: Path, clock: Clock | None = None) -> Iterator[SimpleNam
     thread.start()
 
     async def start() -> Gateway:
-        doors = Doors(identify=memory, enrol=memory, heartbeat=memory)
+        enter()
+        doors = Doors(identify=memory, enrol=memory, heartbeat=memory, releases=releases)
         gateway = Gateway(
             config,
             doors=doors,

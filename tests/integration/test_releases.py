@@ -1,0 +1,318 @@
+"""Releases as people make them: the command line, the roll-out, the job, and the gateway's public folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from simulators_fixtures import open_gateway
+
+from releases_house import Host, House, make_release, now
+from teiten.cli import main as cli_main
+from teiten.cli.installation import Installation
+from teiten.fleet.releases import bundles, key_files
+from teiten.fleet.releases.errors import ReleaseError
+from teiten.gateway.endpoints import public_files
+from teiten.launcher.errors import UpdateBlocked
+from teiten.launcher.updating import update
+from teiten.portal.testing import Cast, make_cast, migrated_database
+
+pytestmark = pytest.mark.requirement("R1.3", "R2.1")
+PASSPHRASE = "correct horse battery staple"
+Type = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def cast(postgres_server_url: str) -> Iterator[Cast]:
+    with migrated_database(postgres_server_url):
+        yield make_cast(now())
+
+
+@pytest.fixture
+def type_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
+    """Type a verb of an installation below ``tmp_path``, over the test's database if there is one."""
+    (tmp_path / "teiten.toml").write_text(f'[site]\ndata_dir = "{tmp_path / "data"}"\n')
+    (tmp_path / "passphrase").write_text(PASSPHRASE + "\n")
+    monkeypatch.setattr(Installation, "start_django", lambda self: None)
+    monkeypatch.setattr("teiten.foundation.logs.set_up", lambda **_: None)
+    monkeypatch.setattr(key_files, "_COST", 1 << 10)
+
+    def type_words(*words: object) -> tuple[int, str]:
+        code = cli_main.main(["--config", str(tmp_path / "teiten.toml"), *map(str, words)])
+        told = capsys.readouterr()
+        return code, told.out + told.err
+
+    return type_words
+
+
+def test_the_ceremony_and_a_release(cast: Cast, type_words: Type, tmp_path: Path) -> None:
+    closed = ("--passphrase-file", tmp_path / "passphrase")
+    for role in ("root", "targets"):
+        for person in ("Aoi", "Ben", "Chiyo"):
+            words = ("--role", role, "--person", person, "--out", tmp_path / f"{person}-{role}.key", *closed)
+            assert type_words("release", "keys", "create", *words)[0] == 0
+    assert type_words("release", "status") == (
+        1,
+        f"teiten: there is no repository in {tmp_path / 'data/releases'}; run `teiten release init`\n",
+    )
+    code, said = type_words("release", "init", *sorted(tmp_path.glob("*.pub")))
+    assert code == 0
+    assert "draft root 1: signed by nobody; 2 more of Aoi, Ben, Chiyo" in said
+    code, said = type_words("release", "sign", "--key", tmp_path / "Aoi-root.key", *closed)
+    assert (code, "root: 2 of Aoi, Ben, Chiyo" in said, "sign with --yes" in said) == (1, True, True)
+    for role, person in (("root", "Aoi"), ("root", "Ben"), ("targets", "Aoi")):
+        assert (
+            type_words("release", "sign", "--yes", "--key", tmp_path / f"{person}-{role}.key", *closed)[0]
+            == 0
+        )
+    code, said = type_words("release", "publish")
+    assert (code, "targets 1: signed by Aoi; 1 more of Ben, Chiyo" in said) == (1, True)
+    # Chiyo signs on her own machine.
+    copy = tmp_path / "targets.json"
+    copy.write_bytes((tmp_path / "data/releases/draft/targets.json").read_bytes())
+    words = ("--yes", "--key", tmp_path / "Chiyo-targets.key", "--draft", copy, *closed)
+    assert "bring it back" in type_words("release", "sign", *words)[1]
+    assert "1 new signatures" in type_words("release", "merge", copy)[1]
+    assert "published: root 1, targets 1, releases none" in type_words("release", "publish")[1]
+
+    bundle = bundles.pack_folder(make_release(tmp_path, 1), tmp_path, preset=0)
+    gateway = tmp_path / "gateway.json"
+    assert "There is no backup pin" in type_words("release", "gateway-file", "--out", gateway)[1]
+    assert set(json.loads(gateway.read_text())) == {"v", "url", "authority", "pins", "gateway_keys"}
+    operators = tmp_path / "operators.json"
+    operators.write_text('{"v":1,"version":1,"operators":[]}')
+    built = type_words("release", "build", "--bundle", bundle, "--gateway", gateway, "--operators", operators)
+    assert f" + bundles/{bundle.name}" in built[1]
+    for person in ("Ben", "Chiyo"):
+        type_words("release", "sign", "--yes", "--key", tmp_path / f"{person}-targets.key", *closed)
+    assert "releases 1" in type_words("release", "publish")[1]
+    code, said = type_words("release", "status")
+    assert code == 0
+    assert f"bundles/{bundle.name}\t" in said
+    assert _list_audit("release.published") == ["targets:1", "targets:2"]
+
+
+def _list_audit(kind: str) -> list[str]:
+    from teiten.accounts.models import AuditRecord
+
+    return list(AuditRecord.objects.filter(kind=kind).order_by("number").values_list("subject", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("build",), "there is no repository"),
+        (("publish",), "there is no repository"),
+        (("rotate",), "there is no repository"),
+        (("init", "absent.pub"), "key file absent.pub cannot be read"),
+        (("sign", "--key", "absent.key"), "key file absent.key cannot be read"),
+        (("build", "--bundle", "absent.tar.xz"), "must be named teiten-sensor-"),
+        (("build", "--operators", "absent"), "absent cannot be read"),
+        (("merge", "absent.json"), "absent.json cannot be read"),
+        (("promote", "1", "--stages", "1,x"), "--stages '1,x' must be percentages"),
+    ],
+)
+def test_wrong_words_are_named(type_words: Type, words: tuple[str, ...], said: str) -> None:
+    code, told = type_words("release", *words)
+    assert code == 1
+    assert said in told
+
+
+def test_a_gateway_file_that_trusts_nobody_is_refused(type_words: Type, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.json"
+    for record in ({"url": "http://x"}, {"url": "https://x", "pins": [], "gateway_keys": {}}, [], {"url": 7}):
+        path.write_text(json.dumps(record))
+        code, told = type_words("release", "build", "--gateway", path)
+        assert (code, "gateway.json" in told) == (1, True)
+
+
+# ── promotion ────────────────────────────────────────────────────────────────
+
+
+def enter_sensors(cast: Cast, releases: list[int | None]) -> list[int]:
+    """Enter sensors that report these releases; None: a sensor that no launcher runs."""
+    from teiten.fleet.models import Region, Sensor, SensorHealth
+
+    region = Region.objects.create(code="kanto", name_ja="関東", name_en="Kanto")
+    at = now()
+    numbers = []
+    for number, release in enumerate(releases):
+        sensor = Sensor.objects.create(
+            name=f"TK-{number:03}",
+            region=region,
+            organisation=cast.alpha,
+            dataset="live",
+            state="active",
+            created_at=at,
+            enrolled_at=at,
+        )
+        report: dict[str, Any] = (
+            {} if release is None else {"update": {"release": release, "state": "steady"}}
+        )
+        SensorHealth.objects.create(
+            sensor=sensor,
+            heartbeat_at=at,
+            counter=1,
+            boot_id="b",
+            booted_at=at,
+            software="0.1.0",
+            report=report,
+        )
+        numbers.append(sensor.pk)
+    return numbers
+
+
+def test_a_published_release_is_promoted_to_those_who_can_take_it(cast: Cast, tmp_path: Path) -> None:
+    from teiten.fleet.releases import services
+    from teiten.fleet.rollouts.models import RolloutState
+    from teiten.fleet.services import Act
+
+    house = House(tmp_path)
+    house.begin()
+    sensors = enter_sensors(cast, [1, 1, 2, 3, None])
+    given: dict[str, Any] = {
+        "folder": house.repository.folder.path,
+        "selector": "all",
+        "stages": (10, 100),
+        "per_minute": 60,
+        "soak_seconds": 0,
+        "act": Act(now()),
+    }
+    with pytest.raises(ReleaseError, match="release 2 is not published"):
+        services.promote(2, **given)
+    house.release(2)
+    promotion = services.promote(2, **given)
+    assert (promotion.sensors, promotion.left_out) == (2, 3)
+    assert set(promotion.rollout.targets.values_list("sensor", flat=True)) == set(sensors[:2])
+    assert services.find_under_way(2) == promotion.rollout
+    with pytest.raises(ReleaseError, match="release 3 is not being rolled out"):
+        services.find_under_way(3)
+    house.release(3)
+    services.promote(3, **given)
+    promotion.rollout.refresh_from_db()
+    assert promotion.rollout.state == RolloutState.STOPPED
+    house.release(4)
+    with pytest.raises(ReleaseError, match="none of 0 sensors"):
+        services.promote(4, **{**given, "selector": "region = nowhere"})
+
+
+def test_verbs_hold_and_go_on(cast: Cast, type_words: Type, tmp_path: Path) -> None:
+    house = House(tmp_path / "data")
+    house.begin()
+    house.release(2)
+    enter_sensors(cast, [1, 1])
+    assert "to 2 sensors, 0 left out; stages 1 %, 10 %, 50 %, 100 %" in type_words("release", "promote", 2)[1]
+    assert "is halted" in type_words("release", "halt", 2, "--reason", "looks odd")[1]
+    assert "looks odd" in type_words("release", "status")[1]
+    assert "is running again" in type_words("release", "resume", 2, "--reason", "was nothing")[1]
+    assert "is stopped" in type_words("release", "stop", 2, "--reason", "enough")[1]
+    code, told = type_words("release", "halt", 2, "--reason", "again")
+    assert (code, "is not being rolled out" in told) == (1, True)
+
+
+def test_the_job_signs_what_is_due(cast: Cast, tmp_path: Path) -> None:
+    from teiten.automation.errors import NotWiredError
+    from teiten.automation.jobs import Context, get_job
+    from teiten.fleet.config import FleetConfig
+    from teiten.foundation.clock import FixedClock
+
+    house = House(tmp_path)
+    house.begin()
+    clock = FixedClock(now() + timedelta(hours=13))
+    job = get_job("releases.renew")
+    context = Context(clock=clock, fleet=FleetConfig(releases_dir=house.repository.folder.path))
+    assert job.run(context)["renewed"] == ["timestamp"]
+    assert job.run(context)["renewed"] == []
+    empty = Context(clock=clock, fleet=FleetConfig(releases_dir=tmp_path / "nothing"))
+    assert job.run(empty) == {"renewed": [], "expires": {}}
+    with pytest.raises(NotWiredError):
+        job.run(Context(clock=clock))
+
+
+# ── the gateway's folder ─────────────────────────────────────────────────────
+
+
+def test_the_real_gateway_serves_the_real_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over TLS whose certificate the launcher does not know, with two releases and settings."""
+    house = House(tmp_path)
+    house.begin()
+    gateway_file = tmp_path / "gateway.json"
+    gateway_file.write_text('{"v": 1, "pins": []}')
+    house.offer(house.pack(1), settings={"gateway.json": gateway_file})
+    with open_gateway(tmp_path / "gateway", releases=house.public) as gateway:
+        host = Host(tmp_path / "host", f"{gateway.url}/tuf", house.anchor)
+        host.allow(1)
+        outcome = update(host.bench, host.config)
+        assert (outcome.release, outcome.applied) == (1, ("gateway.json",))
+        monkeypatch.setattr(public_files, "_MAX_DOWNLOADS", 0)
+        busy = Host(tmp_path / "busy", f"{gateway.url}/tuf", house.anchor)
+        with pytest.raises(UpdateBlocked, match="answered with 503"):
+            update(busy.bench, busy.config)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tuf/metadata/../keys/timestamp.pem",
+        "/tuf/metadata/%2e%2e/timestamp.json",
+        "/tuf/metadata/01.root.json",
+        "/tuf/metadata/root.json",
+        "/tuf/metadata/timestamp.json?x",
+        "/tuf/targets/operators.json",
+        "/tuf/targets/" + "0" * 64 + ".x/../../keys/timestamp.pem",
+        "/tuf/draft/root.json",
+        "/tuf/targets/bundles/" + "0" * 64 + ".absent",
+        "/tuf/",
+    ],
+)
+def test_no_path_leads_elsewhere(gateway_of_releases: Any, path: str) -> None:
+    assert fetch(gateway_of_releases, path)[0] == 404
+
+
+def test_what_changes_is_not_kept_by_caches(gateway_of_releases: Any) -> None:
+    status, fields, body = fetch(gateway_of_releases, "/tuf/metadata/timestamp.json")
+    assert (status, fields["cache-control"]) == (200, "no-cache")
+    assert json.loads(body)["signed"]["_type"] == "timestamp"
+    assert "immutable" in fetch(gateway_of_releases, "/tuf/metadata/1.root.json")[1]["cache-control"]
+    assert fetch(gateway_of_releases, "/tuf/metadata/timestamp.json", method="POST")[0] == 404
+    assert fetch(gateway_of_releases, "/tuf/metadata/timestamp.json", fields={"Range": "bytes=0-1"})[0] == 400
+
+
+@pytest.fixture(scope="module")
+def gateway_of_releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("served")
+    house = House(folder)
+    house.begin()
+    with open_gateway(folder / "gateway", releases=house.public) as gateway:
+        yield gateway
+
+
+def fetch(
+    gateway: Any, path: str, *, method: str = "GET", fields: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """Ask for exactly this path, as no browser would."""
+    import http.client
+    import ssl
+
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(gateway.authority, context=context, timeout=10)
+    try:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (fields or {}).items():
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", "0")
+        connection.endheaders()
+        response = connection.getresponse()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    finally:
+        connection.close()
