@@ -10,9 +10,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from teiten.foundation.clock import to_us
 from teiten.search import breadth, calendars, dimensions, guarding, lines, periods, roster, source_verdicts
-from teiten.search.answers import ActorSeen, Count, PortDay, SeenBy, SourcePage
+from teiten.search.answers import Count, PortDay, SourcePage
 from teiten.search.conditions import where
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
@@ -23,10 +22,10 @@ from teiten.search.packet_filters import write_where
 from teiten.search.periods import Window
 from teiten.search.predicates import Binding, highest_address, lowest_address
 from teiten.search.query import Query
+from teiten.search.source_counts import MOST_PER_LIST, SourceCounts
 from teiten.search.tables import FINGERPRINTS, PACKETS, SOURCES
 from teiten.search.values import parse_value
 from teiten.search.visibility import Visibility
-from teiten.traffic.survey import SurveyKind
 
 Network = IPv4Network | IPv6Network
 #: The address of the page, as messages name it.
@@ -34,34 +33,9 @@ _SOURCE = replace(FIELDS["src_addr"], name="source")
 #: Widest prefixes that a page is made for.
 _WIDEST = {4: 8, 6: 32}
 _AROUND = {4: 24, 6: 48}
-_MOST_PER_LIST = 20
 _PORT_DAYS = 30
 _MOST_PORTS = 15
 _NEW_AFTER_DAYS = 14
-_SYN = 2
-
-#: Name → key expressions of one grouping set of the single pass over a source's packets.
-_SETS: Mapping[str, tuple[str, ...]] = {
-    "country": ("country",),
-    "asn": ("asn",),
-    "nature": ("nature",),
-    "hint": ("hints",),
-    "tcp_fp": ("tcp_fp",),
-    "dst_port": ("dst_port", "protocol"),
-    "ttl": ("ttl",),
-    "sensor": ("sensor", "region"),
-    "validity": ("validity",),
-    "probe": ("probe",),
-    "actor": ("actor", "survey"),
-}
-#: The same for a guarded viewer: regions instead of sensors, and nothing that a sender marks packets with.
-_GUARDED_SETS: Mapping[str, tuple[str, ...]] = {
-    **{name: names for name, names in _SETS.items() if name not in ("sensor", "ttl")},
-    "sensor": ("region",),
-}
-_IS_SYN = f"protocol = 6 AND bitAnd(tcp_flags, 23) = {_SYN}"
-
-
 #: Field of the page → dimension that it counts.
 _COUNTED: Mapping[str, str] = {
     "countries": "country",
@@ -112,7 +86,7 @@ def answer_source(
     mine = everyone.narrow(where("src_addr", "=", network))
     window = lines.plan_for(desk, everyone, needs_hosts=False).window
     life = _read_life(desk, visibility, mine, network)
-    passed = _Pass(desk, visibility, mine)
+    passed = SourceCounts(desk, visibility, mine)
     is_prefix = network.prefixlen < network.max_prefixlen
     days = calendars.read_calendar(desk, visibility, everyone, network)
     fingerprints = passed.count("tcp_fp")
@@ -152,111 +126,6 @@ def answer_source(
     )
 
 
-class _Pass:
-    """All counts of a source's packets in the period, from one pass."""
-
-    def __init__(self, desk: Desk, visibility: Visibility, query: Query) -> None:
-        self._desk = desk
-        binding = Binding()
-        self._sets = _GUARDED_SETS if visibility.is_guarded else _SETS
-        columns = tuple(dict.fromkeys(name for names in self._sets.values() for name in names))
-        groupings = ", ".join(f"grouping({column}) AS without_{column}" for column in columns)
-        sets = ", ".join(f"({', '.join(names)})" for names in self._sets.values())
-        # The newest instant is one packet's: a guarded viewer gets the end of the period.
-        newest = binding.instant(to_us(query.end)) if visibility.is_guarded else "max(observed_at)"
-        counted = {
-            "packet_count": guarding.count_packets(visibility, PACKETS),
-            "hosts": guarding.count_hosts(visibility, PACKETS),
-            "syns": guarding.count_packets(visibility, PACKETS, _IS_SYN),
-            "df": "toUInt64(0)" if visibility.is_guarded else "countIf(ip_df = 1)",
-            "survey_count": guarding.count_packets(visibility, PACKETS, "survey > 0"),
-            "sensor_count": _count_sensors(visibility),
-        }
-        figures = ", ".join(f"{count} AS {name}" for name, count in counted.items())
-        statement = (
-            f"SELECT {', '.join(columns)}, {groupings}, {newest} AS last_at, {figures}"  # noqa: S608 - declared names, bound values
-            f" FROM {PACKETS.name} WHERE {write_where(query, binding)}"
-            f" GROUP BY GROUPING SETS ({sets}, ()){guarding.having(visibility, PACKETS)}"
-            f" ORDER BY packet_count DESC, {', '.join(columns)} LIMIT 20000"
-        )
-        rows = desk.select(visibility, statement, binding.parameters).to_pylist()
-        self._by_set: dict[frozenset[str], list[dict[str, Any]]] = {}
-        for row in rows:
-            kept = frozenset(column for column in columns if not row[f"without_{column}"])
-            self._by_set.setdefault(kept, []).append(row)
-        whole = next(iter(self._by_set.get(frozenset(), [])), None)
-        self.packets = int(whole["packet_count"]) if whole else 0
-        self.hosts = int(whole["hosts"]) if whole else 0
-        self.syns = int(whole["syns"]) if whole else 0
-        self.df = int(whole["df"]) if whole else 0
-        self.survey = int(whole["survey_count"]) if whole else 0
-        self.sensors = int(whole["sensor_count"]) if whole else 0
-
-    def _of(self, name: str) -> list[dict[str, Any]]:
-        return self._by_set.get(frozenset(self._sets[name]), []) if name in self._sets else []
-
-    def count(self, name: str) -> tuple[Count, ...]:
-        """Give the most frequent values of a dimension."""
-        split = dimensions.get_dimension(name)
-        rows = self._of(name)[:_MOST_PER_LIST]
-        keys: list[Key] = [tuple(row[column] for column in self._sets[name]) for row in rows]
-        names = self._desk.name_systems(split, keys)
-        return tuple(
-            Count(
-                dimensions.describe(split, key, names=names),
-                row["packet_count"],
-                row["packet_count"] / self.packets,
-            )
-            for key, row in zip(keys, rows, strict=True)
-        )
-
-    def count_hints(self) -> tuple[Count, ...]:
-        """Give packets per hint; a packet with two hints counts for both."""
-        split = dimensions.get_dimension("hint")
-        counts: dict[int, int] = {}
-        for row in self._of("hint"):
-            bits = [1 << bit for bit in range(32) if row["hints"] >> bit & 1] or [0]
-            for bit in bits:
-                counts[bit] = counts.get(bit, 0) + row["packet_count"]
-        ordered = sorted(counts.items(), key=lambda item: -item[1])
-        return tuple(
-            Count(dimensions.describe(split, (bit,)), packets, packets / self.packets)
-            for bit, packets in ordered
-        )
-
-    def list_actors(self) -> tuple[ActorSeen, ...]:
-        """Give the survey scanners that packets were taken for; behaviour names nobody."""
-        return tuple(
-            ActorSeen(
-                row["actor"],
-                "behaviour" if row["survey"] == SurveyKind.BEHAVIOUR else "list",
-                row["packet_count"],
-                row["last_at"],
-            )
-            for row in self._of("actor")
-            if row["survey"]
-        )
-
-    def list_regions(self) -> set[str]:
-        """Name the regions whose sensors saw the source."""
-        return {row["region"] for row in self._of("sensor")}
-
-    def list_seen_by(self, visibility: Visibility) -> tuple[SeenBy, ...]:
-        """Give the sensors that saw the source, or the regions where sensors may not be named."""
-        if visibility.may_see_sensor:
-            return tuple(
-                SeenBy(row["sensor"], row["region"], row["packet_count"], row["last_at"])
-                for row in self._of("sensor")
-            )
-        regions: dict[str, SeenBy] = {}
-        for row in self._of("sensor"):
-            known = regions.get(row["region"])
-            packets = row["packet_count"] + (known.packets if known else 0)
-            last = max(row["last_at"], known.last_seen_at) if known else row["last_at"]
-            regions[row["region"]] = SeenBy(None, row["region"], packets, last)
-        return tuple(sorted(regions.values(), key=lambda seen: -seen.packets))
-
-
 def list_ignored(query: Query) -> tuple[str, ...]:
     """Name the parameters that a page about one source does not apply, where they were given."""
     given = {
@@ -269,7 +138,13 @@ def list_ignored(query: Query) -> tuple[str, ...]:
 
 
 def _tell_breadth(
-    desk: Desk, visibility: Visibility, query: Query, window: Window, *, network: Network, passed: _Pass
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    window: Window,
+    *,
+    network: Network,
+    passed: SourceCounts,
 ) -> dict[str, Any]:
     """Tell on how many of the sensors that could have seen it the source was seen."""
     members = roster.list_members(desk, visibility, query, window)
@@ -293,14 +168,6 @@ def bind_range(network: Network, binding: Binding) -> str:
     """Give the clause of a source's address range."""
     low, high = binding.bind("IPv6", lowest_address(network)), binding.bind("IPv6", highest_address(network))
     return f"src_addr BETWEEN {low} AND {high}"
-
-
-def _count_sensors(visibility: Visibility) -> str:
-    """Give the aggregate of the sensors that saw a source: for a guarded viewer those of others."""
-    if not visibility.own_sensors or not visibility.is_guarded:
-        return "uniqExact(sensor)"
-    own = ", ".join(str(sensor) for sensor in sorted(visibility.own_sensors))
-    return f"uniqExactIf(sensor, sensor NOT IN ({own}))"
 
 
 def _read_life(desk: Desk, visibility: Visibility, query: Query, network: Network) -> _Life:
@@ -332,7 +199,7 @@ def _list_members(desk: Desk, visibility: Visibility, query: Query, whole: int) 
     statement = (
         f"SELECT src_addr, {guarding.count_packets(visibility, PACKETS)} AS packet_count"  # noqa: S608 - as above
         f" FROM {PACKETS.name} WHERE {write_where(query, binding)}"
-        f" GROUP BY src_addr{guarding.having(visibility, PACKETS)} ORDER BY packet_count DESC, src_addr LIMIT {_MOST_PER_LIST}"
+        f" GROUP BY src_addr{guarding.having(visibility, PACKETS)} ORDER BY packet_count DESC, src_addr LIMIT {MOST_PER_LIST}"
     )
     split = dimensions.get_dimension("src_addr")
     rows = desk.select(visibility, statement, binding.parameters).to_pylist()
