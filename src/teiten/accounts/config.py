@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,5 @@ class AccountsConfig:
     session_idle_minutes: int = 30
     #: Hours after sign-in at which a session ends in any case.
     session_absolute_hours: int = 12
+    #: Folder of the audit chain's signing key and of its signed heads; empty: ``audit`` in the data folder.
+    audit_dir: Path | None = None

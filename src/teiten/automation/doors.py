@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol
 
+from teiten.accounts.heads import Head
 from teiten.custody.doors import CustodyStore
 from teiten.custody.holding import StandingHold
 from teiten.datasets.doors import SurveyStore
@@ -35,3 +36,10 @@ class LandingDoor(Protocol):
 
     def expire(self, *, held_from: date | None) -> Facts:
         """Delete segments and partitions past their retention, but nothing that landed from ``held_from`` on."""
+
+
+class AuditDoor(Protocol):
+    """Where signed heads of the audit chain are kept, outside the database."""
+
+    def keep_head(self, head: Head) -> None:
+        """Sign how far the chain goes, and keep it."""

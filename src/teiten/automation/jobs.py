@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from teiten.accounts import lockout
+from teiten.accounts import audit, lockout
 from teiten.accounts import services as accounts
 from teiten.accounts.config import AccountsConfig
 from teiten.automation import custody_jobs, watch
 from teiten.automation.config import AutomationConfig
-from teiten.automation.doors import Facts, LandingDoor, StoreDoor
+from teiten.automation.doors import AuditDoor, Facts, LandingDoor, StoreDoor
 from teiten.automation.errors import JobUnknownError, NotWiredError
 from teiten.automation.models import JobRun, JobState
 from teiten.custody.config import CustodyConfig
@@ -25,6 +25,7 @@ from teiten.custody.holding import earliest_held, standing_holds
 from teiten.datasets.config import DatasetsConfig
 from teiten.datasets.doors import ReferencePublisher
 from teiten.fleet.config import FleetConfig
+from teiten.fleet.rollouts.advancing import advance_all
 from teiten.foundation.clock import Clock
 
 #: Only the process that owns the embedded store takes from this queue.
@@ -50,6 +51,7 @@ class Context:
     store: StoreDoor | None = None
     landing: LandingDoor | None = None
     reference: ReferencePublisher | None = None
+    audit: AuditDoor | None = None
 
     @property
     def queues(self) -> list[str]:
@@ -120,6 +122,18 @@ def _renew_releases(context: Context) -> Facts:
     return releases.renew(context.fleet.releases_dir, now=context.clock.now())
 
 
+def _advance_rollouts(context: Context) -> Facts:
+    return advance_all(context.clock.now(), context.fleet)
+
+
+def _keep_audit_head(context: Context) -> Facts:
+    if context.audit is None:
+        raise NotWiredError("this process has no place for heads of the audit chain")
+    head = audit.read_head(at=context.clock.now())
+    context.audit.keep_head(head)
+    return {"number": head.number}
+
+
 def _forget_runs(context: Context) -> Facts:
     before = context.clock.now() - timedelta(days=context.automation.keep_runs_days)
     ended = JobRun.objects.exclude(state__in=[JobState.QUEUED, JobState.RUNNING])
@@ -184,6 +198,8 @@ JOBS: dict[str, Job] = {
         Job("fleet.silence", _watch_silence, CONTROL_QUEUE, cron="* * * * *"),
         Job("fleet.clones", _watch_clones, CONTROL_QUEUE, cron="* * * * *"),
         Job("releases.renew", _renew_releases, CONTROL_QUEUE, cron="25 * * * *"),
+        Job("fleet.rollouts", _advance_rollouts, CONTROL_QUEUE, cron="* * * * *"),
+        Job("audit.head", _keep_audit_head, CONTROL_QUEUE, cron="3 * * * *"),
         Job("automation.forget", _forget_runs, CONTROL_QUEUE, cron="40 18 * * *"),
     )
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from teiten.cli import printing, wiring
+from teiten.cli.confirming import is_confirmed
 from teiten.cli.errors import CliError
 from teiten.cli.installation import Installation
 from teiten.cli.instants import read_instant
@@ -99,7 +99,7 @@ def erase_address(source: Source, options: argparse.Namespace) -> int:
         network = order(only_check=True).network
         found = _count(installation, network=network, start_at=start_at, end_at=end_at, dataset=dataset)
         print(f"{found} packets hold an address of {network}")
-        if not options.dry_run and _is_confirmed(options, f"erase them for ever ({network})"):
+        if not options.dry_run and is_confirmed(f"erase them for ever ({network})", yes=options.yes):
             _carry_out_erasure(installation, order(only_check=False))
     return 0
 
@@ -129,7 +129,9 @@ def erase_organisation(source: Source, options: argparse.Namespace) -> int:
         is_erased = sensors and not options.keep_data
         found = _count(installation, sensors=sensors, end_at=act.at) if is_erased else 0
         print(f"{organisation.code}: {len(sensors)} sensors, {found} packets to erase")
-        if not options.dry_run and _is_confirmed(options, f"close, revoke and erase ({organisation.code})"):
+        if not options.dry_run and is_confirmed(
+            f"close, revoke and erase ({organisation.code})", yes=options.yes
+        ):
             _carry_out_erasure(installation, order(only_check=False))
     return 0
 
@@ -187,7 +189,9 @@ def add_exclusion(source: Source, options: argparse.Namespace) -> int:
         dataset = order(only_check=True).dataset
         found = _count(installation, sensors=[sensor.pk], start_at=start_at, end_at=end_at, dataset=dataset)
         print(f"{found} packets of {sensor.name} in that time; whole batches are set aside")
-        if not options.dry_run and _is_confirmed(options, f"take them out of every figure ({sensor.name})"):
+        if not options.dry_run and is_confirmed(
+            f"take them out of every figure ({sensor.name})", yes=options.yes
+        ):
             _carry_out_exclusion(installation, order(only_check=False))
     return 0
 
@@ -262,23 +266,6 @@ def _count(
         "dataset": dataset,
     }
     return int(run_job(installation, "custody.count", arguments)["rows"])
-
-
-def _is_confirmed(options: argparse.Namespace, what: str) -> bool:
-    """Ask, unless told not to.
-
-    Raises:
-        CliError: when there is nobody to ask.
-    """
-    if options.yes:
-        return True
-    if not sys.stdin.isatty():
-        raise CliError("nobody can be asked here; say --yes to do it, or --dry-run to count only")
-    answer = input(f"{what}? Type yes to do it: ")
-    if answer.strip() != "yes":
-        print("nothing was changed")
-        return False
-    return True
 
 
 def _period(

@@ -107,6 +107,12 @@ class Installation:
         return self.gateway_config.key_dir or self.data_dir / "gateway"
 
     @property
+    def audit_dir(self) -> Path:
+        """Folder of the audit chain's signing key and of its signed heads."""
+        folder: Path | None = self.section("accounts").audit_dir
+        return folder or self.data_dir / "audit"
+
+    @property
     def place_dir(self) -> Path:
         """Folder of the country/AS files that are or were in use."""
         return self.data_dir / "places"

@@ -79,6 +79,7 @@ def make_loaders(
 def make_context(installation: Installation, store: Store | None) -> Context:
     """Say what the jobs of this process may use; Django must be set up."""
     from teiten.automation.jobs import Context
+    from teiten.cli.audit_doors import AuditHeads
     from teiten.cli.dataset_doors import PublishedReference
     from teiten.cli.doors import LandingMaintenance, StoreMaintenance
 
@@ -93,6 +94,7 @@ def make_context(installation: Installation, store: Store | None) -> Context:
         store=None if store is None else StoreMaintenance(store),
         landing=LandingMaintenance(installation),
         reference=PublishedReference(installation),
+        audit=AuditHeads(installation.audit_dir),
     )
 
 

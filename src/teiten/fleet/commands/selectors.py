@@ -1,6 +1,6 @@
 """What a person may read about commands; every function starts from the viewer.
 
-Operators and analysts see everything, others what concerned their own organisation's
+None is the command line, which sees all. Operators and analysts see everything, others what concerned their own organisation's
 sensors: the command, their sensors' answers, and the audit records about them.
 """
 
@@ -32,19 +32,23 @@ STATE_NAMES: dict[str, str] = {
 }
 
 
-def commands_visible_to(viewer: User) -> QuerySet[Command]:
+def commands_visible_to(viewer: User | None) -> QuerySet[Command]:
     """Give commands, newest first."""
     commands = Command.objects.select_related("rollout", "submitted_by").order_by("-pk")
-    if may_see_all(viewer):
+    if viewer is None or may_see_all(viewer):
         return commands
     own = RolloutTarget.objects.filter(sensor__organisation=viewer.organisation_id)
     return commands.filter(rollout__in=own.values("rollout"))
 
 
-def results_visible_to(viewer: User, command: Command) -> QuerySet[CommandResult]:
+def results_visible_to(viewer: User | None, command: Command) -> QuerySet[CommandResult]:
     """Give a command's answers in the order in which they came; take a slice, they may be many."""
     results = command.results.select_related("sensor").order_by("pk")
-    return results if may_see_all(viewer) else results.filter(sensor__organisation=viewer.organisation_id)
+    return (
+        results
+        if viewer is None or may_see_all(viewer)
+        else results.filter(sensor__organisation=viewer.organisation_id)
+    )
 
 
 def read_output(result: CommandResult) -> str:
@@ -52,7 +56,7 @@ def read_output(result: CommandResult) -> str:
     return wire.read_result(bytes(result.body)).output
 
 
-def count_states(viewer: User, command: Command) -> Mapping[str, int]:
+def count_states(viewer: User | None, command: Command) -> Mapping[str, int]:
     """Count a command's sensors by state, every state named; before it is started all of them wait."""
     if command.rollout is None:
         return {**dict.fromkeys(STATE_NAMES.values(), 0), "approved": len(command.sensors)}
@@ -60,7 +64,7 @@ def count_states(viewer: User, command: Command) -> Mapping[str, int]:
     return {STATE_NAMES[state]: count for state, count in counted.items()}
 
 
-def count_rings(viewer: User, command: Command) -> list[tuple[int, Mapping[str, int]]]:
+def count_rings(viewer: User | None, command: Command) -> list[tuple[int, Mapping[str, int]]]:
     """Count a command's sensors by state for each stage: (percent, counts of what that stage added)."""
     if command.rollout is None:
         return []
@@ -70,12 +74,12 @@ def count_rings(viewer: User, command: Command) -> list[tuple[int, Mapping[str, 
     ]
 
 
-def audit_visible_to(viewer: User, *, subject: str | None = None) -> QuerySet[AuditRecord]:
+def audit_visible_to(viewer: User | None, *, subject: str | None = None) -> QuerySet[AuditRecord]:
     """Give audit records, newest first; ``subject`` is for example ``sensor:12``."""
     records = AuditRecord.objects.order_by("-number")
     if subject is not None:
         records = records.filter(subject=subject)
-    if may_see_all(viewer):
+    if viewer is None or may_see_all(viewer):
         return records
     own = Sensor.objects.filter(organisation=viewer.organisation_id)
     named = own.annotate(subject=Concat(Value("sensor:"), Cast("pk", TextField()), output_field=TextField()))

@@ -1,6 +1,6 @@
 """What a person may read about roll-outs; every function starts from the viewer.
 
-Operators and analysts see roll-outs whole, others how it went with their own
+None is the command line, which sees all. Operators and analysts see roll-outs whole, others how it went with their own
 organisation's sensors.
 """
 
@@ -16,30 +16,34 @@ from teiten.fleet.rollouts.models import Rollout, RolloutTarget, TargetState
 from teiten.fleet.selectors import may_see_all
 
 
-def rollouts_visible_to(viewer: User, *, kind: str | None = None) -> QuerySet[Rollout]:
+def rollouts_visible_to(viewer: User | None, *, kind: str | None = None) -> QuerySet[Rollout]:
     """Give roll-outs, newest first; to a member those that reach a sensor of its organisation."""
     rollouts = Rollout.objects.select_related("started_by").order_by("-pk")
     if kind is not None:
         rollouts = rollouts.filter(kind=kind)
-    if may_see_all(viewer):
+    if viewer is None or may_see_all(viewer):
         return rollouts
     own = RolloutTarget.objects.filter(sensor__organisation=viewer.organisation_id)
     return rollouts.filter(pk__in=own.values("rollout"))
 
 
-def targets_visible_to(viewer: User, rollout: Rollout) -> QuerySet[RolloutTarget]:
+def targets_visible_to(viewer: User | None, rollout: Rollout) -> QuerySet[RolloutTarget]:
     """Give a roll-out's targets in the order of their release."""
     targets = rollout.targets.select_related("sensor").order_by("position")
-    return targets if may_see_all(viewer) else targets.filter(sensor__organisation=viewer.organisation_id)
+    return (
+        targets
+        if viewer is None or may_see_all(viewer)
+        else targets.filter(sensor__organisation=viewer.organisation_id)
+    )
 
 
-def count_states(viewer: User, rollout: Rollout) -> Mapping[str, int]:
+def count_states(viewer: User | None, rollout: Rollout) -> Mapping[str, int]:
     """Count a roll-out's targets by state, every state named."""
     counted = targets_visible_to(viewer, rollout).order_by().values_list("state").annotate(Count("pk"))
     return {state.value: 0 for state in TargetState} | dict(counted)
 
 
-def count_rings(viewer: User, rollout: Rollout) -> list[tuple[int, Mapping[str, int]]]:
+def count_rings(viewer: User | None, rollout: Rollout) -> list[tuple[int, Mapping[str, int]]]:
     """Count targets by state for each stage: (percent, counts of what that stage added)."""
     rows = targets_visible_to(viewer, rollout).values_list("position", "state")
     rings: list[tuple[int, dict[str, int]]] = [(percent, {}) for percent in rollout.stages]

@@ -1,0 +1,267 @@
+"""``teiten command …``: hand in what operators signed, see whom it reaches, start it, watch it, stop it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teiten.cli import printing
+from teiten.cli.confirming import is_confirmed
+from teiten.cli.errors import CliError
+from teiten.cli.installation import Installation
+from teiten.foundation.settings import Source
+
+if TYPE_CHECKING:
+    # Django's models can be imported only once Django has been set up.
+    from teiten.fleet.commands.models import Command
+    from teiten.fleet.commands.services import Checked
+
+#: Sensors that a preview names.
+_NAMED = 10
+_MAX_FILE_BYTES = 1 << 20
+
+
+def bring_operators(source: Source, options: argparse.Namespace) -> int:
+    """Take in a list of operators where a file is named, then print the list."""
+    with Installation(source) as installation:
+        installation.start_django()
+        from teiten.fleet.commands import operators
+        from teiten.fleet.services import Act
+
+        if options.file is not None:
+            operators.import_operators(_read(options.file), act=Act(installation.clock.now()))
+        known = operators.get_operators()
+        now_s = int(installation.clock.now().timestamp())
+    print(f"version {known.version}; for the base's own checks only: sensors go by the update repository's")
+    printing.print_table(
+        ("person", "key", "classes", "roles", "standing"),
+        [
+            (
+                one.person, one.key_id, "".join(one.classes), ", ".join(one.roles) or "-",
+                "withdrawn" if one.withdrawn_s is not None
+                else "valid" if one.valid_from_s <= now_s < one.valid_to_s else "not valid now",
+            )
+            for one in known.operators
+        ],
+    )  # fmt: skip
+    return 0
+
+
+def preview(source: Source, options: argparse.Namespace) -> int:
+    """Print whom a selector means, and write the file that an operator's machine signs for."""
+    with Installation(source) as installation:
+        installation.start_django()
+        from teiten.fleet.commands.targeting import resolve_selector
+
+        found = resolve_selector(options.selector)
+    print(f"{len(found.sensors)} sensors, sha256 {found.sha256.hex()}")
+    _print_names(found.names)
+    if options.output is not None:
+        _write_new(options.output, _write_targets(options.selector, found.sensors))
+        print(f"targets file for teiten-operator: {options.output}")
+    return 0
+
+
+def submit(source: Source, options: argparse.Namespace) -> int:
+    """Hand a command in; with --start, begin its roll-out."""
+    content = _read(options.file)
+    targets = None if options.targets is None else _read_targets(options.targets)
+    with Installation(source) as installation:
+        installation.start_django()
+        from teiten.fleet.commands import services
+        from teiten.fleet.services import Act
+
+        if options.dry_run:
+            _print_checked(services.check_envelope(content, targets=targets, now=installation.clock.now()))
+            return 0
+        command, checked = services.submit(content, targets=targets, act=Act(installation.clock.now()))
+        _print_checked(checked)
+        if checked.wanted:
+            print(f"kept as {command.state}: {checked.wanted}; hand it in again with the next signature")
+        elif options.start:
+            return _start(installation, command, options)
+        else:
+            print(f"approved; `teiten command start {command.pk}` begins its roll-out")
+    return 0
+
+
+def start(source: Source, options: argparse.Namespace) -> int:
+    """Begin a roll-out."""
+    with Installation(source) as installation:
+        installation.start_django()
+        from teiten.fleet.commands.services import get_command
+
+        return _start(installation, get_command(options.id), options)
+
+
+def list_all(source: Source, options: argparse.Namespace) -> int:
+    """Print commands, newest first."""
+    with Installation(source) as installation:
+        installation.start_django()
+        from teiten.fleet.commands.models import Command
+
+        rows = Command.objects.select_related("rollout").order_by("-pk")[: options.limit]
+        lines = [
+            (
+                row.pk, row.command_class, row.verb, row.rollout.state if row.rollout else row.state,
+                len(row.sensors), ", ".join(row.signers) or "-", printing.instant(row.expires_at), row.reason,
+            )
+            for row in rows
+        ]  # fmt: skip
+    printing.print_table(("id", "class", "verb", "state", "sensors", "signed by", "expires", "reason"), lines)
+    return 0
+
+
+def show(source: Source, options: argparse.Namespace) -> int:
+    """Print one command, how far it is, and what sensors answered."""
+    with Installation(source) as installation:
+        installation.start_django()
+        from teiten.fleet.commands import selectors
+        from teiten.fleet.commands.services import get_command
+
+        command = get_command(options.id)
+        if options.envelope is not None:
+            _write_new(options.envelope, bytes(command.envelope))
+        if options.sensor:
+            return _print_answer(command, options.sensor)
+        print(f"{command.pk} class {command.command_class} {command.verb} {json.dumps(command.arguments)}")
+        print(f"signed by {', '.join(command.signers) or 'nobody'}; {command.reason}")
+        stands = (
+            f"roll-out {command.rollout.pk} {command.rollout.state}" if command.rollout else command.state
+        )
+        counts = selectors.count_states(None, command)
+        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        print(f"{stands}, expires {printing.instant(command.expires_at)}: {told}")
+        if options.results:
+            _print_results(command)
+    return 0
+
+
+def stop(source: Source, options: argparse.Namespace) -> int:
+    """Stop a command."""
+    with Installation(source) as installation:
+        installation.start_django()
+        from teiten.fleet.commands import services
+        from teiten.fleet.services import Act
+
+        command = services.get_command(options.id)
+        kept = services.stop(command, reason=options.reason, act=Act(installation.clock.now()))
+    print(f"{command.pk}: {kept} sensors never get it; what was fetched already is obeyed")
+    return 0
+
+
+def _start(installation: Installation, command: Command, options: argparse.Namespace) -> int:
+    from teiten.fleet.commands import services
+    from teiten.fleet.rollouts.advancing import advance
+    from teiten.fleet.services import Act
+
+    what = f"give {command.verb} (class {command.command_class}) to {len(command.sensors)} sensors"
+    if not is_confirmed(what, yes=options.yes):
+        return 0
+    config = installation.section("fleet")
+    started = services.start(
+        command,
+        act=Act(installation.clock.now()),
+        per_minute=options.per_minute or config.rollout_per_minute,
+        stages=_read_stages(options.stages),
+    )
+    if started.rollout is not None:
+        done = advance(started.rollout.pk, now=installation.clock.now(), config=config)
+        print(
+            f"roll-out {started.rollout.pk} has begun with {done.count} sensors; the rest follows by itself"
+        )
+    return 0
+
+
+def _read_stages(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise CliError(f"--stages must be percentages such as 1,10,50,100, not {text!r}") from error
+
+
+def _print_checked(checked: Checked) -> None:
+    from teiten.fleet.models import Sensor
+
+    told = checked.command
+    print(f"{told.command_id}: class {told.command_class} {told.verb} {json.dumps(dict(told.arguments))}")
+    print(f"reason: {told.reason}; signed by {', '.join(checked.persons) or 'nobody'}: {checked.state.value}")
+    sensors = checked.sensors
+    print(f"{len(sensors)} sensors" + (f" ({told.targets.selector})" if told.targets.selector else ""))
+    named = Sensor.objects.filter(pk__in=sensors[:_NAMED]).order_by("pk").values_list("name", flat=True)
+    _print_names((*named, *[""] * (len(sensors) - len(named))))
+    regions = Counter(Sensor.objects.filter(pk__in=sensors).values_list("region", flat=True))
+    print("by region: " + ", ".join(f"{region} {count}" for region, count in sorted(regions.items())))
+
+
+def _print_names(names: tuple[str, ...]) -> None:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    print(f"  {', '.join(names[:_NAMED]) or 'nobody'}{more}")
+
+
+def _print_answer(command: Command, name: str) -> int:
+    from teiten.fleet.commands.selectors import read_output
+    from teiten.fleet.services import get_sensor
+
+    result = command.results.filter(sensor=get_sensor(name)).first()
+    if result is None:
+        raise CliError(f"sensor {name} has not answered command {command.pk}")
+    print(f"{result.state} {result.reason} ({printing.instant(result.ended_at)}, key {result.key_no})")
+    print(read_output(result), end="")
+    return 0
+
+
+def _print_results(command: Command) -> None:
+    if command.rollout is None:
+        return
+    from teiten.fleet.commands.selectors import STATE_NAMES
+
+    targets = command.rollout.targets.exclude(state="ok").select_related("sensor").order_by("position")
+    printing.print_table(
+        ("sensor", "state", "since", "detail"),
+        [
+            (
+                one.sensor.name,
+                STATE_NAMES[one.state],
+                printing.instant(one.ended_at or one.fetched_at or one.released_at),
+                one.detail or "-",
+            )
+            for one in targets[:500]
+        ],
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CliError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > _MAX_FILE_BYTES:
+        raise CliError(f"{path} has {len(content)} bytes; at most {_MAX_FILE_BYTES} are read")
+    return content
+
+
+def _write_targets(selector: str, sensors: tuple[int, ...]) -> bytes:
+    return json.dumps({"selector": selector, "sensors": sensors}).encode() + b"\n"
+
+
+def _read_targets(path: Path) -> list[int]:
+    """Read what :func:`preview` wrote; the command's own SHA-256 decides whether it is the right one."""
+    try:
+        sensors = json.loads(_read(path))["sensors"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CliError(f"{path} is no targets file of `teiten command preview --output`") from error
+    if not isinstance(sensors, list) or not all(type(one) is int and 0 < one < 1 << 32 for one in sensors):
+        raise CliError(f"{path}: sensors must be a list of numbers")
+    return sensors
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except OSError as error:
+        raise CliError(f"{path} cannot be written: {error.strerror}") from error
