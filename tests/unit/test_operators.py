@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teiten.foundation.clock import FixedClock, from_us
-from teiten.operators import drafting
+from teiten.operators import drafting, keys
 from teiten.operators.errors import OperatorError
 from teiten.operators.main import main
 from teiten.operators.record import SigningRecord
@@ -87,6 +88,8 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    # Guessing is made slow; tests need not be.
+    monkeypatch.setattr("teiten.operators.keys.ITERATIONS", 1000)
     desk = Desk(tmp_path, capsys)
     desk.make_person("alice")
     desk.make_person("bob")
@@ -330,6 +333,28 @@ class TestKeys:
         assert key.stat().st_mode & 0o777 == 0o600
         assert b"ENCRYPTED PRIVATE KEY" in key.read_bytes()
         assert PASSPHRASE.encode() not in key.read_bytes()
+
+    def test_guessing_is_slow_and_other_programs_read_the_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "slow.key"
+        keys.create_key(path, PASSPHRASE)
+        words = [
+            "openssl",
+            "pkey",
+            "-in",
+            str(path),
+            "-passin",
+            f"pass:{PASSPHRASE}",
+            "-pubout",
+            "-outform",
+            "DER",
+        ]
+        told = subprocess.run(words, capture_output=True, check=True).stdout
+        form = subprocess.run(
+            ["openssl", "asn1parse", "-in", str(path)], capture_output=True, text=True, check=True
+        ).stdout
+
+        assert told[-32:] == keys.load_public_half(path).public_key
+        assert f":{keys.ITERATIONS:06X}" in form
 
     def test_a_key_is_never_overwritten(self, desk: Desk) -> None:
         words = ["key", "create", str(desk.path("alice.key")), "--passphrase-file", str(desk.path("pass"))]

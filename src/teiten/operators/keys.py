@@ -15,19 +15,22 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
 
 from teiten.operators.errors import KeyUseError
 from teiten.operators.files import read_file, write_new
+from teiten.operators.pkcs8 import encrypt_pkcs8
 from teiten.protocol.errors import MessageError
 from teiten.protocol.keys import PUBLIC_KEY_BYTES, from_text, generate_key, public_bytes, to_text
 from teiten.protocol.operator_list import operator_key_id
 
 MIN_PASSPHRASE_CHARACTERS = 12
+#: PBKDF2 rounds: 0.2 s for who knows the passphrase, and for every guess.
+ITERATIONS = 600_000
 _MAX_BYTES = 16_384
 
 
@@ -63,7 +66,8 @@ def create_key(path: Path, passphrase: str) -> PublicHalf:
         OperatorError: when a file is there already or cannot be written.
     """
     key = generate_key()
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase.encode()))
+    plain = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    pem = encrypt_pkcs8(plain, passphrase.encode(), iterations=ITERATIONS)
     write_new(path, pem, mode=0o600)
     write_new(public_path(path), f"{to_text(public_bytes(key))}\n".encode())
     return _name(public_bytes(key))
