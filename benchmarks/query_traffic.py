@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from teiten.foundation.clock import to_us
 from teiten.store import rebuild
 from teiten.store.partitions import DayOfDataset
-from teiten.store.schema import COVERAGE_ROLLUPS, PACKET_ROLLUPS
+from teiten.store.schema import COVERAGE_ROLLUPS, COVERAGE_SUMS, PACKET_ROLLUPS
 from teiten.store.service import Store
 
 #: Midnight in Tokyo, at the end of a whole day of traffic.
@@ -179,7 +179,7 @@ class Maker:
             self._once(f"hour {hour}", lambda hour=hour: self._make_hour(hour))
         self._once("older hours", lambda: self._make_older(hourly=True))
         self._once("older days", lambda: self._make_older(hourly=False))
-        for table in ("packets", "coverage", *PACKET_ROLLUPS, *COVERAGE_ROLLUPS):
+        for table in ("packets", "coverage", *PACKET_ROLLUPS, *COVERAGE_ROLLUPS, *COVERAGE_SUMS):
             self._once(
                 f"merge {table}", lambda table=table: self._store.command(f"OPTIMIZE TABLE {table} FINAL")
             )
@@ -241,6 +241,11 @@ class Maker:
         days = self._scale.hourly_days if hourly else self._scale.days
         self._thin_packets()
         for table in _rollups_of(hourly=hourly):
+            if rebuild.find_source(self._store, table) not in ("packets", "coverage"):
+                # What is inserted by hour has filled it through its view.
+                if not hourly:
+                    self._repeat_day(table)
+                continue
             names = ", ".join(f"`{name}`" for name in _list_columns(self._store, table))
             template = f"{table}_template"
             self._store.command(f"DROP TABLE IF EXISTS {template} SYNC")
@@ -263,6 +268,19 @@ class Maker:
                 )
             self._store.command(f"DROP TABLE {template} SYNC")
         self._store.command("DROP TABLE packets_thinned SYNC")
+
+    def _repeat_day(self, table: str) -> None:
+        """Copy the newest older day of a roll-up that is made from an hourly one to the days that have none."""
+        names = ", ".join(f"`{name}`" for name in _list_columns(self._store, table))
+        shifted = re.sub(r"`(day|landed_date)`", r"t.`\1` - toIntervalDay(back - 1) AS `\1`", names)
+        for first in range(self._scale.hourly_days, self._scale.days, DAYS_PER_INSERT):
+            count = min(DAYS_PER_INSERT, self._scale.days - first)
+            self._store.command(
+                f"INSERT INTO {table} ({names}) SELECT {shifted} FROM {table} AS t"
+                f" CROSS JOIN (SELECT {first} + 1 + number AS back FROM numbers({count})) AS b"
+                " WHERE t.day = {day:Date} SETTINGS insert_deduplicate = 0",
+                {"day": FULL_DAY - timedelta(days=2)},
+            )
 
     def _thin_packets(self) -> None:
         """Take one packet in so many of the whole day, once for all roll-ups."""

@@ -114,7 +114,7 @@ def _find_split(name: str):  # type: ignore[no-untyped-def]
     ("text", "dimension", "table"),
     [
         ("", "actor", "actors_1d"),
-        ("survey = yes", "nature", "totals_1h"),
+        ("survey = yes", "nature", "kinds_1h"),
         ("", "probe", "probes_1d"),
         ("probe = dns-version", "dst_port", "probes_1d"),
         ("dst_port = 23/tcp", "tcp_fp", "fingerprints_ports_1d"),

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teiten.foundation.clock import from_us, to_us
-from teiten.search import exports, formats, gaps, periods, rebuilding, roster
+from teiten.search import exports, formats, gaps, periods, rebuilding
 from teiten.search.answers import Figure
 from teiten.search.dimensions import DIMENSIONS, describe
 from teiten.search.errors import QueryError
@@ -25,11 +25,12 @@ from teiten.search.figures import change_of, measure, summarise
 from teiten.search.holes import Hole, is_explained
 from teiten.search.language import parse
 from teiten.search.masking import mask_batch
+from teiten.search.members import Member, Roster
 from teiten.search.planner import plan
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query, for_period
 from teiten.search.references import ReferenceDesk, RowPlace
-from teiten.search.roster import Member, project
+from teiten.search.roster import project
 from teiten.search.visibility import for_role
 from teiten.search.watched import Watched
 
@@ -185,7 +186,7 @@ class TestWindows:
 @pytest.mark.parametrize(
     ("text", "dimension", "period", "table"),
     [
-        ("", None, "7d", "totals_1h"),
+        ("", None, "7d", "kinds_1h"),
         ("region = kanto", "hint", "7d", "totals_1h"),
         ("", "dst_port", "24h", "ports_1h"),
         ("dst_port = 23/tcp and nature = scan", None, "7d", "ports_1h"),
@@ -255,7 +256,7 @@ class TestGaps:
     def test_expectation_is_the_sum_of_overlaps(self, spans: list[tuple[float, float]]) -> None:
         members = [member(i, start, start + length) for i, (start, length) in enumerate(spans)]
 
-        expected = gaps.expect(members, self.WINDOW, family=4)
+        expected = gaps.expect(Roster.of(members), self.WINDOW, family=4)
 
         edges = self.WINDOW.edges_us
         for bucket, value in enumerate(expected):
@@ -271,7 +272,7 @@ class TestGaps:
             seen.v4_seconds[hour], seen.sensor_seconds[hour] = 0.0, 0.0
 
         found = gaps.find_gaps(
-            [member(1, -9, 99)], {"kanto": seen}, self.WINDOW, family=4, pending_from_us=None
+            Roster.of([member(1, -9, 99)]), {"kanto": seen}, self.WINDOW, family=4, pending_from_us=None
         )
 
         assert [(gap.start_at.hour, gap.end_at.hour, gap.sensors) for gap in found] == [
@@ -281,7 +282,7 @@ class TestGaps:
         assert found[0].missing_address_days == pytest.approx(2 * 3 / 24)
 
     def test_a_region_that_never_watched_is_one_long_gap(self) -> None:
-        (gap,) = gaps.find_gaps([member(1, -9, 99)], {}, self.WINDOW, family=4, pending_from_us=0)
+        (gap,) = gaps.find_gaps(Roster.of([member(1, -9, 99)]), {}, self.WINDOW, family=4, pending_from_us=0)
 
         assert gap.kind == "pending"
         assert gap.missing_address_days == pytest.approx(2.0)
@@ -373,7 +374,7 @@ def test_a_group_without_a_name_is_still_shown() -> None:
 def test_days_are_whole_unless_a_period_begins_in_them(offsets: list[int], zone: str) -> None:
     bounds = tuple(to_us(datetime(2026, 10, 25, tzinfo=timezone.utc)) + offset for offset in offsets)
 
-    wholly, partly = roster.part_days(bounds, zone)
+    wholly, partly = periods.part_days(bounds, zone)
 
     days = sorted({*wholly, *partly})
     assert len(days) == len(wholly) + len(partly)

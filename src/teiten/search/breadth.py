@@ -17,11 +17,11 @@ from teiten.search.coverage import observe
 from teiten.search.desk import Desk
 from teiten.search.errors import TooExpensive
 from teiten.search.figures import share_of
+from teiten.search.members import Member
 from teiten.search.periods import DAY
 from teiten.search.planner import Plan, is_answerable
 from teiten.search.predicates import columns_of
 from teiten.search.query import Query
-from teiten.search.roster import Member
 from teiten.search.statements import Draft
 from teiten.search.tables import HOUR, PACKETS, ROLL_UPS, Table
 from teiten.search.visibility import Visibility

@@ -10,10 +10,10 @@ from teiten.search import gaps, guarding, periods, roster, watched
 from teiten.search.answers import CalendarDay
 from teiten.search.desk import Desk
 from teiten.search.figures import divide, share_of
+from teiten.search.members import Roster
 from teiten.search.periods import DAY, Window
 from teiten.search.predicates import Binding, highest_address, lowest_address
 from teiten.search.query import Query
-from teiten.search.roster import Member
 from teiten.search.tables import SOURCES
 from teiten.search.visibility import Visibility
 from teiten.search.watched import Watched
@@ -49,13 +49,13 @@ class _Days:
     """What all sensors watched, and which of them were expected."""
 
     watched: Watched
-    members: tuple[Member, ...]
+    members: Roster
 
 
 def _observe_days(desk: Desk, visibility: Visibility, query: Query, window: Window) -> _Days:
     by_region = watched.read_watched(desk, visibility, query, window)
     whole = Watched.together(by_region.values(), window.count)
-    return _Days(whole, roster.list_members(desk, visibility, query, window))
+    return _Days(whole, roster.read_roster(desk, visibility, query, window))
 
 
 def _make_day(day: date, counts: dict[date, int], *, covered: float, expected: float) -> CalendarDay:

@@ -18,11 +18,12 @@ from teiten.search.dimensions import Dimension, Key
 from teiten.search.figures import make_figure, measure, points_of, share_of
 from teiten.search.lines import Counts
 from teiten.search.maintenance import Planned, read_planned, sum_up
+from teiten.search.members import Roster
 from teiten.search.modes import Stratum
 from teiten.search.periods import DAY, Window, keep_seconds
 from teiten.search.predicates import Binding
 from teiten.search.query import Metric, Query
-from teiten.search.roster import Freshness, Member
+from teiten.search.roster import Freshness
 from teiten.search.statements import join_windows
 from teiten.search.visibility import Visibility
 from teiten.search.watched import Watched
@@ -118,8 +119,8 @@ def split_days(
 
 def _observe(desk: Desk, visibility: Visibility, query: Query, window: Window) -> Observation:
     span = join_windows(window)
-    members = roster.list_members(desk, visibility, query, window)
-    known = tuple(member for member in members if member.until_us > window.start_us)
+    members = roster.read_roster(desk, visibility, query, window)
+    known = members.where(members.until_us > window.start_us)
     by_region = watched.read_watched(desk, visibility, query, span)
     seen = Watched.together(by_region.values(), span.count)
     family = _choose_family(lines.family_of(query), seen)
@@ -152,7 +153,7 @@ class _Sheet:
         window: Window,
         *,
         family: int,
-        known: Sequence[Member],
+        known: Roster,
         seen: Watched,
         planned: Mapping[str, Planned],
     ) -> None:
@@ -175,7 +176,7 @@ def _choose_family(asked: int, seen: Watched) -> int:
 
 def _make_basis(
     sheet: _Sheet,
-    members: tuple[Member, ...],
+    members: Roster,
     freshness: Freshness,
     *,
     found: tuple[Gap, ...],
@@ -193,8 +194,8 @@ def _make_basis(
         expected_address_days=expected / DAY,
         share=share_of(covered, expected),
         complete_until=None if until is None else from_us(until),
-        late_expected=len({m.sensor for m in known if not m.is_reporting} | freshness.holed),
-        sensors_seen_before=sum(bool(m.seconds_before) for m in members),
+        late_expected=len(set(known.sensor[~known.is_reporting].tolist()) | freshness.holed),
+        sensors_seen_before=int(np.count_nonzero(members.seconds_before)),
         gaps=found,
         strip=_make_strip(window, sheet.covered, sheet.expected, sheet.seen),
         family=sheet.family,
@@ -231,19 +232,19 @@ def tell_no_rate(query: Query, strata: Sequence[Stratum]) -> Literal["", "modes_
     return "prefixes_mixed" if len(lengths) > 1 else ""
 
 
-def _count_members(known: Sequence[Member]) -> dict[str, Any]:
+def _count_members(known: Roster) -> dict[str, Any]:
     """Give the parts of a basis that are sums over its sensors."""
-    captured, drops = sum(m.captured for m in known), sum(m.kernel_drops for m in known)
+    captured, drops = int(known.captured.sum()), int(known.kernel_drops.sum())
     return {
-        "sensors_watching": sum(member.is_reporting for member in known),
+        "sensors_watching": int(known.is_reporting.sum()),
         "sensors_known": len(known),
-        "sensors_in_both": sum(bool(m.seconds and m.seconds_before) for m in known),
-        "sensors_seen": sum(bool(m.seconds) for m in known),
+        "sensors_in_both": int(np.count_nonzero((known.seconds != 0) & (known.seconds_before != 0))),
+        "sensors_seen": int(np.count_nonzero(known.seconds)),
         "captured_packets": captured,
         "kernel_drops": drops,
         "kernel_drop_share": share_of(drops, captured + drops),
-        "excluded_packets": sum(member.excluded for member in known),
-        "modes": tuple(sorted({mode for member in known for mode in member.modes})),
+        "excluded_packets": int(known.excluded.sum()),
+        "modes": tuple(sorted({mode for modes in set(known.modes.tolist()) for mode in modes.split()})),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ _OBSERVATION = frozenset(
     }
 )
 _TABLE = re.compile(r"\b(?:FROM|JOIN)\s+([a-z]\w*)")
+#: Panels of a screen that ask side by side.
+_PANELS_AT_ONCE = 4
 #: As :mod:`teiten.search.predicates` writes a condition on a sensor.
 _BOUND = re.compile(r"\bsensor (?:=|IN) \{p\d+:")
 
@@ -55,6 +58,16 @@ def check_statement(visibility: Visibility, statement: str) -> None:
         raise TypeError(f"a statement over {', '.join(sorted(tables))} is not guarded; see search.guarding")
     if visibility.bound_to and not _BOUND.search(statement):
         raise TypeError(f"a statement over {', '.join(sorted(tables))} does not keep to the own sensors")
+
+
+def _limit_threads(statement: str) -> str:
+    """Keep a statement over roll-ups to its share of the processors, which the panels of a screen fill together.
+
+    Threads that aggregate one small table spend more on merging than they save.
+    """
+    if PACKETS.name in _TABLE.findall(statement):
+        return ""
+    return f", max_threads = {max(1, (os.cpu_count() or 1) // _PANELS_AT_ONCE)}"
 
 
 @dataclass
@@ -97,7 +110,8 @@ class Desk:
         try:
             waiting = self.workers.submit(
                 self.store.select,
-                f"{statement} SETTINGS max_rows_to_read = {int(most_rows)}, group_by_use_nulls = 0",
+                f"{statement} SETTINGS max_rows_to_read = {int(most_rows)}, group_by_use_nulls = 0"
+                f"{_limit_threads(statement)}",
                 parameters,
                 role=role,
             )

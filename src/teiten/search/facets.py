@@ -12,7 +12,6 @@ from teiten.search.conditions import Condition, Expression, all_of, negate, wher
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
 from teiten.search.dimensions import Dimension, Key
-from teiten.search.lines import ALL
 from teiten.search.masking import check_filters
 from teiten.search.query import Query
 from teiten.search.visibility import Visibility
@@ -36,9 +35,7 @@ def answer_facets(
     shown = [split for split in splits if visibility.grants(split.permission)]
     counted = replace(query, metric="packets")
     made = lines.plan_for(desk, counted)
-    total = lines.count_lines(desk, visibility, counted, made, previous=False, buckets=False)[
-        ALL
-    ].total_packets[1]
+    total = lines.count_whole(desk, visibility, counted, made, previous=False).total_packets[1]
     return Facets(
         facets=tuple(_make_facet(desk, visibility, counted, split, limit=limit) for split in shown),
         packets=total,
@@ -60,8 +57,7 @@ def _make_facet(desk: Desk, visibility: Visibility, query: Query, split: Dimensi
     relaxed = lines.narrow_to_split(query if is_bound else relax(query, split.field_name), split)
     made = lines.plan_for(desk, relaxed, dimension=split)
     found = ranking.rank(desk, visibility, relaxed, made, dimension=split, limit=limit, previous=False)
-    counts = lines.count_lines(desk, visibility, relaxed, made, previous=False, buckets=False)
-    whole = counts[ALL].total_packets[1]
+    whole = lines.count_whole(desk, visibility, relaxed, made, previous=False).total_packets[1]
     names = desk.name_systems(split, [item.key for item in found.ranked])
     values = tuple(
         FacetValue(

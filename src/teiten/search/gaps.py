@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import ceil
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from teiten.foundation.clock import from_us
 from teiten.search.basis import Gap
 from teiten.search.maintenance import Planned
+from teiten.search.members import Roster
 from teiten.search.periods import DAY, Window
-from teiten.search.roster import Member
 from teiten.search.watched import Watched
 
 #: A bucket has a gap when more than this share of its expected observation is missing.
@@ -20,18 +20,18 @@ _LEAST_SHARE = 0.02
 _MOST_GAPS = 10
 
 
-def expect(members: Iterable[Member], window: Window, *, family: int) -> NDArray[np.float64]:
+def expect(members: Roster, window: Window, *, family: int) -> NDArray[np.float64]:
     """Give the address-seconds expected per bucket."""
-    return _sum_up([(member, member.addresses(family)) for member in members], window)
+    return _sum_up(members, members.addresses(family), window)
 
 
-def expect_sensors(members: Iterable[Member], window: Window) -> NDArray[np.float64]:
+def expect_sensors(members: Roster, window: Window) -> NDArray[np.float64]:
     """Give the sensor-seconds expected per bucket."""
-    return _sum_up([(member, 1.0) for member in members], window)
+    return _sum_up(members, np.ones(len(members)), window)
 
 
 def find_gaps(
-    members: Sequence[Member],
+    members: Roster,
     watched: Mapping[str, Watched],
     window: Window,
     *,
@@ -52,8 +52,8 @@ def find_gaps(
         planned: region → what it missed by declared maintenance.
     """
     gaps: list[Gap] = []
-    for region in sorted({member.region for member in members}):
-        mine = [member for member in members if member.region == region]
+    for region in sorted(set(members.region.tolist())):
+        mine = members.where(members.region == region)
         seen = watched.get(region) or Watched.nothing(window.count)
         apart = (planned or {}).get(region) or Planned.nothing(window.count)
         gaps.extend(
@@ -66,7 +66,7 @@ def find_gaps(
 
 def _find_runs(
     region: str,
-    members: Sequence[Member],
+    members: Roster,
     seen: Watched,
     window: Window,
     *,
@@ -100,16 +100,15 @@ def _list_runs(is_gap: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
-def _sum_up(weights: Sequence[tuple[Member, float]], window: Window) -> NDArray[np.float64]:
+def _sum_up(members: Roster, weight: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
     """Add up each member's expected seconds per bucket, times its weight.
 
     With F(t) the weighted time expected before t, a bucket expects F(its end) - F(its
     start); F comes from sorted starts and ends, so that 10,000 members cost nothing.
     """
     origin = window.start_us
-    weight = np.array([each for _, each in weights], dtype=np.float64)
-    starts = np.array([max(member.from_us, origin) - origin for member, _ in weights], dtype=np.int64)
-    ends = np.array([max(member.until_us, origin) - origin for member, _ in weights], dtype=np.int64)
+    starts = np.maximum(members.from_us, origin) - origin
+    ends = np.maximum(members.until_us, origin) - origin
     edges = np.array(window.edges_us, dtype=np.int64) - origin
     before = _accumulate(starts, weight, edges) - _accumulate(np.maximum(starts, ends), weight, edges)
     return np.asarray(np.diff(before) / 1_000_000)

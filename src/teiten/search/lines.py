@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -20,6 +21,9 @@ from teiten.search.visibility import Visibility
 #: Numbers of the line that sums all, and of what no chosen key has; the chosen keys are 1, 2 and so on.
 ALL = -1
 OTHERS = 0
+#: For how long what the panels of one screen have in common is kept, seconds.
+_SHARED_SECONDS = 2.0
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -106,31 +110,93 @@ def count_lines(
     are counted, only the rows of the chosen keys are told apart, and others are the rest.
     """
     with_hosts = query.metric == "hosts" if hosts is None else hosts
-    is_plain = dimension is not None and not dimension.is_multiple
-    if dimension is not None and keys and is_plain and not with_hosts and not visibility.is_guarded:
+    if dimension is None:
+        return share(
+            desk,
+            visibility,
+            ("total", query.dataset, query.survey, made, previous, buckets, with_hosts),
+            lambda: _count_total(
+                desk, visibility, query, made, previous=previous, buckets=buckets, with_hosts=with_hosts
+            ),
+        )
+    is_plain = not dimension.is_multiple
+    if keys and is_plain and not with_hosts and not visibility.is_guarded:
         return _count_apart(
             desk, visibility, query, made, dimension=dimension, keys=keys, previous=previous, buckets=buckets
         )
     draft = Draft(made, query.dataset, query.survey, previous=previous)
-    line, grouping, sets = "toUInt32(0)", "1", _sets("current", buckets=buckets)
-    if dimension is not None:
-        line, grouping = write_line_number(dimension, keys, draft.binding), "grouping(line)"
-        whole = _sets("current", buckets=buckets and total_by_bucket)
-        sets = f"{_sets('line, current', buckets=buckets)}, {whole}"
-    all_buckets, bucket = ("grouping(bucket)", draft.bucket()) if buckets else ("1", "toUInt32(0)")
-    host_count = guarding.count_hosts(visibility, made.table) if with_hosts else "toUInt64(0)"
-    statement = (
-        f"SELECT {grouping} AS all_lines, {all_buckets} AS all_buckets, {line} AS line,"  # noqa: S608 - declared names, bound values
-        f" toUInt8({draft.current()}) AS current, {bucket} AS bucket,"
-        f" {guarding.count_packets(visibility, made.table)} AS packet_count, {host_count} AS host_count"
-        f" FROM {made.table.name} WHERE {draft.where()}"
-        f" GROUP BY GROUPING SETS ({sets})"
+    line = write_line_number(dimension, keys, draft.binding)
+    whole = _sets("current", buckets=buckets and total_by_bucket)
+    statement = _write_counts(
+        visibility,
+        draft,
+        line=line,
+        all_lines="grouping(line)",
+        sets=f"{_sets('line, current', buckets=buckets)}, {whole}",
+        buckets=buckets,
+        with_hosts=with_hosts,
     )
     found = _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
-    if dimension is not None and dimension.is_multiple:
+    if dimension.is_multiple:
         plain = count_lines(desk, visibility, query, made, previous=previous, buckets=buckets, hosts=hosts)
         found[ALL] = plain[ALL]
     return found
+
+
+def share(desk: Desk, visibility: Visibility, key: Hashable, make: Callable[[], Answer]) -> Answer:
+    """Make an answer once for the panels of one screen, which ask at the same moment."""
+    return desk.memory.recall(
+        (key, visibility.cache_key, visibility.own_sensors),
+        now=desk.clock.monotonic(),
+        keep_seconds=_SHARED_SECONDS,
+        make=make,
+    )
+
+
+def _count_total(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    made: Plan,
+    *,
+    previous: bool,
+    buckets: bool,
+    with_hosts: bool,
+) -> dict[int, Counts]:
+    draft = Draft(made, query.dataset, query.survey, previous=previous)
+    statement = _write_counts(
+        visibility,
+        draft,
+        line="toUInt32(0)",
+        all_lines="1",
+        sets=_sets("current", buckets=buckets),
+        buckets=buckets,
+        with_hosts=with_hosts,
+    )
+    return _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
+
+
+def _write_counts(
+    visibility: Visibility,
+    draft: Draft,
+    *,
+    line: str,
+    all_lines: str,
+    sets: str,
+    buckets: bool,
+    with_hosts: bool = False,
+    chosen: str = "",
+) -> str:
+    table = draft.table
+    all_buckets, bucket = ("grouping(bucket)", draft.bucket()) if buckets else ("1", "toUInt32(0)")
+    host_count = guarding.count_hosts(visibility, table) if with_hosts else "toUInt64(0)"
+    rows = f"FROM {table.name} WHERE {draft.where()}" if buckets or chosen else draft.rows()
+    return (
+        f"SELECT {all_lines} AS all_lines, {all_buckets} AS all_buckets, {line} AS line,"
+        f" toUInt8({draft.current()}) AS current, {bucket} AS bucket,"
+        f" {guarding.count_packets(visibility, table)} AS packet_count, {host_count} AS host_count"
+        f" {rows}{chosen} GROUP BY GROUPING SETS ({sets})"
+    )
 
 
 def _count_apart(
@@ -147,21 +213,42 @@ def _count_apart(
     draft = Draft(made, query.dataset, query.survey, previous=previous)
     line = write_line_number(dimension, keys, draft.binding)
     chosen = write_chosen(dimension, list(keys), draft.binding, expressions=dimension.keys)
-    all_buckets, bucket = ("grouping(bucket)", draft.bucket()) if buckets else ("1", "toUInt32(0)")
-    statement = (
-        f"SELECT 0 AS all_lines, {all_buckets} AS all_buckets, {line} AS line,"  # noqa: S608 - declared names, bound values
-        f" toUInt8({draft.current()}) AS current, {bucket} AS bucket,"
-        f" {guarding.count_packets(visibility, made.table)} AS packet_count, toUInt64(0) AS host_count"
-        f" FROM {made.table.name} WHERE {draft.where()} AND {chosen}"
-        f" GROUP BY GROUPING SETS ({_sets('line, current', buckets=buckets)})"
+    statement = _write_counts(
+        visibility,
+        draft,
+        line=line,
+        all_lines="0",
+        sets=_sets("line, current", buckets=buckets),
+        buckets=buckets,
+        chosen=f" AND {chosen}",
     )
     found = _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
-    plain = _plan_total(desk, query, made, needs_buckets=buckets)
-    found[ALL] = count_lines(desk, visibility, query, plain, previous=previous, buckets=buckets, hosts=False)[
-        ALL
-    ]
-    found[OTHERS] = _subtract(found[ALL], [counts for line, counts in found.items() if line > OTHERS])
+    return add_rest(desk, visibility, query, made, found, previous=previous, buckets=buckets)
+
+
+def add_rest(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    made: Plan,
+    found: dict[int, Counts],
+    *,
+    previous: bool,
+    buckets: bool = False,
+) -> dict[int, Counts]:
+    """Add the total to the packets of chosen lines, and with it what all others have."""
+    lines = [counts for line, counts in found.items() if line > OTHERS]
+    found[ALL] = count_whole(desk, visibility, query, made, previous=previous, buckets=buckets)
+    found[OTHERS] = _subtract(found[ALL], lines)
     return found
+
+
+def count_whole(
+    desk: Desk, visibility: Visibility, query: Query, made: Plan, *, previous: bool, buckets: bool = False
+) -> Counts:
+    """Count all packets of a question, from a smaller roll-up than that of a split where there is one."""
+    plain = _plan_total(desk, query, made, needs_buckets=buckets)
+    return count_lines(desk, visibility, query, plain, previous=previous, buckets=buckets, hosts=False)[ALL]
 
 
 def _plan_total(desk: Desk, query: Query, made: Plan, *, needs_buckets: bool) -> Plan:

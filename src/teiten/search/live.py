@@ -18,11 +18,12 @@ MOST_SECONDS = 900
 _DATASETS = """
 SELECT
     dataset,
-    toDateTime64(min(hour), 6, 'UTC') AS first_at,
+    toDateTime64(any(first_hour), 6, 'UTC') AS first_at,
     max(last_window_end_at) AS last_at,
     toUInt64(sum(rows)) AS packet_count,
     uniqExact(sensor) AS sensor_count
-FROM coverage_1h
+FROM coverage_1d
+LEFT JOIN (SELECT dataset, min(hour) AS first_hour FROM coverage_regions_1h GROUP BY dataset) AS firsts USING (dataset)
 GROUP BY dataset
 ORDER BY dataset
 LIMIT 1000

@@ -12,9 +12,9 @@ from teiten.search import lines, watched
 from teiten.search.conditions import where
 from teiten.search.desk import Desk
 from teiten.search.doors import MaintenancePeriod
+from teiten.search.members import Member, Roster
 from teiten.search.periods import Window
 from teiten.search.query import Query
-from teiten.search.roster import Member
 from teiten.search.visibility import Visibility
 from teiten.search.watched import Watched
 
@@ -37,7 +37,7 @@ def read_planned(
     query: Query,
     window: Window,
     *,
-    members: Sequence[Member],
+    members: Roster,
     family: int,
 ) -> dict[str, Planned]:
     """Give, by region, what was expected, not watched, and in declared maintenance.
@@ -50,7 +50,7 @@ def read_planned(
     by_sensor: dict[int, list[MaintenancePeriod]] = {}
     for period in desk.fleet.list_maintenance(window.start_us, window.end_us):
         by_sensor.setdefault(period.sensor, []).append(period)
-    concerned = [member for member in members if member.sensor in by_sensor]
+    concerned = members.where(np.isin(members.sensor, list(by_sensor))).members
     if not concerned:
         return {}
     only = lines.narrow(query, where("sensor", "in", *(member.sensor for member in concerned)))

@@ -164,6 +164,20 @@ def is_whole_days(window: Window) -> bool:
     return all(find_midnight(bound, window.zone) == bound for bound in bounds)
 
 
+def part_days(bounds: tuple[int, ...], zone: str) -> tuple[list[date], list[date]]:
+    """Part the local days of ``[bounds[0], bounds[-1])`` into those without a bound inside and those with one; µs."""
+    local = ZoneInfo(zone)
+    wholly: list[date] = []
+    partly: list[date] = []
+    start_us = find_midnight(bounds[0], zone)
+    while start_us < bounds[-1]:
+        next_us = find_midnight(start_us + 36 * HOUR_US, zone)
+        is_parted = any(start_us < bound < next_us for bound in bounds)
+        (partly if is_parted else wholly).append(from_us(start_us).astimezone(local).date())
+        start_us = next_us
+    return wholly, partly
+
+
 def _midnight(day: date, zone: ZoneInfo) -> int:
     return to_us(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc))
 

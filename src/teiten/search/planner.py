@@ -33,6 +33,8 @@ class Plan:
     table: Table
     window: Window
     filters: Expression | None
+    #: Where buckets do not matter, whole days are read from this one; None where there is none.
+    by_days: Table | None = None
 
     @property
     def steps(self) -> int:
@@ -73,7 +75,8 @@ def plan(
     window = periods.lay_out(query, step_seconds=step, zone=zone)
     if not needs_buckets and only is None and periods.is_whole_days(window):
         table = choose_table(query, needed, DAY, needs_hosts=needs_hosts, coarsest=True)
-    return Plan(table, window, query.filters)
+    by_days = _choose_by_days(query, table, needed, needs_hosts=needs_hosts)
+    return Plan(table, window, query.filters, by_days)
 
 
 def choose_table(
@@ -91,14 +94,32 @@ def choose_table(
     fit = [
         table
         for table in ROLL_UPS
-        if needed <= table.columns
-        and (table.hosts is not None or not needs_hosts)
-        and table.grain_seconds <= finest
-        and is_answerable(query, table)
+        if table.grain_seconds <= finest and _is_enough(query, table, needed, needs_hosts=needs_hosts)
     ]
     if coarsest or (step_seconds is None and query.length.total_seconds() > _DAILY_SECONDS):
         fit.sort(key=lambda table: -table.grain_seconds)
     return fit[0] if fit else PACKETS
+
+
+def _choose_by_days(
+    query: Query, hourly: Table, needed: frozenset[str], *, needs_hosts: bool
+) -> Table | None:
+    """Give the smallest daily roll-up that holds the same as an hourly one, in the same columns."""
+    if hourly.grain_seconds != HOUR:
+        return None
+    fit = (
+        table
+        for table in ROLL_UPS
+        if table.grain_seconds == DAY
+        and table.hosts in (None, hourly.hosts)
+        and _is_enough(query, table, needed, needs_hosts=needs_hosts)
+    )
+    return next(fit, None)
+
+
+def _is_enough(query: Query, table: Table, needed: frozenset[str], *, needs_hosts: bool) -> bool:
+    has_all = needed <= table.columns and (table.hosts is not None or not needs_hosts)
+    return has_all and is_answerable(query, table)
 
 
 def is_answerable(query: Query, table: Table) -> bool:

@@ -24,6 +24,8 @@ from teiten.search.visibility import Visibility
 
 #: More ranks than this no screen shows; exports take rows.
 MOST_RANKS = 1_000
+#: So many are ranked for a panel that shows at most as many.
+_SIZES = (10, 50, 300)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,27 @@ def rank(
     limit: int,
     previous: bool = True,
 ) -> Ranking:
-    """Rank a dimension's values over the whole period."""
+    """Rank a dimension's values over the whole period; panels that show more or fewer of them share it."""
+    size = next((each for each in _SIZES if each >= limit), limit)
+    found = lines.share(
+        desk,
+        visibility,
+        ("rank", query.dataset, query.survey, query.metric == "hosts", made, dimension.name, size, previous),
+        lambda: _rank(desk, visibility, query, made, dimension=dimension, limit=size, previous=previous),
+    )
+    return Ranking(found.ranked[:limit], found.distinct)
+
+
+def _rank(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    made: Plan,
+    *,
+    dimension: Dimension,
+    limit: int,
+    previous: bool,
+) -> Ranking:
     draft = Draft(made, query.dataset, query.survey, previous=previous)
     current = draft.current()
     counting = guarding.count_hosts if query.metric == "hosts" else guarding.count_packets
@@ -67,8 +89,8 @@ def rank(
     )
     before = count(f"NOT {current}") if previous else "toUInt64(0)"
     inner = (
-        f"SELECT {keys}, {count(current)} AS value, {before} AS previous"  # noqa: S608 - declared names, bound values
-        f" FROM {made.table.name} WHERE {draft.where()} GROUP BY {', '.join(names)}"
+        f"SELECT {keys}, {count(current)} AS value, {before} AS previous"
+        f" {draft.rows()} GROUP BY {', '.join(names)}"
     )
     order = ", ".join(names)
     statement = (
@@ -110,17 +132,24 @@ def answer_top(
     made = lines.plan_for(desk, query, dimension=split, needs_buckets=sparks)
     ranking = rank(desk, visibility, query, made, dimension=split, limit=limit, previous=previous)
     keys = [item.key for item in ranking.ranked]
-    counts = lines.count_lines(
-        desk,
-        visibility,
-        query,
-        made,
-        dimension=split,
-        keys=keys,
-        previous=previous,
-        buckets=sparks,
-        total_by_bucket=False,
-    )
+    if sparks or split.is_multiple or query.metric == "hosts" or visibility.is_guarded:
+        counts = lines.count_lines(
+            desk,
+            visibility,
+            query,
+            made,
+            dimension=split,
+            keys=keys,
+            previous=previous,
+            buckets=sparks,
+            total_by_bucket=False,
+        )
+    else:
+        known = {
+            line: Counts(made.steps, total_packets=[item.previous, item.value])
+            for line, item in enumerate(ranking.ranked, start=1)
+        }
+        counts = lines.add_rest(desk, visibility, query, made, known, previous=previous)
     observation = observe(desk, visibility, query, made.window)
     own = {}
     if query.metric == "rate":

@@ -15,15 +15,19 @@ tombstone explains; older holes are counted as late instead.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
-from typing import Any
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us, to_us
 from teiten.search import holes
 from teiten.search.conditions import AllOf, Condition, Expression, Not, all_of, any_of, negate, walk
 from teiten.search.desk import Desk
-from teiten.search.periods import DAY, HOUR_US, Window, find_midnight, keep_seconds
+from teiten.search.members import Member, Roster
+from teiten.search.periods import DAY, HOUR_US, Window, find_midnight, keep_seconds, part_days
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query
 from teiten.search.tables import (
@@ -39,30 +43,8 @@ DAY_US = 86_400_000_000
 _COVERAGE_FIELDS = frozenset({"region", "sensor"})
 
 
-@dataclass(frozen=True)
-class Member:
-    """One sensor of the roster."""
-
-    sensor: int
-    region: str
-    #: Expected time, µs.
-    from_us: int
-    until_us: int
-    #: Mean addresses watched, by family.
-    addresses_v4: float
-    addresses_v6: float
-    last_window_end_us: int
-    is_reporting: bool
-    #: Seconds watched in the period, and in the one before.
-    seconds: float
-    seconds_before: float
-    captured: int
-    kernel_drops: int
-    excluded: int
-    modes: tuple[str, ...]
-
-    def addresses(self, family: int) -> float:
-        return self.addresses_v6 if family == 6 else self.addresses_v4
+#: Columns of what sensors watched, in the order of their numbers.
+_Rows: TypeAlias = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -112,18 +94,20 @@ SELECT
     sum(sensor_seconds) AS any_seconds,
     sumIf(sensor_seconds, {mode}) AS mode_seconds,
     sumIf(address_seconds, ip_version = 4 AND {mode}) AS v4_seconds,
-    sumIf(address_seconds, ip_version = 6 AND {mode}) AS v6_seconds,
-    sumIf(greatest(sensor_seconds, address_seconds > 0), {now} AND {mode}) AS seconds_now,
-    sumIf(greatest(sensor_seconds, address_seconds > 0), {before} AND {mode}) AS seconds_before,
-    sumIf(captured, {now} AND {mode}) AS captured_now,
-    sumIf(kernel_drops, {now} AND {mode}) AS drops_now,
-    sumIf(excluded, {now} AND {mode}) AS excluded_now,
-    arrayStringConcat(arraySort(groupUniqArrayIf(mode, {now})), ' ') AS modes_now
+    sumIf(address_seconds, ip_version = 6 AND {mode}) AS v6_seconds{figures}
 FROM {table}
 WHERE dataset = {dataset} AND {time} >= {start} AND {time} < {end} AND {filter}
 GROUP BY sensor
 ORDER BY sensor
 """
+#: What only the period and the one before it are asked for.
+_FIGURES = """,
+    sumIf(greatest(sensor_seconds, address_seconds > 0), {now} AND {mode}) AS seconds_now,
+    sumIf(greatest(sensor_seconds, address_seconds > 0), {before} AND {mode}) AS seconds_before,
+    sumIf(captured, {now} AND {mode}) AS captured_now,
+    sumIf(kernel_drops, {now} AND {mode}) AS drops_now,
+    sumIf(excluded, {now} AND {mode}) AS excluded_now,
+    arrayStringConcat(arraySort(groupUniqArrayIf(mode, {now})), ' ') AS modes_now"""
 #: Hours where a period begins or ends within the day, days in between.
 _HOURS_AND_DAYS = """
 (
@@ -150,15 +134,20 @@ _EARLIER_KEPT_SECONDS = 300.0
 
 def list_members(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[Member, ...]:
     """List the sensors that were expected at any time of the window or the one before."""
+    return read_roster(desk, visibility, query, window).members
+
+
+def read_roster(desk: Desk, visibility: Visibility, query: Query, window: Window) -> Roster:
+    """Give what :func:`list_members` lists, column by column."""
     return desk.memory.recall(
         ("members", query.dataset, project(query.filters), query.mode, query.is_guarded, window),
         now=desk.clock.monotonic(),
         keep_seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
-        make=lambda: _list_members(desk, visibility, query, window),
+        make=lambda: _read_roster(desk, visibility, query, window),
     )
 
 
-def _list_members(desk: Desk, visibility: Visibility, query: Query, window: Window) -> tuple[Member, ...]:
+def _read_roster(desk: Desk, visibility: Visibility, query: Query, window: Window) -> Roster:
     """Put together what sensors did in the days before the span and in the span itself.
 
     The span is read from its first midnight on, so that the days before are whole ones
@@ -176,18 +165,19 @@ def _list_members(desk: Desk, visibility: Visibility, query: Query, window: Wind
     rows = _read_rows(
         desk, visibility, query, table, bounds=(midnight_us, span_us, window.start_us, window.end_us)
     )
-    newcomers = [row for row in rows.values() if row["sensor"] not in earlier and row["rows_in_mode"]]
-    first = _read_first_windows(desk, visibility, query, newcomers)
-    merged = (_merge(earlier.get(sensor), rows.get(sensor)) for sensor in sorted({*earlier, *rows}))
-    members = (
-        _make_member(desk, query, row, first.get(row["sensor"])) for row in merged if row["rows_in_mode"]
+    merged = _merge(earlier, rows)
+    is_new = (rows["rows_in_mode"] > 0) & ~np.isin(rows["sensor"], earlier["sensor"])
+    first = _read_first_windows(
+        desk, visibility, query, sensors=rows["sensor"][is_new], first_us=rows["first_us"][is_new]
     )
-    return tuple(m for m in members if m.until_us > max(m.from_us, span_us))
+    if first:
+        known, places = np.array(list(first)), np.array(list(first.values()))
+        merged["first_us"][np.searchsorted(merged["sensor"], known)] = places
+    found = _make_roster(desk, query, _pick(merged, merged["rows_in_mode"] > 0))
+    return found.where(found.until_us > np.maximum(found.from_us, span_us))
 
 
-def _read_earlier(
-    desk: Desk, visibility: Visibility, query: Query, midnight_us: int
-) -> dict[int, dict[str, Any]]:
+def _read_earlier(desk: Desk, visibility: Visibility, query: Query, midnight_us: int) -> _Rows:
     """Find the sensors that watched before the span and are not forgotten."""
     since_us = find_midnight(midnight_us - desk.config.forget_after_days * DAY_US, desk.zone)
     bounds = (since_us, midnight_us, midnight_us, midnight_us)
@@ -201,8 +191,8 @@ def _read_rows(
     table: Table,
     *,
     bounds: tuple[int, int, int, int],
-) -> dict[int, dict[str, Any]]:
-    """Read what each sensor watched.
+) -> _Rows:
+    """Read what each sensor watched, in the order of their numbers.
 
     Args:
         desk: what asks the store.
@@ -214,26 +204,32 @@ def _read_rows(
     binding = Binding()
     first, before, start = (_write_instant(desk, table, instant_us, binding) for instant_us in bounds[:3])
     end = _write_instant(desk, table, -(-bounds[3] // HOUR_US) * HOUR_US, binding)
+    mode = write_mode(query, binding)
+    period = {
+        "now": f"{table.time} >= {start}",
+        "before": f"({table.time} >= {before} AND {table.time} < {start})",
+    }
     statement = _SPAN.format(
         table=_write_source(desk, query, table, bounds, binding),
         time=table.time,
         stamp=_write_stamp(desk, table, binding),
-        mode=write_mode(query, binding),
-        now=f"{table.time} >= {start}",
-        before=f"({table.time} >= {before} AND {table.time} < {start})",
+        mode=mode,
+        figures=_FIGURES.format(mode=mode, **period) if bounds[1] < bounds[3] else "",
         dataset=binding.bind("String", query.dataset),
         start=first,
         end=end,
         filter=write_filter(project(query.filters), binding),
     )
-    table_read = desk.select(visibility, statement, binding.parameters)
-    names = table_read.column_names
-    columns = [table_read.column(name).to_pylist() for name in names]
-    # Column by column: ten thousand sensors as rows of Arrow's own would cost more than the statement.
-    rows = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-    for row in rows:
-        row["first_us"] = row["first_second"] * 1_000_000
-    return {row["sensor"]: row for row in rows}
+    found = desk.select(visibility, statement, binding.parameters)
+    rows = {name: _to_array(found.column(name)) for name in found.column_names}
+    rows["first_us"] = rows["first_second"] * 1_000_000
+    return rows
+
+
+def _to_array(column: pa.ChunkedArray[Any]) -> NDArray[Any]:
+    values: NDArray[Any] = column.to_numpy()
+    # Counts are unsigned in the store; differences of them must not be.
+    return values.astype(np.int64) if values.dtype.kind in "ui" else values
 
 
 def _write_source(
@@ -256,20 +252,6 @@ def _write_source(
 
 #: With fewer whole days than this hours alone are read.
 _LEAST_WHOLE_DAYS = 2
-
-
-def part_days(bounds: tuple[int, ...], zone: str) -> tuple[list[date], list[date]]:
-    """Part the local days of ``[bounds[0], bounds[-1])`` into those without a bound inside and those with one; µs."""
-    local = ZoneInfo(zone)
-    wholly: list[date] = []
-    partly: list[date] = []
-    start_us = find_midnight(bounds[0], zone)
-    while start_us < bounds[-1]:
-        next_us = find_midnight(start_us + 36 * HOUR_US, zone)
-        is_parted = any(start_us < bound < next_us for bound in bounds)
-        (partly if is_parted else wholly).append(from_us(start_us).astimezone(local).date())
-        start_us = next_us
-    return wholly, partly
 
 
 def write_mode(query: Query, binding: Binding) -> str:
@@ -295,51 +277,76 @@ _SUMS = ("any_seconds", "mode_seconds", "v4_seconds", "v6_seconds", "rows_in_mod
 _NOW = ("seconds_now", "seconds_before", "captured_now", "drops_now", "excluded_now")
 
 
-def _merge(earlier: dict[str, Any] | None, row: dict[str, Any] | None) -> dict[str, Any]:
-    """Put what a sensor did before the span and in it together."""
-    if earlier is None or row is None:
-        return row or {**(earlier or {}), **dict.fromkeys(_NOW, 0), "modes_now": ""}
-    merged = dict(row)
+def _pick(rows: _Rows, mask: NDArray[np.bool_]) -> _Rows:
+    return {name: values[mask] for name, values in rows.items()}
+
+
+def _merge(earlier: _Rows, rows: _Rows) -> _Rows:
+    """Put what each sensor did before the span and in it together."""
+    sensors = np.union1d(earlier["sensor"], rows["sensor"])
+    old, new = np.searchsorted(sensors, earlier["sensor"]), np.searchsorted(sensors, rows["sensor"])
+
+    def lay(name: str, fill: Any = 0) -> NDArray[Any]:
+        """Take the span's values, and the earlier ones where the span has none."""
+        values = np.full(len(sensors), fill, dtype=rows[name].dtype)
+        values[old] = earlier[name]
+        values[new] = rows[name]
+        return values
+
+    merged: _Rows = {"sensor": sensors}
     for name in _SUMS:
-        merged[name] += earlier[name]
-    if earlier["rows_in_mode"]:
-        merged["first_us"] = earlier["first_us"]
-    merged["mode_last_us"] = max(row["mode_last_us"], earlier["mode_last_us"])
+        values = np.zeros(len(sensors), dtype=rows[name].dtype)
+        values[old] += earlier[name]
+        values[new] += rows[name]
+        merged[name] = values
+    for name in (*_NOW, "modes_now"):
+        values = np.full(len(sensors), "" if name == "modes_now" else 0, dtype=rows[name].dtype)
+        values[new] = rows[name]
+        merged[name] = values
+    for name in ("last_region", "last_us", "first_us", "mode_last_us"):
+        merged[name] = lay(name)
+    was_in_mode = old[earlier["rows_in_mode"] > 0]
+    merged["first_us"][was_in_mode] = earlier["first_us"][earlier["rows_in_mode"] > 0]
+    merged["mode_last_us"][old] = np.maximum(merged["mode_last_us"][old], earlier["mode_last_us"])
     return merged
 
 
 def _read_first_windows(
-    desk: Desk, visibility: Visibility, query: Query, rows: list[dict[str, Any]]
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    *,
+    sensors: NDArray[np.int64],
+    first_us: NDArray[np.int64],
 ) -> dict[int, int]:
     """Find when each sensor's first window began: the roll-up only knows the hour or day."""
-    if not rows:
+    if not len(sensors):
         return {}
     binding = Binding()
     statement = _FIRST_WINDOWS.format(
         dataset=binding.bind("String", query.dataset),
-        sensors=binding.bind("Array(UInt32)", [row["sensor"] for row in rows]),
-        since=binding.instant(min(row["first_us"] for row in rows) - HOUR_US),
-        until=binding.instant(max(row["first_us"] for row in rows) + DAY_US),
+        sensors=binding.bind("Array(UInt32)", sensors.tolist()),
+        since=binding.instant(int(first_us.min()) - HOUR_US),
+        until=binding.instant(int(first_us.max()) + DAY_US),
         mode=write_mode(query, binding),
     )
     found = desk.select(visibility, statement, binding.parameters).to_pylist()
     return {row["sensor"]: row["first_us"] for row in found}
 
 
-def read_freshness(
-    desk: Desk, visibility: Visibility, query: Query, members: tuple[Member, ...]
-) -> Freshness:
+def read_freshness(desk: Desk, visibility: Visibility, query: Query, members: Roster) -> Freshness:
     """Tell how far the data of reporting sensors are complete."""
-    newest = {member.sensor: member.last_window_end_us for member in members if member.is_reporting}
-    if not newest:
+    reporting = members.where(members.is_reporting)
+    if not len(reporting):
         return Freshness(None, frozenset())
+    newest = reporting.last_window_end_us
     if query.dataset.startswith("import:"):
-        return Freshness(max(newest.values()), frozenset())
+        return Freshness(int(newest.max()), frozenset())
     now_us = view_from(desk, query)
-    known = {member.sensor for member in members}
+    known, awaited = set(members.sensor.tolist()), set(reporting.sensor.tolist())
     found = [hole for hole in holes.list_holes(desk, visibility, query) if hole.sensor in known]
-    held = [hole.held_us for hole in found if hole.held_us > now_us - HOUR_US and hole.sensor in newest]
-    return Freshness(min([*newest.values(), *held, now_us]), frozenset(hole.sensor for hole in found))
+    held = [hole.held_us for hole in found if hole.held_us > now_us - HOUR_US and hole.sensor in awaited]
+    return Freshness(min([int(newest.min()), *held, now_us]), frozenset(hole.sensor for hole in found))
 
 
 def view_from(desk: Desk, query: Query) -> int:
@@ -352,28 +359,29 @@ def _full_hour(instant_us: int) -> int:
     return instant_us // HOUR_US * HOUR_US
 
 
-def _make_member(desk: Desk, query: Query, row: dict[str, Any], first_us: int | None) -> Member:
-    now_us, last_us = view_from(desk, query), row["last_us"]
+def _make_roster(desk: Desk, query: Query, rows: _Rows) -> Roster:
+    now_us, last_us = view_from(desk, query), rows["last_us"]
     # Of two prefixes in two modes only the first one's rows carry the sensor's seconds.
-    seconds = row["mode_seconds"] or row["any_seconds"]
+    seconds = np.where(rows["mode_seconds"] != 0, rows["mode_seconds"], rows["any_seconds"])
+    divisor = np.where(seconds != 0, seconds, np.inf)
     is_import = query.dataset.startswith("import:")
-    reporting = is_import or last_us >= now_us - desk.config.silent_after_seconds * 1_000_000
-    has_moved_on = row["mode_last_us"] < last_us
+    reporting = is_import | (last_us >= now_us - desk.config.silent_after_seconds * 1_000_000)
     forgotten_us = last_us + desk.config.forget_after_days * DAY_US
-    expected_until_us = last_us if reporting else min(now_us, forgotten_us)
-    return Member(
-        sensor=row["sensor"],
-        region=row["last_region"],
-        from_us=row["first_us"] if first_us is None else first_us,
-        until_us=row["mode_last_us"] if has_moved_on else expected_until_us,
-        addresses_v4=row["v4_seconds"] / seconds if seconds else 0.0,
-        addresses_v6=row["v6_seconds"] / seconds if seconds else 0.0,
+    expected_until_us = np.where(reporting, last_us, np.minimum(now_us, forgotten_us))
+    has_moved_on = rows["mode_last_us"] < last_us
+    return Roster(
+        sensor=rows["sensor"],
+        region=rows["last_region"],
+        from_us=rows["first_us"],
+        until_us=np.where(has_moved_on, rows["mode_last_us"], expected_until_us),
+        addresses_v4=rows["v4_seconds"] / divisor,
+        addresses_v6=rows["v6_seconds"] / divisor,
         last_window_end_us=last_us,
         is_reporting=reporting,
-        seconds=row["seconds_now"],
-        seconds_before=row["seconds_before"],
-        captured=row["captured_now"],
-        kernel_drops=row["drops_now"],
-        excluded=row["excluded_now"],
-        modes=tuple(row["modes_now"].split()),
+        seconds=rows["seconds_now"],
+        seconds_before=rows["seconds_before"],
+        captured=rows["captured_now"],
+        kernel_drops=rows["drops_now"],
+        excluded=rows["excluded_now"],
+        modes=rows["modes_now"],
     )

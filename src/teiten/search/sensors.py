@@ -20,10 +20,11 @@ from teiten.search.desk import Desk
 from teiten.search.errors import QueryError
 from teiten.search.fields import FIELDS
 from teiten.search.masking import check_column, check_filters
+from teiten.search.members import Member
 from teiten.search.periods import DAY, Window
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query
-from teiten.search.roster import DAY_US, Member
+from teiten.search.roster import DAY_US
 from teiten.search.tables import HOUR, PACKETS
 from teiten.search.visibility import Visibility
 from teiten.search.watched import Watched

@@ -16,7 +16,7 @@ from teiten.search.lines import ALL, OTHERS, Counts
 from teiten.search.masking import check_filters
 from teiten.search.planner import Plan
 from teiten.search.query import METRICS, Metric, Query
-from teiten.search.ranking import check_limit, check_split, name_keys
+from teiten.search.ranking import check_limit, check_split, name_keys, rank
 from teiten.search.statements import Draft
 from teiten.search.visibility import Visibility
 
@@ -86,7 +86,7 @@ def answer_series(
     distinct = 0
     if split is not None:
         keys, distinct = _choose_keys(
-            desk, visibility, query, made, split=split, limit=limit, rank_by=rank_by
+            desk, visibility, query, made, split=split, limit=limit, rank_by=rank_by, previous=previous
         )
     counts = lines.count_lines(desk, visibility, query, made, dimension=split, keys=keys, previous=previous)
     observation = observe(desk, visibility, query, made.window)
@@ -152,8 +152,13 @@ def _choose_keys(
     split: Dimension,
     limit: int,
     rank_by: RankBy,
+    previous: bool,
 ) -> tuple[list[Key], int]:
     """Choose the values with a line of their own, by their mean, highest or newest bucket."""
+    if rank_by == "avg" and query.metric != "hosts" and not visibility.is_guarded:
+        # Packets add up, so that their mean ranks as their sum does.
+        found = rank(desk, visibility, query, made, dimension=split, limit=limit, previous=previous)
+        return [item.key for item in found.ranked], found.distinct
     draft = Draft(made, query.dataset, query.survey, previous=False)
     names = name_keys(split)
     keys = ", ".join(f"{expression} AS {name}" for expression, name in zip(split.keys, names, strict=True))

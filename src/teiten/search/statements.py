@@ -13,11 +13,16 @@ from typing import Any
 
 from teiten.search.conditions import Expression
 from teiten.search.dimensions import Dimension, Key, key_types, to_text
-from teiten.search.periods import DAY, Window
+from teiten.search.periods import DAY, Window, part_days
 from teiten.search.planner import Plan
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Survey
 from teiten.search.tables import Table
+
+#: Types of a port and its protocol.
+_SERVICE = ("UInt16", "UInt8")
+#: What roll-ups by hour and by day have in common besides their keys; the last where sources are counted.
+_MEASURES = ("packets", "sensor_bits", "sources")
 
 
 @dataclass
@@ -43,11 +48,38 @@ class Draft:
     def where(self, extra: Expression | None = None) -> str:
         """Give the WHERE clause: data set, time, survey switch, filters."""
         parts = [
-            f"dataset = {self.binding.bind('String', self.dataset)}",
             write_time(self.table, self.span, self.binding),
+            self._keep(),
+            *([] if extra is None else [write_filter(extra, self.binding)]),
+        ]
+        return " AND ".join(parts)
+
+    def rows(self) -> str:
+        """Give what is read by a statement without buckets, ``FROM … WHERE …``: whole days by day, the rest by hour."""
+        table, days = self.table, self.plan.by_days
+        bounds = (self.span.start_us, self.plan.window.start_us, self.span.end_us)
+        wholly, partly = part_days(bounds, self.span.zone) if days else ([], [])
+        if days is None or not wholly:
+            return f"FROM {table.name} WHERE {self.where()}"
+        columns = ", ".join(
+            sorted((table.columns & days.columns) | set(_MEASURES[: 2 + bool(days.hosts and table.hosts)]))
+        )
+        zone = self.binding.bind("String", self.span.zone)
+        daily = (
+            f"SELECT {columns}, toDateTime(day, {zone}) AS hour FROM {days.name}"  # noqa: S608 - declared names, bound values
+            f" WHERE day IN {self.binding.bind('Array(Date)', wholly)} AND {self._keep()}"
+        )
+        hourly = (
+            f"SELECT {columns}, hour FROM {table.name}"  # noqa: S608 - as above
+            f" WHERE toDate(hour, {zone}) IN {self.binding.bind('Array(Date)', partly)} AND {self.where()}"
+        )
+        return f"FROM ({f'{daily} UNION ALL {hourly}' if partly else daily})"
+
+    def _keep(self) -> str:
+        parts = [
+            f"dataset = {self.binding.bind('String', self.dataset)}",
             *([] if self.survey == "all" else [write_survey(self.survey)]),
             *([] if self.plan.filters is None else [write_filter(self.plan.filters, self.binding)]),
-            *([] if extra is None else [write_filter(extra, self.binding)]),
         ]
         return " AND ".join(parts)
 
@@ -120,7 +152,15 @@ def write_line_number(dimension: Dimension, keys: Sequence[Key], binding: Bindin
     kinds = key_types(dimension)
     if len(kinds) == 1:
         mark = binding.bind(f"Array({kinds[0]})", [to_text(key[0]) for key in keys])
-        return f"toUInt32(indexOf({mark}, {dimension.keys[0]}))"
+        if kinds[0] == "IPv6":
+            return f"toUInt32(indexOf({mark}, {dimension.keys[0]}))"
+        numbers = binding.bind("Array(UInt32)", list(range(1, len(keys) + 1)))
+        return f"transform({dimension.keys[0]}, {mark}, {numbers}, toUInt32(0))"
+    if kinds == _SERVICE:  # a number can be looked up, a tuple must be compared with each
+        packed = binding.bind("Array(UInt32)", [port * 256 + protocol for port, protocol in keys])
+        numbers = binding.bind("Array(UInt32)", list(range(1, len(keys) + 1)))
+        first, second = dimension.keys
+        return f"transform(toUInt32(toUInt32({first}) * 256 + {second}), {packed}, {numbers}, toUInt32(0))"
     mark = binding.bind(f"Array(Tuple({', '.join(kinds)}))", [tuple(key) for key in keys])
     return f"toUInt32(indexOf({mark}, ({', '.join(dimension.keys)})))"
 

@@ -80,9 +80,14 @@ def count_rows(store: StatementRunner, day: DayOfDataset) -> int:
 def select_rollup(store: StatementRunner, table: str) -> str:
     """Give the statement of a roll-up's view, for one day (``dataset``, ``day``)."""
     head, condition, groups = _cut_statement(store, table)
-    source = re.findall(r"\bFROM (?:\S+\.)?(\w+)", head)[-1]
-    of_day = _OF_DAY.format(time=_TIMES.get(source, "hour"))
+    of_day = _OF_DAY.format(time=_TIMES.get(find_source(store, table), "hour"))
     return f"{head} WHERE ({condition}) AND {of_day} GROUP BY {groups}"
+
+
+def find_source(store: StatementRunner, table: str) -> str:
+    """Name the table from which a roll-up is made: packets, coverage, or another roll-up."""
+    head, _, _ = _cut_statement(store, table)
+    return str(re.findall(r"\bFROM (?:\S+\.)?(\w+)", head)[-1])
 
 
 def find_condition(store: StatementRunner, table: str) -> str:
