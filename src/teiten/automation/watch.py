@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef
 
 from teiten.fleet import health, journal, services
 from teiten.fleet.config import FleetConfig
@@ -45,11 +45,13 @@ def note_silence(*, now: datetime, config: FleetConfig) -> int:
     )
     with transaction.atomic():
         fallen = list(quiet.select_for_update(of=("self",), skip_locked=True).order_by("pk"))
-        for row in fallen:
-            SensorHealth.objects.filter(pk=row.pk).update(silent_since=row.heartbeat_at)
-            journal.record_event(
-                SensorEventKind.SILENT, row.pk, at=now, last_heartbeat=row.heartbeat_at.isoformat()
-            )
+        # A gateway that was away makes ten thousand at once: one statement each, not one a sensor.
+        SensorHealth.objects.filter(pk__in=[row.pk for row in fallen]).update(silent_since=F("heartbeat_at"))
+        journal.record_events(
+            SensorEventKind.SILENT,
+            {row.pk: {"last_heartbeat": row.heartbeat_at.isoformat()} for row in fallen},
+            at=now,
+        )
     return len(fallen)
 
 
