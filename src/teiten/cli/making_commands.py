@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teiten.cli import demo, sensor_verbs
@@ -15,7 +13,6 @@ from teiten.cli.installation import Installation
 from teiten.cli.place_commands import site_of
 from teiten.fleet.sites import Site
 from teiten.foundation.settings import Source
-from teiten.sensor.config import SensorConfig
 
 if TYPE_CHECKING:
     # Django's models can be imported only once Django has been set up.
@@ -23,8 +20,7 @@ if TYPE_CHECKING:
     from teiten.fleet.services import IssuedToken
 
 _LOCAL = ("localhost", "127.", "[::1]")
-#: What the sensor's settings say of commands; a program that does not know them yet is not told.
-_KNOWN = frozenset(field.name for field in dataclasses.fields(SensorConfig))
+_OPERATORS_FILE = "/etc/teiten-sensor/operators.json"
 
 
 def create(source: Source, options: argparse.Namespace) -> int:
@@ -100,14 +96,14 @@ def _ticket_of(issued: IssuedToken) -> Ticket:
     from teiten.fleet import installing
 
     number = issued.sensor.pk
-    own = {"number": str(number)} if "number" in _KNOWN else {}
+    own = {"number": str(number)}
     return installing.Ticket(number, issued.sensor.name, issued.text, issued.expires_at, own)
 
 
 def _make_kit(installation: Installation, options: argparse.Namespace) -> Kit:
     from teiten.fleet import installing, trust_files
 
-    repository = releases_dir(installation)
+    repository = installation.releases_dir
     packages = installing.find_packages(options.packages) if options.packages else ()
     embedded = installing.check_embedded(options.embed)
     installing.publish_packages(packages, repository / "public")
@@ -124,15 +120,8 @@ def _make_kit(installation: Installation, options: argparse.Namespace) -> Kit:
 
 def _common_settings(installation: Installation, *, allow_exec: bool) -> Mapping[str, str]:
     url = _gateway_url(installation)
-    settings = demo.sensor_settings(installation, state_dir=None, extra={}, url=url)
-    wanted = {"operators_file": '"/etc/teiten-sensor/operators.json"', "allow_exec": str(allow_exec).lower()}
-    return {**settings, **{name: value for name, value in wanted.items() if name in _KNOWN}}
-
-
-def releases_dir(installation: Installation) -> Path:
-    """Give the folder of the update repository."""
-    configured: Path | None = getattr(installation.section("fleet"), "releases_dir", None)
-    return configured or installation.data_dir / "releases"
+    extra: dict[str, object] = {"operators_file": _OPERATORS_FILE, "allow_exec": allow_exec}
+    return demo.sensor_settings(installation, state_dir=None, extra=extra, url=url)
 
 
 def _gateway_url(installation: Installation) -> str:

@@ -32,6 +32,8 @@ _MARK = re.compile(r"@([A-Z_]+)@")
 _OF_SENSOR = frozenset({"NAME", "NAME_Q", "NUMBER", "TOKEN_Q", "EXPIRES", "EXPIRES_Q", "FILE", "SETTINGS"})
 #: Base64 a line.
 _LINE = 76
+#: What every provider takes as user data; AWS has the lowest limit.
+MAX_USER_DATA_BYTES = 16_384
 #: Where cloud-init puts the script; gone with the next boot.
 _CLOUD_PATH = "/run/teiten-install.sh"
 
@@ -85,6 +87,11 @@ class Kit:
         elif self.root is None:
             gaps.append(
                 "there is no update repository (`teiten release init`): these sensors will never update themselves"
+            )
+        if self.embedded:
+            gaps.append(
+                f"user data that carry files are larger than providers take ({MAX_USER_DATA_BYTES:,} bytes), "
+                "so there are none: run the install scripts"
             )
         if self.operators is None:
             gaps.append(
@@ -188,6 +195,10 @@ class Renderer:
         #: Texts and, between them, the names of marks.
         self._pieces = _MARK.split(text)
 
+    @property
+    def carries_files(self) -> bool:
+        return bool(self._kit.embedded)
+
     def render_script(self, ticket: Ticket) -> str:
         """Give one sensor's install script."""
         expires = f"{ticket.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -252,10 +263,10 @@ def write_files(renderer: Renderer, tickets: Sequence[Ticket], folder: Path) -> 
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for ticket in tickets:
             script = renderer.render_script(ticket)
-            for name, text in (
-                (script_name(ticket), script),
-                (f"{ticket.name}.user-data.yaml", render_user_data(script)),
-            ):
+            texts = {script_name(ticket): script}
+            if not renderer.carries_files:
+                texts[f"{ticket.name}.user-data.yaml"] = render_user_data(script)
+            for name, text in texts.items():
                 written.append(folder / name)
                 _write_private(folder / name, text)
     except OSError as error:
