@@ -20,7 +20,7 @@ from teiten.gateway.service import Gateway
 from teiten.landing.errors import LandingFull, SequenceConflict
 from teiten.landing.groups import Landed
 from teiten.landing.segments import Arrival
-from teiten.protocol import batch, enrolment, keys, receipt
+from teiten.protocol import batch, commands, enrolment, keys, receipt
 from teiten.protocol.batch import Batch, DecodeLimits
 from teiten.protocol.enrolment import EnrolAnswer, EnrolRequest
 from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
@@ -49,6 +49,10 @@ class Memory:
     config: SensorConfig = field(default_factory=SensorConfig)
     #: Newest release that sensors are told they may take.
     release: int | None = None
+    #: Sensor → what waits for it, as ``write_delivery`` writes it; what was answered waits no more.
+    deliveries: dict[int, list[commands.Delivery]] = field(default_factory=dict)
+    #: Command id → bodies and signatures of all answers, in the order they came.
+    results: dict[str, list[tuple[bytes, bytes]]] = field(default_factory=dict)
     signing_key = keys.generate_key()
 
     def make_token(self, sensor: int) -> str:
@@ -106,7 +110,22 @@ class Memory:
         beats = self.beats.setdefault(identity.sensor, [])
         assert not beats or beat.counter > beats[-1].counter
         beats.append(beat)
-        return HeartbeatAnswer(self.clock.now_us(), self.config, release=self.release)
+        waiting = len(self.deliveries.get(identity.sensor, ()))
+        return HeartbeatAnswer(
+            self.clock.now_us(), self.config, commands_pending=waiting, release=self.release
+        )
+
+    async def pending(self, identity: SensorIdentity) -> tuple[bytes, ...]:
+        waiting = self.deliveries.get(identity.sensor, ())
+        return tuple(commands.write_delivery(one) for one in waiting)[: commands.MAX_DELIVERIES]
+
+    async def take_result(
+        self, identity: SensorIdentity, command_id: str, body: bytes, signature: bytes
+    ) -> bool:
+        waiting = self.deliveries.get(identity.sensor, [])
+        self.deliveries[identity.sensor] = [one for one in waiting if one.command_id != command_id]
+        self.results.setdefault(command_id, []).append((body, signature))
+        return len(self.results[command_id]) == 1
 
     def decode_all(self) -> dict[tuple[int, int, int], Batch]:
         return {name: batch.decode(body, DecodeLimits()) for name, body in list(self.bodies.items())}
@@ -139,7 +158,7 @@ def open_gateway(
 
     async def start() -> Gateway:
         enter()
-        doors = Doors(identify=memory, enrol=memory, heartbeat=memory, releases=releases)
+        doors = Doors(identify=memory, enrol=memory, heartbeat=memory, releases=releases, commands=memory)
         gateway = Gateway(
             config,
             doors=doors,
