@@ -112,8 +112,8 @@ class Desk:
 
     @staticmethod
     def peer_of(request: web.BaseRequest) -> str:
-        """Give the sensor's address as this gateway sees it."""
-        return request.remote or ""
+        """Give the sensor's address, also behind a trusted proxy."""
+        return str(getattr(request.protocol, "peer", "")) or request.remote or ""
 
     @contextmanager
     def holding(self, length: int) -> Iterator[None]:

@@ -34,6 +34,10 @@ class GatewayConfig:
     max_inflight_bytes: int = 128 * 1024 * 1024
     #: Connections at once; an idle one costs about 300 KiB.
     max_connections: int = 2_000
+    #: Connections at once from one address (IPv6: one /64); those from this machine are not counted.
+    max_connections_per_address: int = 64
+    #: Networks of load balancers that pass TCP on and tell the sensor's address by PROXY protocol version 2.
+    trusted_proxies: tuple[str, ...] = ()
     #: Seconds until an idle connection is closed.
     keepalive_seconds: float = 10.0
     #: Seconds in which a request must have come in.

@@ -15,6 +15,16 @@ SECONDS = Histogram(
 INFLIGHT_BYTES = Gauge("teiten_gateway_inflight_bytes", "Bytes of bodies in memory now.")
 CONNECTIONS = Gauge("teiten_gateway_connections", "Connections from sensors, when the last one came.")
 CONNECTIONS_REFUSED = Counter(
-    "teiten_gateway_connections_refused_total", "Connections turned away because there were too many."
+    "teiten_gateway_connections_refused_total",
+    "Connections turned away because there were too many, in all or from their address.",
+    ["reason"],
+)
+HANDSHAKES_FAILED = Counter(
+    "teiten_gateway_handshakes_failed_total",
+    "Connections that ended before HTTP began: TLS, a proxy's header, or time.",
+    ["error"],
+)
+SLOW_HEADS = Counter(
+    "teiten_gateway_slow_heads_total", "Connections cut because a request did not begin in time."
 )
 MALFORMED = Counter("teiten_gateway_malformed_total", "Requests that were no HTTP.")

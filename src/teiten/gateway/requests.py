@@ -16,6 +16,7 @@ from teiten.protocol import signature
 from teiten.protocol.signature import RequestTarget, SignedFields
 
 _ONCE = (
+    "Host",
     "Content-Length",
     "Content-Type",
     "Batch-Seal",
@@ -23,7 +24,7 @@ _ONCE = (
     signature.INPUT_FIELD,
     signature.SIGNATURE_FIELD,
 )
-_NEVER = ("Transfer-Encoding", "Content-Encoding", "Expect", "Range", "Trailer")
+_NEVER = ("Transfer-Encoding", "Content-Encoding", "Expect", "Range", "Trailer", "Upgrade")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,11}")
 
 

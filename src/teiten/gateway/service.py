@@ -112,9 +112,7 @@ class Gateway:
         runner = listener.make_runner(config, self._serve, self._clock)
         await runner.setup()
         self._runners.append(runner)
-        site = listener.CappedSite(
-            runner, config.host, config.port, ssl_context=context, most=config.max_connections
-        )
+        site = listener.CappedSite(runner, config, ssl_context=context)
         await self._listen(site, f"{config.host}:{config.port}", "gateway.port")
 
     async def _listen_for_operators(self) -> None:
@@ -170,7 +168,7 @@ class Gateway:
                     "code": refusal.code,
                     "status": refusal.status,
                     "reason": str(refusal),
-                    "peer": request.remote,
+                    "peer": self._desk.peer_of(request),
                 },
             )
         return refusal

@@ -22,7 +22,9 @@ from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
 
 _METADATA = re.compile(r"/tuf/(metadata/(?:[1-9][0-9]{0,8}\.(?:root|snapshot|targets)|timestamp)\.json)")
-_TARGET = re.compile(r"/tuf/((?:targets/(?:bundles/)?|packages/)[0-9a-f]{64}\.[A-Za-z0-9][A-Za-z0-9._-]{0,120})")
+_TARGET = re.compile(
+    r"/tuf/((?:targets/(?:bundles/)?|packages/)[0-9a-f]{64}\.[A-Za-z0-9][A-Za-z0-9._-]{0,120})"
+)
 #: Versioned files never change; the timestamp is what clients ask for news.
 _FOR_EVER, _NEVER = "public, max-age=31536000, immutable", "no-cache"
 #: 64 KiB a second is the least for a bundle of 30 MB; the launcher comes back an hour later.
@@ -67,7 +69,7 @@ async def send_file(desk: Desk, request: web.BaseRequest, match: re.Match[str]) 
     caching = _NEVER if path.name == "timestamp.json" else _FOR_EVER
     kind = "application/json" if path.suffix == ".json" else "application/octet-stream"
     response = web.FileResponse(path, headers={"Cache-Control": caching, "Content-Type": kind})
-    with _downloads.one_for(request.remote or ""):
+    with _downloads.one_for(desk.peer_of(request)):
         await _send(request, response, path)
     return response
 
