@@ -266,19 +266,36 @@ def _rank_side(
 ) -> tuple[dict[Key, int], int | None]:
     """Give a side's most frequent values, and all its packets where one pass tells them."""
     names = ranking.name_keys(split)
+    side = _take_rollup(desk, split, side)
     draft, where = _draft(side)
+    source = draft.rows() if side.membership is None else f"FROM {side.made.table.name} WHERE {where}"
     count = guarding.count_packets(visibility, side.made.table)
     columns = ", ".join(names)
     statement = (
         f"SELECT {columns}, packet_count, sum(packet_count) OVER () AS whole FROM"  # noqa: S608 - as above
-        f" (SELECT {_select_keys(split, names)}, {count} AS packet_count FROM {side.made.table.name}"
-        f" WHERE {where} GROUP BY {columns}) ORDER BY packet_count DESC, {columns} LIMIT {_CANDIDATES}"
+        f" (SELECT {_select_keys(split, names)}, {count} AS packet_count {source} GROUP BY {columns})"
+        f" ORDER BY packet_count DESC, {columns} LIMIT {_CANDIDATES}"
     )
     rows = desk.select(visibility, statement, draft.parameters).to_pylist()
     found = {tuple(row[name] for name in names): int(row["packet_count"]) for row in rows}
     if split.is_multiple or visibility.is_guarded:
         return found, None
     return found, int(rows[0]["whole"]) if rows else 0
+
+
+def _take_rollup(desk: Desk, split: Dimension, side: Side) -> Side:
+    """Let a roll-up rank a side whose sensors are no matter of placement, where one holds the same hours or days."""
+    if side.membership is not None:
+        return side
+    made = lines.plan_for(
+        desk,
+        side.query,
+        dimension=split,
+        step_seconds=side.made.window.step_seconds,
+        needs_hosts=False,
+        needs_buckets=False,
+    )
+    return replace(side, made=made) if made.window == side.made.window else side
 
 
 def _choose_keys(sides: Sequence[Mapping[Key, int]], limit: int) -> list[Key]:

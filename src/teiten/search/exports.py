@@ -104,7 +104,7 @@ def start_export(
         )
     wanted = check_columns(("dataset", *(columns or list_visible(visibility, _ALL))))
     shown, masked = _choose_columns(visibility, wanted)
-    stretches = _plan_stretches(desk, visibility, query, shown)
+    stretches = _plan_stretches(desk, visibility, query, shown, limit=limit)
     found = sum(stretch.rows for stretch in stretches)
     rows = found if limit is None else min(found, limit)
     if rows > desk.config.max_export_rows:
@@ -152,25 +152,28 @@ def describe(desk: Desk, visibility: Visibility, query: Query, *, basis: Basis) 
     }
 
 
-def plan_chunks(hours: Sequence[tuple[int, int]], *, start_us: int, end_us: int) -> list[Stretch]:
-    """Turn rows per hour into stretches of about :data:`CHUNK_ROWS` rows.
+def plan_chunks(
+    hours: Sequence[tuple[int, int]], *, start_us: int, end_us: int, chunk_rows: int = CHUNK_ROWS
+) -> list[Stretch]:
+    """Turn rows per hour into stretches of about ``chunk_rows`` rows.
 
     Args:
         hours: (start of an hour in µs, rows in it), in order; hours without rows may be missing.
         start_us: start of the period; the first stretch does not begin before it.
         end_us: end of the period.
+        chunk_rows: rows of a stretch.
     """
     stretches: list[Stretch] = []
     first: int | None = None
     waiting = 0
     for hour_us, rows in hours:
-        if rows > CHUNK_ROWS:
+        if rows > chunk_rows:
             if first is not None:
                 stretches.append(_clip(first, hour_us, waiting, start_us=start_us, end_us=end_us))
                 first, waiting = None, 0
-            stretches.extend(_cut(hour_us, rows, start_us=start_us, end_us=end_us))
+            stretches.extend(_cut(hour_us, rows, start_us=start_us, end_us=end_us, chunk_rows=chunk_rows))
             continue
-        if first is not None and waiting + rows > CHUNK_ROWS:
+        if first is not None and waiting + rows > chunk_rows:
             stretches.append(_clip(first, hour_us, waiting, start_us=start_us, end_us=end_us))
             first, waiting = None, 0
         first, waiting = (hour_us if first is None else first), waiting + rows
@@ -180,9 +183,9 @@ def plan_chunks(hours: Sequence[tuple[int, int]], *, start_us: int, end_us: int)
     return stretches
 
 
-def _cut(hour_us: int, rows: int, *, start_us: int, end_us: int) -> list[Stretch]:
+def _cut(hour_us: int, rows: int, *, start_us: int, end_us: int, chunk_rows: int) -> list[Stretch]:
     low, high = max(hour_us, start_us), min(hour_us + _HOUR_US, end_us)
-    parts = math.ceil(rows / CHUNK_ROWS)
+    parts = math.ceil(rows / chunk_rows)
     edges = [low + (high - low) * part // parts for part in range(parts + 1)]
     return [
         Stretch(from_us(a), from_us(b), rows // parts + (rows % parts if place == 0 else 0))
@@ -203,19 +206,48 @@ def _choose_columns(
 
 
 def _plan_stretches(
-    desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str]
+    desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str], *, limit: int | None
 ) -> list[Stretch]:
+    """Count rows from the period's start on, until there are as many as are wanted, and plan how they are read."""
+    hours: list[tuple[int, int]] = []
+    for start, end in _list_parts(visibility, query, limit):
+        part = query.within(start, end)
+        if visibility.is_guarded:
+            hours += grouped.count_groups(desk, visibility, part, columns, unit=grouped.unit_of(query))
+        else:
+            hours += _count_by_hour(desk, visibility, part)
+        if limit is not None and sum(rows for _, rows in hours) >= limit:
+            break
     if visibility.is_guarded:
-        hours = grouped.count_groups(desk, visibility, query, columns)
         return plan_units(hours, unit=grouped.unit_of(query))
+    rows = CHUNK_ROWS if limit is None else max(1, min(CHUNK_ROWS, limit))
+    return plan_chunks(hours, start_us=to_us(query.start), end_us=to_us(query.end), chunk_rows=rows)
+
+
+def _list_parts(
+    visibility: Visibility, query: Query, limit: int | None
+) -> Iterator[tuple[datetime, datetime]]:
+    """Give the period in parts of whole hours, each twice as long as the one before; whole without a limit or in days."""
+    if limit is None or grouped.unit_of(query) > timedelta(hours=1):
+        yield query.start, query.end
+        return
+    start_us, end_us, length = to_us(query.start), to_us(query.end), _HOUR_US
+    # A guarded question begins with an hour of the installation's zone, others are counted by UTC's.
+    until_us = start_us + _HOUR_US - (0 if visibility.is_guarded else start_us % _HOUR_US)
+    while start_us < end_us:
+        yield from_us(start_us), from_us(min(until_us, end_us))
+        start_us, length = until_us, 2 * length
+        until_us += length
+
+
+def _count_by_hour(desk: Desk, visibility: Visibility, query: Query) -> list[tuple[int, int]]:
     binding = Binding()
     statement = (
         "SELECT intDiv(toUnixTimestamp64Micro(observed_at), 3600000000) AS hour, count() AS found"  # noqa: S608 - declared names, bound values
         f" FROM {PACKETS.name} WHERE {write_where(query, binding)} GROUP BY hour ORDER BY hour LIMIT 200000"
     )
     rows = desk.select(visibility, statement, binding.parameters, role="export").to_pylist()
-    found = [(row["hour"] * _HOUR_US, row["found"]) for row in rows]
-    return plan_chunks(found, start_us=to_us(query.start), end_us=to_us(query.end))
+    return [(row["hour"] * _HOUR_US, row["found"]) for row in rows]
 
 
 def plan_units(hours: Sequence[tuple[int, int]], *, unit: timedelta) -> list[Stretch]:

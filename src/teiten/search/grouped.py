@@ -97,11 +97,11 @@ def read_groups(
 
 
 def count_groups(
-    desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str]
+    desk: Desk, visibility: Visibility, query: Query, columns: Sequence[str], *, unit: timedelta
 ) -> list[tuple[int, int]]:
     """Count the lines of each hour (or day): (its start in µs, lines), in order."""
     binding = Binding()
-    keys, unit = list_keys(columns), unit_of(query)
+    keys = list_keys(columns)
     inner = (
         f"SELECT {_write_unit(desk, unit, binding)} FROM {PACKETS.name}"  # noqa: S608 - as above
         f" WHERE {write_where(query, binding)} GROUP BY {', '.join(['hour_at', *keys])}"
