@@ -107,6 +107,9 @@ def test_it_works(type_words: Type, clock: FixedClock, sensors: list[int], tmp_p
     )
     assert said.startswith(f"199 sensors, sha256 {wire.digest_of_sensors(sensors[1:]).hex()}")
     assert "TK-00010 and 189 more" in said
+    printed = json.loads(type_words("command", "targets", "org = alpha and version < 1.4"))
+    assert printed["sensors"][0] == {"number": sensors[1], "name": "TK-00001"}
+    assert printed == json.loads((tmp_path / "t.json").read_text())
     targets = Targets(
         selector="org = alpha", max_sensors=500, resolved_sha256=wire.digest_of_sensors(sensors[1:])
     )
@@ -167,9 +170,13 @@ def test_files_that_are_none_are_told(
     good, bad = tmp_path / "c.json", tmp_path / "bad.json"
     good.write_bytes(make_content(sensors[:1], clock))
     bad.write_text('{"sensors": ["x"]}')
+    worse = tmp_path / "worse.json"
+    worse.write_text('{"sensors": 7}')
 
     with pytest.raises(CliError, match="list of numbers"):
         type_words("command", "submit", str(good), "--targets", str(bad))
+    with pytest.raises(CliError, match="no targets file"):
+        type_words("command", "submit", str(good), "--targets", str(worse))
     with pytest.raises(FleetError, match="no list of operators"):
         type_words("command", "operators", str(bad))
     with pytest.raises(CliError, match="percentages"):

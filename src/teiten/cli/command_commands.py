@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     # Django's models can be imported only once Django has been set up.
     from teiten.fleet.commands.models import Command
     from teiten.fleet.commands.services import Checked
+    from teiten.fleet.commands.targeting import Resolved
 
 #: Sensors that a preview names.
 _NAMED = 10
@@ -60,8 +61,18 @@ def preview(source: Source, options: argparse.Namespace) -> int:
     print(f"{len(found.sensors)} sensors, sha256 {found.sha256.hex()}")
     _print_names(found.names)
     if options.output is not None:
-        _write_new(options.output, _write_targets(options.selector, found.sensors))
+        _write_new(options.output, _write_targets(options.selector, found))
         print(f"targets file for teiten-operator: {options.output}")
+    return 0
+
+
+def print_targets(source: Source, options: argparse.Namespace) -> int:
+    """Print the file that an operator's machine signs for."""
+    with Installation(source) as installation:
+        installation.start_django()
+        from teiten.fleet.commands.targeting import resolve_selector
+
+        print(_write_targets(options.selector, resolve_selector(options.selector)).decode(), end="")
     return 0
 
 
@@ -244,17 +255,21 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _write_targets(selector: str, sensors: tuple[int, ...]) -> bytes:
-    return json.dumps({"selector": selector, "sensors": sensors}).encode() + b"\n"
+def _write_targets(selector: str, found: Resolved) -> bytes:
+    named = [
+        {"number": number, "name": name} for number, name in zip(found.sensors, found.names, strict=True)
+    ]
+    return json.dumps({"selector": selector, "sensors": named}).encode() + b"\n"
 
 
 def _read_targets(path: Path) -> list[int]:
-    """Read what :func:`preview` wrote; the command's own SHA-256 decides whether it is the right one."""
+    """Read a targets file; the SHA-256 in the command decides whether it is the right one."""
     try:
-        sensors = json.loads(_read(path))["sensors"]
+        listed = json.loads(_read(path))["sensors"]
+        sensors = [one["number"] if isinstance(one, dict) else one for one in listed]
     except (ValueError, KeyError, TypeError) as error:
-        raise CliError(f"{path} is no targets file of `teiten command preview --output`") from error
-    if not isinstance(sensors, list) or not all(type(one) is int and 0 < one < 1 << 32 for one in sensors):
+        raise CliError(f"{path} is no targets file of `teiten command targets`") from error
+    if not all(type(one) is int and 0 < one < 1 << 32 for one in sensors):
         raise CliError(f"{path}: sensors must be a list of numbers")
     return sensors
 

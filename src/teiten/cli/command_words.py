@@ -31,6 +31,10 @@ def _add_command(verbs: Verbs[argparse.ArgumentParser]) -> None:
     preview.add_argument(
         "--output", type=Path, metavar="FILE", help="write the targets file for `teiten-operator`"
     )
+    targets = add_verb(
+        group, "targets", "command_commands:print_targets", "Print the targets file of a selector."
+    )
+    targets.add_argument("selector", metavar="SELECTOR")
     submit = add_verb(
         group, "submit", "command_commands:submit", "Hand in a signed command, look at it, and start it."
     )
