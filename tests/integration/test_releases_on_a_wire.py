@@ -39,6 +39,7 @@ from teiten.protocol import keys
 from teiten.protocol.batch import Batch
 from teiten.protocol.heartbeat import UpdateState
 from teiten.protocol.sensor_config import SensorConfig
+from teiten.sensor.chain import FILE_NAME, read_chain
 from teiten.sensor.state import StateFolder
 
 pytestmark = [pytest.mark.requirement("R1.1", "R1.3"), *needs_wire()]
@@ -239,6 +240,10 @@ def test_an_update_under_traffic(scene: Scene) -> None:
     scene.units.stop("upload")
 
     assert (bench.shelf.committed, bench.shelf.previous) == (2, 1)
+    noted = [
+        record.facts["release"] for record in read_chain(scene.state / FILE_NAME) if record.kind == "update"
+    ]
+    assert noted == [1, 2]
     trying = [beat.update for beat in scene.memory.beats[SENSOR]]
     assert UpdateState(2, "trying", "release 2") in trying
     batches = scene.batches()

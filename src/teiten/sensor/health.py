@@ -14,6 +14,8 @@ from typing import Any
 
 import teiten
 from teiten.protocol.heartbeat import MAX_ERROR_CHARACTERS, MAX_RELEASE, UpdateState
+from teiten.sensor.chain import Chain
+from teiten.sensor.errors import StateError
 from teiten.sensor.state import CAPTURE_STATUS, StateFolder
 
 HEALTH, HINT = "health.json", "release-hint.json"
@@ -71,6 +73,14 @@ def write_health(
     }
     with contextlib.suppress(OSError):
         state.write_json(HEALTH, record)
+
+
+def note_release(state: StateFolder, chain: Chain) -> None:
+    """Put a change of the release into the sensor's own chain, as far as the disk lets it."""
+    release, before = read_release(), _take_release(state.read_json(HEALTH))
+    if release and release != before:
+        with contextlib.suppress(StateError):
+            chain.append("update", {"release": release, "before": before, "software": teiten.__version__})
 
 
 def write_hint(state: StateFolder, release: int | None) -> None:

@@ -104,6 +104,7 @@ class Sending:
             self._book.start()
             self._names.start()
         if self._obeying is not None:
+            health.note_release(self._state, self._obeying.chain)
             self._obeying.start()
         reporter = threading.Thread(target=self._report, args=(stop,), name="status")
         reporter.start()
