@@ -25,6 +25,7 @@ from teiten.sensor.chain import Chain, read_chain, verify_chain
 from teiten.sensor.errors import DeclarationError, StateBusyError, StateError
 from teiten.sensor.obeying import auditing, budget, system_actions
 from teiten.sensor.obeying.answers import Answer, Answers
+from teiten.sensor.obeying.building import read_offset_us
 from teiten.sensor.obeying.handing import RequestBox, places_of, read_request
 from teiten.sensor.obeying.memory import MAX_OPEN, Begun, Memory
 from teiten.sensor.obeying.obedience import Obedience, Rules
@@ -487,6 +488,19 @@ class TestRootHelper:
         assert (secret.read_bytes(), helper.actions.acted) == (b"untouched", [])
         assert read_request(secret) is None
 
+    @pytest.mark.parametrize("text", [b"[]", b"{", b'{"clock_offset_us":true}', b"x" * 100_000, None])
+    def test_the_clocks_offset_is_read_from_anything(self, bench: Bench, text: bytes | None) -> None:
+        path = bench.state.path / ORDERS
+        if text is None:
+            os.mkfifo(path)
+        else:
+            path.write_bytes(text)
+        assert read_offset_us(bench.state) is None
+
+        path.unlink()
+        path.write_bytes(b'{"clock_offset_us":-5}')
+        assert read_offset_us(bench.state) == -5
+
     def test_old_outcomes_are_forgotten(self, bench: Bench, helper: HelperBench) -> None:
         for number in range(80):
             name = make_command(counter=number + 1).command_id
@@ -716,10 +730,23 @@ class TestSystem:
             assert machine.actions.act(make_command(verb)).state == "done"
 
         assert machine.ran == [
+            ["/bin/systemctl", "is-enabled", "--quiet", system_actions.CAPTURE],
             ["/bin/systemctl", "restart", "--no-block", system_actions.CAPTURE, system_actions.UPLOAD],
             ["/bin/systemctl", "enable", "--now", system_actions.CAPTURE],
             ["/bin/systemctl", "disable", "--now", system_actions.CAPTURE],
         ]
+
+    def test_a_restart_does_not_switch_recording_on(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def run(words: list[str], **_: Any) -> Outcome:
+            machine.ran.append(words)
+            return failed("exit_status") if "is-enabled" in words else done()
+
+        monkeypatch.setattr(system_actions, "run_program", run)
+        machine.actions.act(make_command("restart"))
+
+        assert machine.ran[-1][1:] == ["restart", "--no-block", system_actions.UPLOAD]
 
     def test_an_update_is_only_asked_for(self, machine: Machine) -> None:
         machine.actions.act(make_command("update_now", arguments={"release": 12}))

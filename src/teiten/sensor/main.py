@@ -140,13 +140,12 @@ def _replay(options: argparse.Namespace, config: SensorConfig, words: Sequence[s
 
 def _obey(options: argparse.Namespace, config: SensorConfig, words: Sequence[str]) -> int:
     del words
-    from teiten.sensor.obeying.building import build_root_helper
-    from teiten.sensor.reporting import read_orders
+    from teiten.sensor.obeying.building import build_root_helper, read_offset_us
 
     state = StateFolder(config.state_dir)
     helper = build_root_helper(config, state, SystemClock())
     try:
-        offset_us = read_orders(state).clock_offset_us
+        offset_us = read_offset_us(state)
         if options.request is None:
             helper.obey_all(offset_us=offset_us)
         else:

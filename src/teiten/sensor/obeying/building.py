@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import StateError
 from teiten.sensor.health import read_release
 from teiten.sensor.obeying.answers import Answers
+from teiten.sensor.obeying.files import read_bounded
 from teiten.sensor.obeying.handing import FOLDER, RequestBox, places_of
 from teiten.sensor.obeying.memory import Memory
 from teiten.sensor.obeying.obedience import Obedience, Rules
@@ -28,11 +30,12 @@ from teiten.sensor.obeying.setting import set_config
 from teiten.sensor.obeying.supervised_actions import CaptureSwitch, SupervisedActions
 from teiten.sensor.obeying.system_actions import SystemActions, SystemPlaces
 from teiten.sensor.sealed import SealingIdentity
-from teiten.sensor.state import StateFolder
+from teiten.sensor.state import ORDERS, StateFolder
 
 _log = logging.getLogger(__name__)
 #: The supervising process's helper lies in the sensor's own folder: it has no other rights than the sensor.
 _OWN_HELPER = "helper"
+_MAX_ORDERS_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,16 @@ def build_root_helper(config: SensorConfig, state: StateFolder, clock: Clock) ->
     system = SystemPlaces(state.path, config.helper_dir.parent)
     actions = SystemActions(system, places_of(state.path, config.helper_dir), clock)
     return _build_helper(config, state, clock, sensor=sensor, folder=config.helper_dir, actions=actions)
+
+
+def read_offset_us(state: StateFolder) -> int | None:
+    """Give what the sending process last learnt of the clock; its folder may hold anything."""
+    try:
+        told = json.loads(read_bounded(state.path / ORDERS, max_bytes=_MAX_ORDERS_BYTES) or b"{}")
+        offset_us = told.get("clock_offset_us")
+    except (ValueError, AttributeError):
+        return None
+    return offset_us if type(offset_us) is int else None
 
 
 def find_helper_dir(config: SensorConfig, state: StateFolder, *, is_supervised: bool) -> Path:

@@ -75,7 +75,7 @@ class SystemActions:
         self._clock = clock
         self._sleep = sleep
         self._verbs: dict[str, Callable[[Command], Outcome]] = {
-            "restart": lambda _command: self._control("restart", "--no-block", CAPTURE, UPLOAD),
+            "restart": self._restart,
             "capture_on": lambda _command: self._control("enable", "--now", CAPTURE),
             "capture_off": lambda _command: self._control("disable", "--now", CAPTURE),
             "update_now": self._update,
@@ -96,6 +96,11 @@ class SystemActions:
         self._control("disable", "--now", *ALL_UNITS)
         erase_state(self._system.state_dir)
         _log.warning("This sensor has been ended", extra={"command": command.command_id})
+
+    def _restart(self, _command: Command) -> Outcome:
+        """Restart what is meant to run: recording that was switched off stays off."""
+        is_on = self._control("is-enabled", "--quiet", CAPTURE).state == "done"
+        return self._control("restart", "--no-block", *([CAPTURE, UPLOAD] if is_on else [UPLOAD]))
 
     def _update(self, command: Command) -> Outcome:
         release = int(command.arguments["release"])
