@@ -11,6 +11,7 @@ from teiten.cli import demo, sensor_verbs
 from teiten.cli.errors import CliError
 from teiten.cli.installation import Installation
 from teiten.cli.place_commands import site_of
+from teiten.fleet.naming import name_sensors
 from teiten.fleet.sites import Site
 from teiten.foundation.settings import Source
 
@@ -65,13 +66,13 @@ def _create_one(installation: Installation, options: argparse.Namespace) -> None
 def _create_scripts(installation: Installation, options: argparse.Namespace) -> None:
     from django.db import transaction
 
-    from teiten.fleet import installing, making
+    from teiten.fleet import installing
 
     if options.bundle is not None:
         raise CliError(
             "--bundle is for one sensor without --output; install scripts hold the settings already"
         )
-    names = making.name_sensors(options.name, options.count)
+    names = name_sensors(options.name, options.count)
     kit = _make_kit(installation, options)
     renderer = installing.Renderer(kit)
     # The files are written before the commit: sensors whose tokens nobody has seen would be of no use.
