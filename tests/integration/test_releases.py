@@ -92,6 +92,10 @@ def test_the_ceremony_and_a_release(cast: Cast, type_words: Type, tmp_path: Path
     operators.write_text('{"v":1,"version":1,"operators":[]}')
     built = type_words("release", "build", "--bundle", bundle, "--gateway", gateway, "--operators", operators)
     assert f" + bundles/{bundle.name}" in built[1]
+    assert type_words("release", "discard", "targets")[0] == 0
+    assert "there is no draft" in type_words("release", "publish")[1]
+    built = type_words("release", "build", "--bundle", bundle, "--gateway", gateway, "--operators", operators)
+    assert "targets 2: signed by nobody" in built[1]
     for person in ("Ben", "Chiyo"):
         type_words("release", "sign", "--yes", "--key", tmp_path / f"{person}-targets.key", *closed)
     assert "releases 1" in type_words("release", "publish")[1]

@@ -133,6 +133,16 @@ def merge(source: Source, options: argparse.Namespace) -> int:
     return 0
 
 
+def discard(source: Source, options: argparse.Namespace) -> int:
+    """Throw a draft away; what is published stays."""
+    from teiten.fleet.releases.repository import ReleaseRepository
+
+    with Installation(source) as installation:
+        ReleaseRepository(installation.releases_dir).discard(options.role)
+    print(f"there is no draft of role {options.role} now")
+    return 0
+
+
 def publish(source: Source, options: argparse.Namespace) -> int:
     """Make signed drafts public."""
     del options

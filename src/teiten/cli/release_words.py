@@ -76,6 +76,8 @@ def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
     )
     rotate.add_argument("--remove", action="append", default=[], metavar="ROLE:PERSON", help="repeatable")
     rotate.add_argument("--online", action="store_true", help="new online keys (snapshot and timestamp)")
+    discard = add_verb(group, "discard", "release_commands:discard", "Throw a draft away.")
+    discard.add_argument("role", choices=_ROLES)
     add_verb(group, "publish", "release_commands:publish", "Make signed drafts public.")
     add_verb(group, "renew", "release_commands:renew", "Sign snapshot and timestamp anew when it is time.")
     add_verb(

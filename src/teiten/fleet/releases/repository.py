@@ -161,6 +161,13 @@ class ReleaseRepository:
             self.folder.drop_unlisted(_list_contents([targets]))
             return published
 
+    def discard(self, role: str) -> None:
+        """Throw a draft away; the first root and targets stay, without them there is no repository."""
+        with self.folder.locked():
+            if self.folder.read_root() is None:
+                raise ReleaseError("the first root is not published yet; remove the folder to begin anew")
+            self.folder.drop_draft(role)
+
     def renew(self, *, now: datetime) -> tuple[str, ...]:
         """Sign timestamp and snapshot anew when half of their life is over; gives which were."""
         if not self.folder.is_made:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from teiten.accounts import audit
 from teiten.fleet.commands.targeting import resolve_selector
 from teiten.fleet.models import SensorHealth
+from teiten.fleet.releases import metrics
 from teiten.fleet.releases.errors import ReleaseError
 from teiten.fleet.releases.repository import Published, ReleaseRepository
 from teiten.fleet.rollouts import services as rollouts
@@ -20,6 +21,8 @@ from teiten.fleet.services import Act
 SOAK_SECONDS = 900
 #: At most so many sensors begin to fetch a bundle each minute: 20 MB each, 20 MB/s in all.
 PER_MINUTE = 60
+#: A roll-out is over then, also where some sensors were off or no bundle fitted them.
+OFFERED = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def record_publication(published: Published, act: Act) -> None:
         "releases": list(published.releases),
     }
     audit.append("release.published", f"targets:{published.targets}", facts, act)
+    metrics.PUBLISHED.inc()
 
 
 def promote(
@@ -78,6 +82,7 @@ def promote(
         stages=stages,
         per_minute=per_minute,
         soak_seconds=soak_seconds,
+        not_after=act.at + OFFERED,
         act=act,
     )
     return Promotion(rollout, len(fit), len(meant) - len(fit))
@@ -100,10 +105,11 @@ def find_under_way(release: int) -> Rollout:
 def renew(folder: Path, *, now: datetime) -> dict[str, object]:
     """Sign anew what the base signs itself, and say what people must sign soon; for the periodic job."""
     repository = ReleaseRepository(folder)
-    return {
-        "renewed": list(repository.renew(now=now)),
-        "expires": {role: at.isoformat() for role, at in repository.list_expiries().items()},
-    }
+    renewed = repository.renew(now=now)
+    expires = repository.list_expiries()
+    for role, at in expires.items():
+        metrics.EXPIRES.labels(role).set(at.timestamp())
+    return {"renewed": list(renewed), "expires": {role: at.isoformat() for role, at in expires.items()}}
 
 
 def _list_fit(release: int, meant: Sequence[int]) -> list[int]:

@@ -27,8 +27,8 @@ _TARGET = re.compile(
 )
 #: Versioned files never change; the timestamp is what clients ask for news.
 _FOR_EVER, _NEVER = "public, max-age=31536000, immutable", "no-cache"
-#: 64 KiB a second is the least for a bundle of 30 MB; the launcher comes back an hour later.
-_DOWNLOAD_SECONDS = 480.0
+#: 17 KB a second is the least for a bundle of 30 MB; the launcher comes back an hour later.
+_DOWNLOAD_SECONDS = 1_800.0
 _MAX_DOWNLOADS = 128
 _MAX_DOWNLOADS_A_PEER = 8
 
