@@ -206,9 +206,10 @@ def _tell_group(desk: Desk, visibility: Visibility, side: Side, known: int | Non
 
 
 def _count_all(desk: Desk, visibility: Visibility, side: Side) -> int:
+    side = _take_rollup(desk, None, side)
     draft, where = _draft(side)
-    count = guarding.count_packets(visibility, side.made.table)
-    statement = f"SELECT {count} AS packet_count FROM {side.made.table.name} WHERE {where}"  # noqa: S608 - declared names, bound values
+    source = draft.rows() if side.membership is None else f"FROM {side.made.table.name} WHERE {where}"
+    statement = f"SELECT {guarding.count_packets(visibility, side.made.table)} AS packet_count {source}"
     rows = desk.select(visibility, statement, draft.parameters).to_pylist()
     return int(rows[0]["packet_count"]) if rows else 0
 
@@ -283,8 +284,8 @@ def _rank_side(
     return found, int(rows[0]["whole"]) if rows else 0
 
 
-def _take_rollup(desk: Desk, split: Dimension, side: Side) -> Side:
-    """Let a roll-up rank a side whose sensors are no matter of placement, where one holds the same hours or days."""
+def _take_rollup(desk: Desk, split: Dimension | None, side: Side) -> Side:
+    """Let a roll-up count a side whose sensors are no matter of placement, where one holds the same hours or days."""
     if side.membership is not None:
         return side
     made = lines.plan_for(

@@ -161,7 +161,12 @@ def find_midnight(instant_us: int, zone: str) -> int:
 def is_whole_days(window: Window) -> bool:
     """Tell whether a window, and the one before it, consist of whole local days."""
     bounds = (window.before().start_us, window.start_us, window.end_us)
-    return all(find_midnight(bound, window.zone) == bound for bound in bounds)
+    return all(is_midnight(bound, window.zone) for bound in bounds)
+
+
+def is_midnight(instant_us: int, zone: str) -> bool:
+    """Tell whether an instant is a local midnight."""
+    return find_midnight(instant_us, zone) == instant_us
 
 
 def part_days(bounds: tuple[int, ...], zone: str) -> tuple[list[date], list[date]]:

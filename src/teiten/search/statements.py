@@ -13,7 +13,7 @@ from typing import Any
 
 from teiten.search.conditions import Expression
 from teiten.search.dimensions import Dimension, Key, key_types, to_text
-from teiten.search.periods import DAY, Window, part_days
+from teiten.search.periods import DAY, Window, is_midnight, part_days
 from teiten.search.planner import Plan
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Survey
@@ -23,6 +23,10 @@ from teiten.search.tables import Table
 _SERVICE = ("UInt16", "UInt8")
 #: What roll-ups by hour and by day have in common besides their keys; the last where sources are counted.
 _MEASURES = ("packets", "sensor_bits", "sources")
+
+
+#: The day of a packet's partition, in the store's zone.
+_PARTITION_DAY = "_partition_value.2"
 
 
 @dataclass
@@ -117,6 +121,10 @@ def write_time(table: Table, span: Window, binding: Binding) -> str:
     if table.grain_seconds:
         start, end = _seconds(span.start_us, binding), _seconds(span.end_us, binding)
         return f"{table.time} >= {start} AND {table.time} < {end}"
+    if is_midnight(span.start_us, span.zone) and is_midnight(span.end_us, span.zone):
+        # Partitions of packets are days: the largest column need not be read to keep some.
+        first, last = binding.bind("Date", span.first_day), binding.bind("Date", span.last_day)
+        return f"{_PARTITION_DAY} BETWEEN {first} AND {last}"
     return (
         f"{table.time} >= {binding.instant(span.start_us)} AND {table.time} < {binding.instant(span.end_us)}"
     )
@@ -142,6 +150,8 @@ def write_after(table: Table, window: Window, binding: Binding) -> str:
         return f"({table.time} >= {binding.bind('Date', window.first_day)})"
     if table.grain_seconds:
         return f"({table.time} >= {_seconds(window.start_us, binding)})"
+    if is_midnight(window.start_us, window.zone):
+        return f"({_PARTITION_DAY} >= {binding.bind('Date', window.first_day)})"
     return f"({table.time} >= {binding.instant(window.start_us)})"
 
 
