@@ -211,10 +211,14 @@ class Restarts:
     def __init__(self) -> None:
         self.captures = 0
         self.uploads = 0
+        self.is_capture_on = True
 
     def restart(self, *, capture: bool) -> None:
         self.captures += capture
         self.uploads += 1
+
+    def wants_capture(self) -> bool:
+        return self.is_capture_on
 
 
 @dataclass

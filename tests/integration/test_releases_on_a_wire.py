@@ -86,6 +86,9 @@ class Units:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
 
+    def wants_capture(self) -> bool:
+        return True
+
     def restart(self, *, capture: bool) -> None:
         for role in ("capture", "upload") if capture else ("upload",):
             self.stop(role)

@@ -80,6 +80,9 @@ class Units:
             process.kill()
             process.wait()
 
+    def wants_capture(self) -> bool:
+        return True
+
     def restart(self, *, capture: bool) -> None:
         with self._lock:
             for role in ("capture", "upload") if capture else ("upload",):

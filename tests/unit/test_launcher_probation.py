@@ -19,11 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from releases_house import Host, House, Mirror, now, open_mirror
 from teiten.foundation.clock import FixedClock
 from teiten.launcher.config import LauncherConfig
-from teiten.launcher.errors import NoReleaseError
+from teiten.launcher.errors import LauncherError, NoReleaseError
 from teiten.launcher.flipping import Bench
 from teiten.launcher.installing import install_bundle
 from teiten.launcher.probation import Seen, check_probation, judge
 from teiten.launcher.releases import Pending
+from teiten.launcher.restarting import Systemctl
 from teiten.launcher.running import build_command, choose_runnable
 from teiten.launcher.updating import update
 
@@ -233,6 +234,69 @@ def test_time_off_is_nobodys_fault(scene: Scene) -> None:
     assert scene.host.bench.shelf.read_pending().boots == 2
     assert scene.live(2) == "wait"
     assert scene.live(2) == "committed"
+
+
+def test_while_capture_is_switched_off_nothing_is_decided(scene: Scene) -> None:
+    scene.update()
+    scene.host.restarts.is_capture_on = False
+    for _ in range(5):
+        assert scene.live(2, seconds=500, capture_release=1, rounds=1, own_receipt=False) == "wait"
+    scene.host.restarts.is_capture_on = True
+    assert scene.live(2) == "wait"
+    assert scene.live(2) == "committed"
+
+
+def test_a_release_that_cannot_speak_is_rolled_back_with_capture_off_too(scene: Scene) -> None:
+    scene.update()
+    scene.host.restarts.is_capture_on = False
+    assert scene.live(2, seconds=300, heartbeats=0) == "wait"
+    assert scene.live(2, seconds=300, heartbeats=0) == "rolled_back"
+
+
+SYSTEMCTL = """#!/bin/sh
+echo "$@" >> {log}
+case "$1 $3" in
+  "is-enabled off.service") exit 1;;
+  "is-enabled stuck.service") sleep 5;;
+esac
+"""
+
+
+def test_systemd_is_asked_for_what_is_wanted_only(tmp_path: Path) -> None:
+    log, program = tmp_path / "log", tmp_path / "systemctl"
+    program.write_text(SYSTEMCTL.format(log=log))
+    program.chmod(0o755)
+    restarter = Systemctl(["off.service", "upload.service"])
+    restarter._program = str(program)
+    assert not restarter.wants_capture()
+    restarter.restart(capture=True)
+    assert log.read_text().splitlines() == [
+        "is-enabled --quiet off.service",
+        "is-enabled --quiet off.service",
+        "reset-failed off.service",
+        "try-restart off.service",
+        "is-enabled --quiet upload.service",
+        "reset-failed upload.service",
+        "restart upload.service",
+    ]
+
+
+def test_a_systemd_that_does_not_answer_is_asked_again(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text(SYSTEMCTL.format(log=tmp_path / "log"))
+    program.chmod(0o755)
+    monkeypatch.setattr("teiten.launcher.restarting._PATIENCE_SECONDS", 0.1)
+    restarter = Systemctl(["stuck.service", "upload.service"])
+    restarter._program = str(program)
+    bench = dataclasses.replace(scene.host.bench, restarter=restarter)
+    with pytest.raises(LauncherError, match="does not end"):
+        scene.update(bench)
+    assert scene.host.bench.shelf.owes_restart()
+    scene.check()
+    assert scene.host.restarts.captures == 1
+    assert not scene.host.bench.shelf.owes_restart()
 
 
 def test_old_health_counts_as_none(scene: Scene) -> None:

@@ -49,7 +49,7 @@ class Seen:
 class Judgement:
     """What to do with the release on probation."""
 
-    verdict: Literal["wait", "commit", "roll_back"]
+    verdict: Literal["wait", "pause", "commit", "roll_back"]
     why: str = ""
     #: Nobody answered: that may not be the release's fault.
     is_doubtful: bool = False
@@ -71,6 +71,7 @@ def check_probation(bench: Bench, config: LauncherConfig) -> Verdict:
         earlier,
         elapsed_s=_elapsed(bench.machine, pending),
         starts=_starts(shelf),
+        captures=bench.restarter.wants_capture(),
         config=config,
     )
     bench.at("check.judged")
@@ -80,7 +81,10 @@ def check_probation(bench: Bench, config: LauncherConfig) -> Verdict:
     if judged.verdict == "roll_back":
         roll_back(bench, pending, judged.why, is_doubtful=judged.is_doubtful)
         return "rolled_back"
-    _write_look(shelf, seen, earlier)
+    if judged.verdict == "pause":
+        _begin_anew(bench, pending)
+    else:
+        _write_look(shelf, seen, earlier)
     write_report(shelf)
     return "wait"
 
@@ -93,11 +97,23 @@ def judge(
     elapsed_s: float,
     starts: int,
     config: LauncherConfig,
+    captures: bool = True,
 ) -> Judgement:
-    """Decide; pure. ``elapsed_s``: on probation so far; ``starts``: of its most started process."""
-    missing = _find_missing(pending, seen, earlier)
+    """Decide; pure.
+
+    Args:
+        pending: what is on probation.
+        seen: what its processes say now.
+        earlier: what they said at an earlier look.
+        elapsed_s: on probation so far.
+        starts: of its most started process.
+        config: the limits.
+        captures: whether capture shall run. While it is switched off nothing can be proven of it: a
+            release that speaks is then neither kept nor given up, and its time begins anew.
+    """
+    missing = _find_missing(pending, seen, earlier) if captures else _find_missing_speech(pending, seen)
     if not missing:
-        return Judgement("commit")
+        return Judgement("commit" if captures else "pause")
     if starts > config.max_starts:
         return Judgement("roll_back", f"started {starts} times in vain ({missing[0]})")
     if elapsed_s >= pending.seconds:
@@ -121,6 +137,12 @@ def _find_missing(pending: Pending, seen: Seen, earlier: Seen) -> list[str]:
         (_is_batch_accepted(seen), "no batch accepted"),
     )
     return [text for holds, text in proofs if not holds]
+
+
+def _find_missing_speech(pending: Pending, seen: Seen) -> list[str]:
+    if seen.release != pending.release:
+        return ["nothing heard of its processes"]
+    return [] if seen.heartbeats > 0 else ["no heartbeat accepted"]
 
 
 def _is_batch_accepted(seen: Seen) -> bool:
@@ -156,9 +178,12 @@ def _note_boot(bench: Bench, pending: Pending) -> Pending:
     machine = bench.machine
     if pending.boot_id == machine.boot_id():
         return pending
-    begun = replace(
-        pending, boot_id=machine.boot_id(), since_s=machine.boot_seconds(), boots=pending.boots + 1
-    )
+    return _begin_anew(bench, replace(pending, boots=pending.boots + 1))
+
+
+def _begin_anew(bench: Bench, pending: Pending) -> Pending:
+    machine = bench.machine
+    begun = replace(pending, boot_id=machine.boot_id(), since_s=machine.boot_seconds())
     bench.shelf.write_pending(begun)
     return begun
 
