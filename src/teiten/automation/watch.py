@@ -19,7 +19,7 @@ CLONE_ALARMS = ("sequence_conflict",)
 
 _HAS_ALARMS = "SELECT to_regclass('landing.alarms') IS NOT NULL"
 _NEW_ALARMS = """
-SELECT a.id, a.sensor, a.kind, a.detail
+SELECT a.id, a.sensor, a.kind, a.detail, substring(a.detail FROM 'epoch ([0-9]{1,9}),')::integer
 FROM landing.alarms AS a JOIN fleet_sensor AS s ON s.id = a.sensor AND s.state = %(active)s
 WHERE a.at > %(since)s AND a.kind = ANY(%(kinds)s) AND NOT EXISTS (
     SELECT FROM fleet_sensorevent AS e
@@ -59,7 +59,8 @@ def quarantine_clones(*, now: datetime) -> int:
     """Quarantine sensors that the gateway raised an alarm about; gives how many.
 
     An alarm older than the last suspicion of the same sensor has been seen: when an
-    operator resumes the sensor, it does not come back.
+    operator resumes the sensor, it does not come back. Numbers that come twice in an epoch that
+    a recovery has ended were to be expected.
     """
     with connection.cursor() as cursor:
         cursor.execute(_HAS_ALARMS)
@@ -76,6 +77,6 @@ def quarantine_clones(*, now: datetime) -> int:
         )
         alarms = cursor.fetchall()
     return sum(
-        services.quarantine_sensor(sensor, at=now, why=kind, alarm=number, detail=detail)
-        for number, sensor, kind, detail in alarms
+        services.quarantine_sensor(sensor, at=now, epoch=epoch, why=kind, alarm=number, detail=detail)
+        for number, sensor, kind, detail, epoch in alarms
     )
