@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import sql
 
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.clock import Clock, FixedClock
@@ -97,6 +98,35 @@ class FleetHouse:
     settings: GatewaySettings = field(default_factory=GatewaySettings)
     gateway_keys: dict[str, bytes] = field(default_factory=dict)
     config: FleetConfig = field(default_factory=FleetConfig)
+    server_url: str = ""
+    fleet: Any = None
+
+    def cut_database(self) -> None:
+        """Let nobody into the database any more, and nobody wait long for it."""
+        from django.db import connection
+
+        self.fleet._pool.timeout = connection.pool.timeout = 0.5
+        self._admit("false")
+        with psycopg.connect(self.server_url, autocommit=True) as server:
+            name = psycopg.conninfo.conninfo_to_dict(self.database_url)["dbname"]
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+
+    def mend_database(self) -> None:
+        from django.db import connection
+
+        self._admit("true")
+        self.fleet._pool.timeout = connection.pool.timeout = 20.0
+
+    def _admit(self, whether: str) -> None:
+        name = str(psycopg.conninfo.conninfo_to_dict(self.database_url)["dbname"])
+        with psycopg.connect(self.server_url, autocommit=True) as server:
+            server.execute(
+                sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}").format(
+                    sql.Identifier(name), sql.SQL(whether)
+                )
+            )
 
     def make_sensor(self, name: str = "TK-001", **given: Any) -> IssuedToken:
         from teiten.fleet import services
@@ -177,6 +207,7 @@ def run_fleet_house(
             key_dir=folder / "keys",
             clock=clock,
         )
+        house.server_url, house.fleet = server_url, fleet
         parts = (fleet, landing, served)
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)

@@ -294,6 +294,9 @@ def test_a_number_that_comes_twice_holds_the_next_request(
     with pytest.raises(ConflictError):
         # The copy's batch under this number had come first: no news about the machine of today.
         machine.send(replace(copy.seal(2, seed=8)))
+    from teiten.automation.watch import quarantine_clones
+
+    assert quarantine_clones(now=house.clock.now()) == 0
     assert the_sensor().state == "active"
 
 
