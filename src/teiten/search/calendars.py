@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 
 from teiten.search import gaps, guarding, periods, roster, watched
@@ -23,20 +24,20 @@ CALENDAR_DAYS = 308
 
 
 def read_calendar(
-    desk: Desk, visibility: Visibility, query: Query, network: IPv4Network | IPv6Network
+    desk: Desk, visibility: Visibility, query: Query, days: Mapping[date, DayOfSource], *, ip_version: int
 ) -> tuple[CalendarDay, ...]:
     """Give each day of the 44 weeks that end with the query's period."""
     span = query.within(query.end - timedelta(days=CALENDAR_DAYS), query.end)
     window = periods.lay_out(span, step_seconds=DAY, zone=desk.zone)
-    counts = _count_by_day(desk, visibility, span, window, network)
+    counts = {day: each.packets for day, each in days.items()}
     seen = desk.memory.recall(
         ("calendar", query.dataset, window),
         now=desk.clock.monotonic(),
         keep_seconds=60.0,
         make=lambda: _observe_days(desk, visibility, span, window),
     )
-    covered = seen.watched.address_seconds(network.version).tolist()
-    expected = gaps.expect(seen.members, window, family=network.version).tolist()
+    covered = seen.watched.address_seconds(ip_version).tolist()
+    expected = gaps.expect(seen.members, window, family=ip_version).tolist()
     first = window.first_day
     return tuple(
         _make_day(first + timedelta(days=place), counts, covered=covered[place], expected=expected[place])
@@ -69,16 +70,29 @@ def _make_day(day: date, counts: dict[date, int], *, covered: float, expected: f
     )
 
 
-def _count_by_day(
-    desk: Desk, visibility: Visibility, query: Query, window: Window, network: IPv4Network | IPv6Network
-) -> dict[date, int]:
+@dataclass(frozen=True)
+class DayOfSource:
+    """What a source did on one day."""
+
+    packets: int
+    first_at: datetime
+    last_at: datetime
+
+
+def read_days(
+    desk: Desk, visibility: Visibility, query: Query, network: IPv4Network | IPv6Network
+) -> dict[date, DayOfSource]:
+    """Read all days that are kept of a source; for a guarded viewer those on which enough sensors saw it, undated."""
     binding = Binding()
     low, high = binding.bind("IPv6", lowest_address(network)), binding.bind("IPv6", highest_address(network))
+    first, last = "min(first_seen_at)", "max(last_seen_at)"
+    if visibility.is_guarded:
+        first = last = f"toDateTime(day, {binding.bind('String', desk.zone)})"
     statement = (
-        f"SELECT day, {guarding.count_packets(visibility, SOURCES)} AS packet_count FROM {SOURCES.name}"  # noqa: S608 - declared names, bound values
-        f" WHERE dataset = {binding.bind('String', query.dataset)}"
-        f" AND day BETWEEN {binding.bind('Date', window.first_day)} AND {binding.bind('Date', window.last_day)}"
-        f" AND src_addr BETWEEN {low} AND {high} GROUP BY day"
+        f"SELECT day, {guarding.count_packets(visibility, SOURCES)} AS packet_count,"  # noqa: S608 - declared names, bound values
+        f" toDateTime64({first}, 6, 'UTC') AS first_at, toDateTime64({last}, 6, 'UTC') AS last_at"
+        f" FROM {SOURCES.name} WHERE dataset = {binding.bind('String', query.dataset)}"
+        f" AND src_addr BETWEEN {low} AND {high} GROUP BY day{guarding.having(visibility, SOURCES)}"
     )
     rows = desk.select(visibility, statement, binding.parameters).to_pylist()
-    return {row["day"]: row["packet_count"] for row in rows}
+    return {row["day"]: DayOfSource(row["packet_count"], row["first_at"], row["last_at"]) for row in rows}

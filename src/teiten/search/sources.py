@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from teiten.search import breadth, calendars, dimensions, guarding, lines, periods, roster, source_verdicts
 from teiten.search.answers import Count, PortDay, SourcePage
+from teiten.search.calendars import DayOfSource
 from teiten.search.conditions import where
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
@@ -20,10 +21,10 @@ from teiten.search.errors import QueryError
 from teiten.search.fields import FIELDS
 from teiten.search.packet_filters import write_where
 from teiten.search.periods import Window
-from teiten.search.predicates import Binding, highest_address, lowest_address
+from teiten.search.predicates import Binding
 from teiten.search.query import Query
 from teiten.search.source_counts import MOST_PER_LIST, SourceCounts
-from teiten.search.tables import FINGERPRINTS, PACKETS, SOURCES
+from teiten.search.tables import FINGERPRINTS, PACKETS
 from teiten.search.values import parse_value
 from teiten.search.visibility import Visibility
 
@@ -85,10 +86,11 @@ def answer_source(
     everyone = replace(query, filters=None, survey="all", metric="packets", mode="all")
     mine = everyone.narrow(where("src_addr", "=", network))
     window = lines.plan_for(desk, everyone, needs_hosts=False).window
-    life = _read_life(desk, visibility, mine, network)
+    kept = calendars.read_days(desk, visibility, everyone, network)
+    life = _sum_up_life(desk, visibility, mine, kept)
     passed = SourceCounts(desk, visibility, mine)
     is_prefix = network.prefixlen < network.max_prefixlen
-    days = calendars.read_calendar(desk, visibility, everyone, network)
+    days = calendars.read_calendar(desk, visibility, everyone, kept, ip_version=network.version)
     fingerprints = passed.count("tcp_fp")
     basis = observe(desk, visibility, everyone, window).basis
     counted: dict[str, Any] = {name: passed.count(split) for name, split in _COUNTED.items()}
@@ -164,34 +166,14 @@ def _tell_breadth(
     }
 
 
-def bind_range(network: Network, binding: Binding) -> str:
-    """Give the clause of a source's address range."""
-    low, high = binding.bind("IPv6", lowest_address(network)), binding.bind("IPv6", highest_address(network))
-    return f"src_addr BETWEEN {low} AND {high}"
-
-
-def _read_life(desk: Desk, visibility: Visibility, query: Query, network: Network) -> _Life:
-    """Read when a source was first and last seen; for a guarded viewer the days on which enough sensors saw it."""
-    binding = Binding()
-    which = f"dataset = {binding.bind('String', query.dataset)} AND {bind_range(network, binding)}"
-    statement = (
-        "SELECT toDateTime64(min(first_seen_at), 6, 'UTC') AS first_at,"  # noqa: S608 - as above
-        " toDateTime64(max(last_seen_at), 6, 'UTC') AS last_at, sum(packets) AS packet_count"
-        f" FROM {SOURCES.name} WHERE {which}"
-    )
-    if visibility.is_guarded:
-        until = binding.bind("Date", query.end.astimezone(ZoneInfo(desk.zone)).date())
-        zone = binding.bind("String", desk.zone)
-        statement = (
-            f"SELECT toDateTime64(min(day), 6, {zone}) AS first_at, toDateTime64(max(day), 6, {zone}) AS last_at,"  # noqa: S608 - as above
-            " sum(found) AS packet_count FROM"
-            f" (SELECT day, {guarding.count_packets(visibility, SOURCES)} AS found FROM {SOURCES.name}"
-            f" WHERE {which} AND day < {until} GROUP BY day{guarding.having(visibility, SOURCES)})"
-        )
-    row = desk.select(visibility, statement, binding.parameters).to_pylist()[0]
-    if not row["packet_count"]:
+def _sum_up_life(desk: Desk, visibility: Visibility, query: Query, days: Mapping[date, DayOfSource]) -> _Life:
+    """Tell when a source was first and last seen; a guarded viewer's newest day is the one before the period's end."""
+    until = query.end.astimezone(ZoneInfo(desk.zone)).date()
+    known = [each for day, each in days.items() if not visibility.is_guarded or day < until]
+    packets = sum(each.packets for each in known)
+    if not packets:
         return _Life(None, None, 0)
-    return _Life(row["first_at"], row["last_at"], row["packet_count"])
+    return _Life(min(each.first_at for each in known), max(each.last_at for each in known), packets)
 
 
 def _list_members(desk: Desk, visibility: Visibility, query: Query, whole: int) -> tuple[Count, ...]:
