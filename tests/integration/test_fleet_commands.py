@@ -455,3 +455,53 @@ def test_the_expiry_of_a_command_is_its_operators(cast: Cast, clock: FixedClock,
 
     assert command.rollout.not_after == command.expires_at
     assert command.expires_at <= clock.now() + timedelta(hours=1)
+
+
+def test_answers_stops_and_ticks_at_once_wait_for_nobody_in_a_circle(
+    cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    import threading
+
+    from django.db import connection
+
+    from teiten.accounts.auditing import verify_chain
+    from teiten.fleet.commands import services
+    from teiten.fleet.commands.answering import Told, take_results
+    from teiten.fleet.config import FleetConfig
+    from teiten.fleet.rollouts.advancing import advance_all
+    from teiten.fleet.services import Act, configure_sensor, get_sensor
+
+    failures: list[BaseException] = []
+
+    def run(work: Any) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - it is told in the main thread
+                failures.append(error)
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=guarded)
+        thread.start()
+        return thread
+
+    for turn in range(3):
+        command = start_command(sensors, clock, cast, counter=100 + turn)
+        payload = payload_of(command)
+        told = [Told(one, command.pk, *make_result(command.pk, one, payload)) for one in sensors]
+        act = Act(clock.now())
+        works = [
+            lambda told=told: take_results(told[:2], at=clock.now()),
+            lambda told=told: take_results(told[1:], at=clock.now()),
+            lambda: advance_all(clock.now(), FleetConfig()),
+            lambda command=command, act=act: services.stop(command, reason="now", act=act),
+            lambda act=act, turn=turn: configure_sensor(
+                get_sensor(str(sensors[0])), window_seconds=60 + turn, act=act
+            ),
+        ]
+        for thread in [run(work) for work in works]:
+            thread.join()
+        # The tick may have ended it before the stop.
+        assert [error for error in failures if "is done" not in str(error)] == []
+    assert verify_chain().broken is None

@@ -92,7 +92,9 @@ def read_head(*, at: datetime) -> Head:
 
 def _lock_end() -> tuple[int, bytes]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        # Foreign keys are checked at the end of a transaction; a wait for a row there, with the chain
+        # locked, could wait in a circle. So they are checked now.
+        cursor.execute(f"SET CONSTRAINTS ALL IMMEDIATE; SELECT pg_advisory_xact_lock({_LOCK})")
     # A statement of its own: its snapshot is taken after the lock, and sees what the last holder wrote.
     return _find_end()
 

@@ -119,7 +119,7 @@ def start(
         RolloutError: when stages or rate break a rule.
     """
     with transaction.atomic():
-        locked = Command.objects.select_for_update().get(pk=command.pk)
+        locked = Command.objects.select_for_update(no_key=True).get(pk=command.pk)
         _check_startable(locked, act.at)
         locked.rollout = rollouts.start_rollout(
             kind="command",
@@ -151,7 +151,7 @@ def stop(command: Command, *, reason: str, act: Act) -> int:
     if not reason.strip():
         raise CommandStateError("say why; it stays in the audit log")
     with transaction.atomic():
-        locked = Command.objects.select_for_update().get(pk=command.pk)
+        locked = Command.objects.select_for_update(no_key=True).get(pk=command.pk)
         if locked.state == CommandState.WITHDRAWN:
             raise CommandStateError(f"command {locked.pk} was withdrawn before")
         facts = {"reason": reason.strip()[:200]}
@@ -180,7 +180,7 @@ def get_command(command_id: str) -> Command:
 
 def _submit(content: bytes, targets: Sequence[int] | None, act: Act) -> tuple[Command, Checked]:
     envelope, told = _read(content)
-    known = Command.objects.select_for_update().filter(pk=told.command_id).first()
+    known = Command.objects.select_for_update(no_key=True).filter(pk=told.command_id).first()
     if known is None:
         checked = check_envelope(content, targets=targets, now=act.at)
         return _enter(checked, act), checked

@@ -33,7 +33,7 @@ def advance_all(now: datetime, config: FleetConfig) -> Mapping[str, int]:
 def advance(number: int, *, now: datetime, config: FleetConfig) -> Step:
     """Bring one roll-out further; gives the last step, with the sensors released in all."""
     with transaction.atomic():
-        rollout = Rollout.objects.select_for_update(skip_locked=True).filter(pk=number).first()
+        rollout = Rollout.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=number).first()
         if rollout is None or rollout.state not in UNDER_WAY:
             return Step("wait")
         _tidy(rollout, now, config)
@@ -44,25 +44,25 @@ def advance(number: int, *, now: datetime, config: FleetConfig) -> Step:
 
 def _go_on(rollout: Rollout, now: datetime, config: FleetConfig) -> Step:
     rules = _rules_of(rollout, config)
-    released = 0
+    released, entered = 0, []
     while True:
         step = judging.decide(rules, read_standing(rollout, now=now, config=config))
         if step.action == "release":
             released += _release(rollout, step.count, now, config)
-            continue
-        if step.action != "advance":
-            _end(rollout, step, now)
-            return Step(step.action, count=released, reason=step.reason)
-        rollout.stage, rollout.changed_at = step.stage, now
-        rollout.save(update_fields=["stage", "changed_at"])
-        services.record("advanced", rollout, Act(now), stage=step.stage, percent=rollout.stages[step.stage])
-
-
-def _end(rollout: Rollout, step: Step, now: datetime) -> None:
+        elif step.action == "advance":
+            rollout.stage, rollout.changed_at = step.stage, now
+            rollout.save(update_fields=["stage", "changed_at"])
+            entered.append(step.stage)
+        else:
+            break
     if step.action == "halt":
         services.halt(rollout, reason=step.reason, act=Act(now))
-    elif step.action == "finish":
+    # Records last: who holds the end of the chain must wait for nobody.
+    for stage in entered:
+        services.record("advanced", rollout, Act(now), stage=stage, percent=rollout.stages[stage])
+    if step.action == "finish":
         finish(rollout, now)
+    return Step(step.action, count=released, reason=step.reason)
 
 
 def finish(rollout: Rollout, now: datetime, reason: str = "") -> None:

@@ -47,8 +47,6 @@ def start_rollout(
     order = judging.order_sensors(f"{kind}/{subject}", numbers, silent=silent)
     try:
         with transaction.atomic():
-            if kind == RolloutKind.UPDATE:
-                _supersede(subject, act)
             rollout = Rollout.objects.create(
                 kind=kind,
                 subject=subject,
@@ -68,6 +66,9 @@ def start_rollout(
                 release=int(subject) if kind == RolloutKind.UPDATE else None,
                 sensors=order,
             )
+            superseded = _supersede(rollout, act) if kind == RolloutKind.UPDATE else []
+            for older in superseded:
+                record("stopped", older, act, reason=older.reason, stage=older.stage)
             record("started", rollout, act, sensors=len(order), stages=list(stages), per_minute=per_minute)
     except IntegrityError as error:
         raise RolloutError(f"a roll-out of {kind} {subject} is under way already") from error
@@ -80,7 +81,10 @@ def pause(rollout: Rollout, *, reason: str, act: Act) -> Rollout:
     Raises:
         RolloutError: when it is not running, or without a reason.
     """
-    return _change(rollout, RolloutState.PAUSED, {RolloutState.RUNNING}, reason=reason, act=act)
+    with transaction.atomic():
+        paused = _set_state(rollout, RolloutState.PAUSED, {RolloutState.RUNNING}, reason=reason, act=act)
+        record("paused", paused, act, reason=paused.reason, stage=paused.stage)
+    return paused
 
 
 def resume(rollout: Rollout, *, reason: str, act: Act) -> Rollout:
@@ -89,15 +93,11 @@ def resume(rollout: Rollout, *, reason: str, act: Act) -> Rollout:
     Raises:
         RolloutError: when it is neither paused nor halted, or without a reason.
     """
+    allowed = {RolloutState.PAUSED, RolloutState.HALTED}
     with transaction.atomic():
-        resumed = _change(
-            rollout,
-            RolloutState.RUNNING,
-            {RolloutState.PAUSED, RolloutState.HALTED},
-            reason=reason,
-            act=act,
-        )
+        resumed = _set_state(rollout, RolloutState.RUNNING, allowed, reason=reason, act=act)
         _forgive(resumed, act)
+        record("resumed", resumed, act, reason=resumed.reason, stage=resumed.stage)
     return resumed
 
 
@@ -107,15 +107,11 @@ def halt(rollout: Rollout, *, reason: str, act: Act) -> Rollout:
     Raises:
         RolloutError: when it is over, or without a reason.
     """
+    allowed = {RolloutState.RUNNING, RolloutState.PAUSED}
     with transaction.atomic():
-        halted = _change(
-            rollout,
-            RolloutState.HALTED,
-            {RolloutState.RUNNING, RolloutState.PAUSED},
-            reason=reason,
-            act=act,
-        )
-        _execute(statements.WITHDRAW, rollout=rollout.pk)
+        halted = _set_state(rollout, RolloutState.HALTED, allowed, reason=reason, act=act)
+        _execute(statements.WITHDRAW, rollout=halted.pk)
+        record("halted", halted, act, reason=halted.reason, stage=halted.stage)
     _log.warning(
         "a roll-out was halted",
         extra={"kind": rollout.kind, "subject": rollout.subject, "reason": reason},
@@ -130,8 +126,10 @@ def stop(rollout: Rollout, *, reason: str, act: Act) -> int:
         RolloutError: when it is over, or without a reason.
     """
     with transaction.atomic():
-        _change(rollout, RolloutState.STOPPED, set(UNDER_WAY), reason=reason, act=act)
-        return _execute(statements.CANCEL, rollout=rollout.pk, now=act.at)
+        stopped = _set_state(rollout, RolloutState.STOPPED, set(UNDER_WAY), reason=reason, act=act)
+        kept = _execute(statements.CANCEL, rollout=stopped.pk, now=act.at)
+        record("stopped", stopped, act, reason=stopped.reason, stage=stopped.stage, cancelled=kept)
+    return kept
 
 
 def report(rollout: Rollout, sensor: int, outcome: Outcome, detail: str = "", *, at: datetime) -> bool:
@@ -179,22 +177,20 @@ def record(what: str, rollout: Rollout, act: Act, **facts: Any) -> None:
     audit.append(f"rollout.{what}", f"rollout:{rollout.pk}", told, act)
 
 
-def _change(
+def _set_state(
     rollout: Rollout, to: RolloutState, allowed: Collection[RolloutState], *, reason: str, act: Act
 ) -> Rollout:
+    """Change a state in the caller's transaction; the audit record is the caller's last act (it locks the chain)."""
     if not reason.strip():
         raise RolloutError("say why; it stays in the audit log")
-    with transaction.atomic():
-        locked = Rollout.objects.select_for_update().get(pk=rollout.pk)
-        if RolloutState(locked.state) not in allowed:
-            raise RolloutError(
-                f"roll-out {locked.pk} ({locked.kind} {locked.subject}) is {locked.state}; "
-                f"it cannot become {to.value}"
-            )
-        locked.state, locked.reason, locked.changed_at = to, reason.strip()[:200], act.at
-        locked.save(update_fields=["state", "reason", "changed_at"])
-        what = "resumed" if to is RolloutState.RUNNING else to.value
-        record(what, locked, act, reason=locked.reason, stage=locked.stage)
+    locked = Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
+    if RolloutState(locked.state) not in allowed:
+        raise RolloutError(
+            f"roll-out {locked.pk} ({locked.kind} {locked.subject}) is {locked.state}; "
+            f"it cannot become {to.value}"
+        )
+    locked.state, locked.reason, locked.changed_at = to, reason.strip()[:200], act.at
+    locked.save(update_fields=["state", "reason", "changed_at"])
     return locked
 
 
@@ -206,11 +202,17 @@ def _forgive(rollout: Rollout, act: Act) -> None:
     rollout.save(update_fields=["forgiven_failures", "forgiven_silent"])
 
 
-def _supersede(release: str, act: Act) -> None:
-    for older in Rollout.objects.filter(kind=RolloutKind.UPDATE, state__in=UNDER_WAY).exclude(
-        subject=release
-    ):
-        stop(older, reason=f"superseded by release {release}", act=act)
+def _supersede(newer: Rollout, act: Act) -> list[Rollout]:
+    """Stop the updates that are under way beside a newer one; gives them."""
+    reason = f"superseded by release {newer.subject}"
+    under_way = Rollout.objects.filter(kind=RolloutKind.UPDATE, state__in=UNDER_WAY).exclude(pk=newer.pk)
+    older = [
+        _set_state(one, RolloutState.STOPPED, set(UNDER_WAY), reason=reason, act=act)
+        for one in under_way.order_by("pk")
+    ]
+    for one in older:
+        _execute(statements.CANCEL, rollout=one.pk, now=act.at)
+    return older
 
 
 def _check(
