@@ -307,3 +307,35 @@ def test_a_database_that_is_away_is_told_apart(
             await doors.heartbeat(1, BEAT, peer=PEER)
 
     through("postgresql://127.0.0.1:1/nowhere", clock, use)
+
+
+@pytest.mark.requirement("R1.3")
+def test_what_foreshadows_trouble_is_kept_where_pages_find_it(
+    database: str, cast: Cast, clock: FixedClock
+) -> None:
+    from teiten.fleet import selectors
+    from teiten.protocol.heartbeat import ChainHead, UpdateState
+
+    sensor = make_active_sensor(cast, clock)
+    told = beat_with(
+        counter=5,
+        disk_free_bytes=77,
+        ring_fill_permille=950,
+        audit=ChainHead(4, b"h" * 32),
+        update=UpdateState(12, "rolled_back", "release 13: no heartbeat"),
+    )
+
+    async def use(doors: FleetDoors):
+        await doors.heartbeat(sensor.pk, told, peer=PEER)
+        return await doors.heartbeat(sensor.pk, dataclasses.replace(told, counter=6), peer=PEER)
+
+    through(database, clock, use)
+
+    (row,) = selectors.sensor_states(cast.alice, now=clock.now(), config=CONFIG)
+    assert (row.disk_free_bytes, row.ring_fill_permille, row.release) == (77, 950, 12)
+    assert (row.update_state, row.update_detail) == ("rolled_back", "release 13: no heartbeat")
+    assert (row.audit_records, row.audit_head) == (4, "68" * 32)
+    assert [one.value for one in row.conditions] == ["ring_full", "disk_low", "update_failed"]
+    (masked,) = selectors.sensor_states(cast.charlie, now=clock.now(), config=CONFIG)
+    assert (masked.ring_fill_permille, masked.disk_free_bytes, masked.release) == (None, None, None)
+    assert [one.value for one in masked.conditions] == ["watching"], "a flood shows nowhere"

@@ -50,6 +50,18 @@ def states_of(**changes: object) -> tuple[str, ...]:
         ({"standing": "quarantined", "heartbeat_at": None}, ("quarantined", "silent")),
         ({"standing": "revoked", "heartbeat_at": None}, ("revoked",)),
         ({"standing": "suspended", "missing_batches": 3}, ("suspended",)),
+        ({"standing": "suspended", "by_host": True}, ("paused",)),
+        ({"standing": "revoked", "by_host": True}, ("withdrawn",)),
+        ({"standing": "pending_approval"}, ("pending_approval",)),
+        ({"heartbeat_at": None, "is_planned": True}, ("maintenance",)),
+        ({"is_planned": True}, ("watching",)),
+        ({"ring_fill_permille": 799, "disk_free_bytes": 1 << 30}, ("watching",)),
+        ({"ring_fill_permille": 800}, ("ring_full",)),
+        ({"disk_free_bytes": (1 << 30) - 1}, ("disk_low",)),
+        ({"disk_free_bytes": 0}, ("disk_low",)),
+        ({"update_state": "trying"}, ("watching",)),
+        ({"update_state": "rolled_back"}, ("update_failed",)),
+        ({"update_state": "blocked", "ring_fill_permille": 1000}, ("ring_full", "update_failed")),
         ({"standing": "token_issued", "heartbeat_at": None, "enrolled_at": None}, ("waiting",)),
         (
             {"heartbeat_at": None, "missing_batches": 9, "recent_drops": 9_000, "clock_offset_us": 9_000_000},
@@ -71,12 +83,27 @@ def test_a_sensor_is_shown_as_it_is(changes: dict, states: tuple[str, ...]) -> N
     drops=st.floats(0, 1e12),
     offset=st.none() | st.integers(-(10**12), 10**12),
     missing=st.integers(0, 10**6),
+    later=st.fixed_dictionaries(
+        {
+            "is_planned": st.booleans(),
+            "by_host": st.booleans(),
+            "disk_free_bytes": st.none() | st.integers(0, 1 << 40),
+            "ring_fill_permille": st.none() | st.integers(0, 1000),
+            "update_state": st.sampled_from(["", "steady", "trying", "rolled_back", "blocked"]),
+        }
+    ),
 )
 def test_there_is_always_a_state_and_watching_stands_alone(
-    standing: str, silent_seconds: int | None, captured: float, drops: float, offset: int | None, missing: int
+    standing: str,
+    silent_seconds: int | None,
+    captured: float,
+    drops: float,
+    offset: int | None,
+    missing: int,
+    later: dict,
 ) -> None:
     heard = None if silent_seconds is None else NOW - timedelta(seconds=silent_seconds)
-    facts = Facts(standing, NOW - timedelta(days=9), heard, captured, drops, offset, missing)
+    facts = Facts(standing, NOW - timedelta(days=9), heard, captured, drops, offset, missing, **later)
 
     found = judge(facts, now=NOW, config=CONFIG)
 

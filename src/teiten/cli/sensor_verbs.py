@@ -171,29 +171,23 @@ def issue_token(name: str, *, clock: Clock, config: FleetConfig, cidr: str = "")
 
 def list_sensors(*, clock: Clock, config: FleetConfig) -> list[SensorLine]:
     """List the sensors with their states, by number."""
-    from teiten.fleet import health, landing_facts, selectors
-    from teiten.fleet.models import Sensor
+    from teiten.fleet import health, known
 
-    landed = landing_facts.read_landed(now=clock.now())
-    lines = []
-    for sensor in Sensor.objects.select_related("organisation", "health").order_by("id"):
-        said = getattr(sensor, "health", None)
-        facts = selectors.facts_of(sensor, said, landed.get(sensor.pk, landing_facts.NOTHING))
-        found = health.judge(facts, now=clock.now(), config=config)
-        lines.append(
-            SensorLine(
-                sensor=sensor.pk,
-                name=sensor.name,
-                region=sensor.region_id,
-                organisation=sensor.organisation.code,
-                dataset=sensor.dataset,
-                standing=sensor.state,
-                conditions=tuple(condition.value for condition in found),
-                heartbeat_at=facts.heartbeat_at,
-                software=said.software if said else "",
-            )
+    now = clock.now()
+    return [
+        SensorLine(
+            sensor=one.id,
+            name=one.name,
+            region=one.region,
+            organisation=one.organisation,
+            dataset=one.dataset,
+            standing=one.standing,
+            conditions=tuple(found.value for found in health.judge(one.as_facts(), now=now, config=config)),
+            heartbeat_at=one.heartbeat_at,
+            software=one.software,
         )
-    return lines
+        for one in known.read_known(now=now)
+    ]
 
 
 def suspend_sensor(name: str, *, reason: str, clock: Clock) -> SensorMoved:

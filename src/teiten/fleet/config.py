@@ -20,6 +20,10 @@ class FleetConfig:
     dropping_share: float = 0.001
     #: Clock offset, in either direction, above which a sensor counts as skewed.
     skewed_seconds: float = 1.0
+    #: Fill of a capture ring, in thousandths, from which on a sensor counts as nearly overrun.
+    ring_full_permille: int = 800
+    #: Free bytes on a sensor's disk below which it counts as low.
+    disk_low_bytes: int = 1_073_741_824
     #: A new sensor waits for an operator's approval after it has enrolled.
     approve_sensors: bool = False
     #: Folder of the update repository; empty: ``releases`` in the data folder.

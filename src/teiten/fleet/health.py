@@ -17,13 +17,26 @@ class Condition(str, Enum):
     """What is the matter with a sensor, worst first; the order decides which one is shown."""
 
     REVOKED = "revoked"
+    #: Revoked by the organisation that housed it.
+    WITHDRAWN = "withdrawn"
     SUSPENDED = "suspended"
+    #: Suspended by the organisation that houses it.
+    PAUSED = "paused"
     QUARANTINED = "quarantined"
+    #: Made, not enrolled yet.
     WAITING = "waiting"
+    #: Enrolled, and waits for an operator.
+    PENDING_APPROVAL = "pending_approval"
     SILENT = "silent"
+    #: Silent as planned.
+    MAINTENANCE = "maintenance"
     GAPPED = "gapped"
     DROPPING = "dropping"
     SKEWED = "skewed"
+    RING_FULL = "ring_full"
+    DISK_LOW = "disk_low"
+    #: The last update was rolled back, or cannot be taken.
+    UPDATE_FAILED = "update_failed"
     WATCHING = "watching"
 
 
@@ -42,6 +55,15 @@ class Facts:
     clock_offset_us: int | None
     #: Missing sequence numbers below the highest landed one, tombstones not counted.
     missing_batches: int
+    #: Maintenance is planned for now.
+    is_planned: bool = False
+    #: Its own organisation suspended or revoked it.
+    by_host: bool = False
+    disk_free_bytes: int | None = None
+    #: Fullest that a capture ring was lately, in thousandths.
+    ring_fill_permille: int | None = None
+    #: What its launcher says: steady, trying, rolled_back, blocked; empty without one.
+    update_state: str = ""
 
 
 _STANDINGS = {
@@ -50,8 +72,10 @@ _STANDINGS = {
     "quarantined": Condition.QUARANTINED,
     "created": Condition.WAITING,
     "token_issued": Condition.WAITING,
-    "pending_approval": Condition.WAITING,
+    "pending_approval": Condition.PENDING_APPROVAL,
 }
+_BY_HOST = {Condition.REVOKED: Condition.WITHDRAWN, Condition.SUSPENDED: Condition.PAUSED}
+FAILED_UPDATES = frozenset({"rolled_back", "blocked"})
 
 
 def judge(facts: Facts, *, now: datetime, config: FleetConfig) -> tuple[Condition, ...]:
@@ -62,16 +86,26 @@ def judge(facts: Facts, *, now: datetime, config: FleetConfig) -> tuple[Conditio
     """
     standing = _STANDINGS.get(facts.standing)
     if standing is not None and standing is not Condition.QUARANTINED:
-        return (standing,)
-    checks = {
-        Condition.QUARANTINED: standing is Condition.QUARANTINED,
-        Condition.SILENT: is_silent(facts, now=now, config=config),
-        Condition.GAPPED: facts.missing_batches > 0,
-        Condition.DROPPING: drop_share(facts) > config.dropping_share,
-        Condition.SKEWED: abs(facts.clock_offset_us or 0) > config.skewed_seconds * 1_000_000,
-    }
-    found = tuple(condition for condition, is_true in checks.items() if is_true)
+        return (_BY_HOST.get(standing, standing) if facts.by_host else standing,)
+    silent = is_silent(facts, now=now, config=config)
+    checks = (
+        (Condition.QUARANTINED, standing is Condition.QUARANTINED),
+        (Condition.SILENT, silent and not facts.is_planned),
+        (Condition.MAINTENANCE, silent and facts.is_planned),
+        (Condition.GAPPED, facts.missing_batches > 0),
+        (Condition.DROPPING, drop_share(facts) > config.dropping_share),
+        (Condition.SKEWED, abs(facts.clock_offset_us or 0) > config.skewed_seconds * 1_000_000),
+        (Condition.RING_FULL, (facts.ring_fill_permille or 0) >= config.ring_full_permille),
+        (Condition.DISK_LOW, is_disk_low(facts, config=config)),
+        (Condition.UPDATE_FAILED, facts.update_state in FAILED_UPDATES),
+    )
+    found = tuple(condition for condition, is_true in checks if is_true)
     return found or (Condition.WATCHING,)
+
+
+def is_disk_low(facts: Facts, *, config: FleetConfig) -> bool:
+    """Tell whether a sensor's disk will be full soon; one that does not say is believed to be fine."""
+    return facts.disk_free_bytes is not None and facts.disk_free_bytes < config.disk_low_bytes
 
 
 def is_silent(facts: Facts, *, now: datetime, config: FleetConfig) -> bool:

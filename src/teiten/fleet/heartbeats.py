@@ -31,10 +31,11 @@ WITH beat AS (
         %(sensor)s::bigint[], %(at)s::timestamptz[], %(counter)s::bigint[], %(boot_id)s::text[],
         %(software)s::text[], %(offset)s::bigint[], %(captured)s::bigint[], %(drops)s::bigint[],
         %(batches)s::bigint[], %(bytes)s::bigint[], %(error)s::text[], %(peer)s::inet[], %(report)s::jsonb[],
-        %(records)s::bigint[], %(head)s::bytea[]
+        %(records)s::bigint[], %(head)s::bytea[], %(disk)s::bigint[], %(ring)s::smallint[], %(release)s::integer[],
+        %(update_state)s::text[], %(update_detail)s::text[]
     ) AS t (
         sensor, at, counter, boot_id, software, clock_offset, captured, drops, batches, bytes, error, peer, report,
-        records, head
+        records, head, disk, ring, release, update_state, update_detail
     )
 ), earlier AS MATERIALIZED (
     SELECT h.sensor_id, h.counter, h.boot_id, h.previous_boot_id, h.silent_since, h.heartbeat_at, h.address_key,
@@ -44,10 +45,10 @@ WITH beat AS (
     INSERT INTO fleet_sensorhealth AS h (
         sensor_id, heartbeat_at, counter, boot_id, previous_boot_id, booted_at, software, clock_offset_us,
         captured, kernel_drops, recent_captured, recent_drops, spool_batches, spool_bytes, silent_since,
-        last_error, peer, report
+        last_error, peer, report, disk_free_bytes, ring_fill_permille, release, update_state, update_detail
     )
     SELECT sensor, at, counter, boot_id, '', at, software, clock_offset, captured, drops, captured, drops,
-        batches, bytes, NULL, error, peer, report
+        batches, bytes, NULL, error, peer, report, disk, ring, release, update_state, update_detail
     FROM beat ORDER BY sensor
     ON CONFLICT (sensor_id) DO UPDATE SET
         heartbeat_at = excluded.heartbeat_at,
@@ -73,7 +74,12 @@ WITH beat AS (
         silent_since = NULL,
         last_error = excluded.last_error,
         peer = excluded.peer,
-        report = excluded.report
+        report = excluded.report,
+        disk_free_bytes = excluded.disk_free_bytes,
+        ring_fill_permille = excluded.ring_fill_permille,
+        release = excluded.release,
+        update_state = excluded.update_state,
+        update_detail = excluded.update_detail
     WHERE h.counter < excluded.counter
     RETURNING h.sensor_id
 ), grown AS (
@@ -231,6 +237,11 @@ def _columns_of(beats: Sequence[Beat]) -> dict[str, Any]:
         "error": [one.last_error for one in said],
         "records": [None if one.audit is None else one.audit.count for one in said],
         "head": [None if one.audit is None else one.audit.head for one in said],
+        "disk": [one.disk_free_bytes for one in said],
+        "ring": [one.ring_fill_permille for one in said],
+        "release": [None if one.update is None else one.update.release or None for one in said],
+        "update_state": ["" if one.update is None else one.update.state for one in said],
+        "update_detail": ["" if one.update is None else one.update.detail for one in said],
         "report": [one.to_json().decode() for one in said],
         "fade": FADE_SECONDS,
         "no_boot": NO_BOOT,

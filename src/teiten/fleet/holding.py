@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from teiten.fleet import journal, landing_facts, services
+from teiten.fleet.checking import check_reason
 from teiten.fleet.errors import SensorStateError
 from teiten.fleet.models import Sensor, SensorEventKind, SensorState
 from teiten.fleet.services import Act
@@ -64,7 +65,7 @@ def discard_batches(sensor: Sensor, *, reason: str, act: Act) -> Decided:
 
 
 def _lock_decidable(sensor: Sensor, reason: str) -> Sensor:
-    services.check_reason(reason)
+    check_reason(reason)
     locked = services.lock_sensor(sensor.pk)
     if not locked.held_epoch:
         raise SensorStateError(f"nothing of sensor {locked.name} is kept back")

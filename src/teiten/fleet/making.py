@@ -12,6 +12,7 @@ from django.db import transaction
 
 from teiten.accounts.models import Organisation
 from teiten.fleet import journal, sealing
+from teiten.fleet.checking import checked_cidr
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.errors import FleetInputError
 from teiten.fleet.models import (
@@ -23,7 +24,7 @@ from teiten.fleet.models import (
     SensorState,
     TokenPurpose,
 )
-from teiten.fleet.services import Act, IssuedToken, checked_cidr
+from teiten.fleet.services import Act, IssuedToken
 from teiten.fleet.sites import UNKNOWN_SITE, Site
 from teiten.protocol import enrolment
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from teiten.fleet import journal, metrics, services, tokens
+from teiten.fleet.checking import check_reason, checked_cidr
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.enrolling import Enrolled, answer_for
 from teiten.fleet.errors import EnrolmentError, SensorStateError
@@ -52,8 +53,8 @@ def issue_recovery(
         SensorStateError: when it never enrolled, or is revoked.
         FleetInputError: without a reason, or when ``cidr`` is no network.
     """
-    services.check_reason(reason)
-    network = services.checked_cidr(cidr)
+    check_reason(reason)
+    network = checked_cidr(cidr)
     with transaction.atomic():
         locked = services.lock_sensor(sensor.pk)
         if locked.state not in _RECOVERABLE:

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 from django.db.models import QuerySet
 
 from teiten.accounts.models import Role, User
-from teiten.fleet import health
+from teiten.fleet import health, known
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.health import Condition, Facts
-from teiten.fleet.landing_facts import NOTHING, Landed, read_landed
-from teiten.fleet.models import Region, Sensor, SensorEvent, SensorHealth
+from teiten.fleet.known import Known
+from teiten.fleet.models import Region, Sensor, SensorEvent
 from teiten.search import pseudonyms
 from teiten.search.visibility import derive_key
 
@@ -60,6 +60,16 @@ class SensorRow:
     drop_share: float
     #: Empty where masked.
     last_error: str
+    disk_free_bytes: int | None = None
+    #: Fullest that a capture ring was in the last minute or two, in thousandths.
+    ring_fill_permille: int | None = None
+    #: Release that runs, and what the launcher says: steady, trying, rolled_back, blocked; empty without one.
+    release: int | None = None
+    update_state: str = ""
+    update_detail: str = ""
+    #: The sensor's own audit chain: records, and SHA-256 of the last one as hex.
+    audit_records: int = 0
+    audit_head: str = ""
 
 
 def may_see_all(viewer: User) -> bool:
@@ -77,11 +87,14 @@ def sensor_states(
     viewer: User, *, now: datetime, config: FleetConfig, dataset: str | None = None
 ) -> list[SensorRow]:
     """Give every sensor with its state, in the order of their numbers (masked ones last, by pseudonym)."""
-    landed = read_landed(now=now)
-    sensors = Sensor.objects.select_related("organisation", "health").order_by("id")
-    if dataset is not None:
-        sensors = sensors.filter(dataset=dataset)
-    rows = [_row_of(sensor, landed, viewer=viewer, now=now, config=config) for sensor in sensors]
+    key = derive_key(settings.SECRET_KEY.encode(), viewer.organisation_id)
+    sees_all = may_see_all(viewer)
+    rows = [
+        _show(one, now=now, config=config)
+        if sees_all or one.organisation_id == viewer.organisation_id
+        else _mask(one, pseudonyms.make_name(key, one.id), now=now, config=config)
+        for one in known.read_known(now=now, dataset=dataset)
+    ]
     return sorted(rows, key=lambda row: (row.is_masked, row.id or 0, row.name))
 
 
@@ -115,60 +128,63 @@ def own_sensors(organisation_id: int) -> frozenset[int]:
     return frozenset(Sensor.objects.filter(organisation=organisation_id).values_list("pk", flat=True))
 
 
-def _row_of(
-    sensor: Sensor, landed: Mapping[int, Landed], *, viewer: User, now: datetime, config: FleetConfig
-) -> SensorRow:
-    is_masked = not (may_see_all(viewer) or sensor.organisation_id == viewer.organisation_id)
-    said: SensorHealth | None = getattr(sensor, "health", None)
-    received = landed.get(sensor.pk, NOTHING)
-    if is_masked:
-        received = _veil(received)
-    facts = facts_of(sensor, said, received)
-    if is_masked:
-        facts, said = replace(facts, recent_captured=0.0, recent_drops=0.0), None
+def _show(one: Known, *, now: datetime, config: FleetConfig) -> SensorRow:
+    facts = one.as_facts()
     conditions = health.judge(facts, now=now, config=config)
     return SensorRow(
-        id=None if is_masked else sensor.pk,
-        name=pseudonym_of(sensor.pk, viewer=viewer) if is_masked else sensor.name,
-        is_masked=is_masked,
-        region=sensor.region_id,
-        organisation="" if is_masked else sensor.organisation.code,
-        dataset=sensor.dataset,
+        id=one.id,
+        name=one.name,
+        is_masked=False,
+        region=one.region,
+        organisation=one.organisation,
+        dataset=one.dataset,
         condition=conditions[0],
         conditions=conditions,
-        enrolled_at=sensor.enrolled_at,
-        heartbeat_at=_to_hour(facts.heartbeat_at) if is_masked else facts.heartbeat_at,
-        booted_at=said.booted_at if said else None,
-        last_batch_at=received.last_batch_at,
-        missing_batches=received.missing_batches,
-        clock_offset_us=None if is_masked else facts.clock_offset_us,
-        software=said.software if said else "",
-        spool_batches=said.spool_batches if said else 0,
-        spool_bytes=said.spool_bytes if said else 0,
-        captured=said.captured if said else 0,
-        kernel_drops=said.kernel_drops if said else 0,
+        enrolled_at=one.enrolled_at,
+        heartbeat_at=one.heartbeat_at,
+        booted_at=one.booted_at,
+        last_batch_at=one.last_batch_at,
+        missing_batches=one.missing_batches,
+        clock_offset_us=one.clock_offset_us,
+        software=one.software,
+        spool_batches=one.spool_batches,
+        spool_bytes=one.spool_bytes,
+        captured=one.captured,
+        kernel_drops=one.kernel_drops,
         drop_share=health.drop_share(facts),
-        last_error=said.last_error if said and not is_masked else "",
+        last_error=one.last_error,
+        disk_free_bytes=one.disk_free_bytes,
+        ring_fill_permille=one.ring_fill_permille,
+        release=one.release,
+        update_state=one.update_state,
+        update_detail=one.update_detail,
+        audit_records=one.audit_records,
+        audit_head=one.audit_head.hex(),
     )
 
 
-def _veil(received: Landed) -> Landed:
+def _mask(one: Known, name: str, *, now: datetime, config: FleetConfig) -> SensorRow:
     """Give of somebody else's sensor what a flood towards its address would not change: hours, no counts."""
-    return replace(received, last_batch_at=_to_hour(received.last_batch_at), missing_batches=0)
+    facts = Facts(
+        standing=one.standing,
+        enrolled_at=one.enrolled_at,
+        heartbeat_at=one.heartbeat_at,
+        recent_captured=0.0,
+        recent_drops=0.0,
+        clock_offset_us=one.clock_offset_us,
+        missing_batches=0,
+        is_planned=one.is_planned,
+        by_host=one.by_host,
+    )
+    conditions = health.judge(facts, now=now, config=config)
+    return SensorRow(
+        id=None, name=name, is_masked=True, region=one.region, organisation="", dataset=one.dataset,
+        condition=conditions[0], conditions=conditions, enrolled_at=one.enrolled_at,
+        heartbeat_at=_to_hour(one.heartbeat_at), booted_at=None, last_batch_at=_to_hour(one.last_batch_at),
+        missing_batches=0, clock_offset_us=None, software="", spool_batches=0, spool_bytes=0, captured=0,
+        kernel_drops=0, drop_share=0.0, last_error="",
+    )  # fmt: skip
 
 
 def _to_hour(instant: datetime | None) -> datetime | None:
     return instant.replace(minute=0, second=0, microsecond=0) if instant is not None else None
-
-
-def facts_of(sensor: Sensor, said: SensorHealth | None, landed: Landed) -> Facts:
-    """Gather what the judgement of a sensor's state rests on."""
-    return Facts(
-        standing=sensor.state,
-        enrolled_at=sensor.enrolled_at,
-        heartbeat_at=said.heartbeat_at if said else None,
-        recent_captured=said.recent_captured if said else 0.0,
-        recent_drops=said.recent_drops if said else 0.0,
-        clock_offset_us=said.clock_offset_us if said else None,
-        missing_batches=landed.missing_batches,
-    )

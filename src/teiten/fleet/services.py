@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
 from teiten.accounts.models import Organisation, User
 from teiten.fleet import journal, landing_facts, sealing
+from teiten.fleet.checking import check_reason, check_row, checked_cidr
 from teiten.fleet.config import FleetConfig
-from teiten.fleet.errors import FleetInputError, SensorStateError, SensorUnknownError
+from teiten.fleet.errors import SensorStateError, SensorUnknownError
 from teiten.fleet.models import (
     EnrolmentToken,
     Region,
@@ -26,6 +25,7 @@ from teiten.fleet.models import (
     SensorKey,
     SensorPlacement,
     SensorState,
+    StoppedBy,
     TokenPurpose,
 )
 from teiten.fleet.sites import UNKNOWN_SITE, Site
@@ -71,7 +71,7 @@ def find_or_create_region(*, code: str, name_ja: str, name_en: str, position: in
     if found is not None:
         return found
     region = Region(code=code, name_ja=name_ja, name_en=name_en, position=position)
-    _check(region)
+    check_row(region)
     region.save(force_insert=True)
     return region
 
@@ -109,7 +109,7 @@ def create_sensor(
         note=note,
         created_at=act.at,
     )
-    _check(sensor)
+    check_row(sensor)
     with transaction.atomic():
         sensor.save(force_insert=True)
         open_placement(sensor, region=region, site=site, since=act.at)
@@ -126,7 +126,7 @@ def open_placement(sensor: Sensor, *, region: Region, site: Site, since: datetim
         FleetInputError: when a value breaks a rule.
     """
     placement = SensorPlacement(sensor=sensor, valid_from=since, region=region, **asdict(site))
-    _check(placement)
+    check_row(placement)
     placement.save(force_insert=True)
     return placement
 
@@ -197,14 +197,16 @@ def approve_sensor(sensor: Sensor, *, act: Act, reason: str = "") -> Sensor:
     return locked
 
 
-def suspend_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
+def suspend_sensor(sensor: Sensor, *, reason: str, act: Act, by: StoppedBy = StoppedBy.OPERATOR) -> Sensor:
     """Refuse a sensor's data until it is resumed; effective at its next request.
+
+    One that its host paused may be suspended by an operator too: then the host cannot resume it.
 
     Raises:
         SensorStateError: when its state does not allow it.
         FleetInputError: without a reason.
     """
-    return _move(sensor, SensorState.SUSPENDED, SensorEventKind.SUSPENDED, reason=reason, act=act)
+    return _move(sensor, SensorState.SUSPENDED, SensorEventKind.SUSPENDED, reason=reason, act=act, by=by)
 
 
 def resume_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
@@ -236,7 +238,7 @@ def forget_suspicion(sensor: Sensor) -> None:
     SensorHealth.objects.filter(sensor=sensor).update(boot_id="", previous_boot_id="")
 
 
-def revoke_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
+def revoke_sensor(sensor: Sensor, *, reason: str, act: Act, by: StoppedBy = StoppedBy.OPERATOR) -> Sensor:
     """Refuse a sensor for ever, with its keys and tokens; effective at its next request.
 
     Raises:
@@ -244,7 +246,7 @@ def revoke_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
         FleetInputError: without a reason.
     """
     with transaction.atomic():
-        moved = _move(sensor, SensorState.REVOKED, SensorEventKind.REVOKED, reason=reason, act=act)
+        moved = _move(sensor, SensorState.REVOKED, SensorEventKind.REVOKED, reason=reason, act=act, by=by)
         revoke_tokens(moved, at=act.at)
     return moved
 
@@ -283,7 +285,7 @@ def configure_sensor(
         for name, value in changed.items():
             setattr(locked, name, value)
         locked.config_version += 1
-        _check(locked)
+        check_row(locked)
         locked.save(update_fields=[*changed, "config_version"])
         journal.record_event(SensorEventKind.CONFIGURED, locked, at=act.at, actor=act.actor, **changed)
     return locked
@@ -353,44 +355,30 @@ def add_key(sensor: Sensor, *, public_key: bytes, at: datetime, from_seq: int = 
     )
 
 
-def _move(sensor: Sensor, to: SensorState, kind: SensorEventKind, *, reason: str, act: Act) -> Sensor:
+def _move(
+    sensor: Sensor,
+    to: SensorState,
+    kind: SensorEventKind,
+    *,
+    reason: str,
+    act: Act,
+    by: StoppedBy = StoppedBy.NOBODY,
+) -> Sensor:
     check_reason(reason)
     with transaction.atomic():
         locked = lock_sensor(sensor.pk)
-        if SensorState(locked.state) not in _FROM[to]:
+        is_taken_over = (
+            locked.state == to and locked.stopped_by == StoppedBy.HOST and by == StoppedBy.OPERATOR
+        )
+        if SensorState(locked.state) not in _FROM[to] and not is_taken_over:
             raise SensorStateError(f"sensor {locked.name} is {locked.state}; it cannot become {to.value}")
-        _set_state(locked, to)
-        journal.record_event(kind, locked, at=act.at, actor=act.actor, reason=reason.strip())
+        locked.state, locked.stopped_by = to, by
+        locked.save(update_fields=["state", "stopped_by"])
+        detail = {"by": by.value} if by == StoppedBy.HOST else {}
+        journal.record_event(kind, locked, at=act.at, actor=act.actor, reason=reason.strip(), **detail)
     return locked
-
-
-def check_reason(reason: str) -> None:
-    """Refuse to act without a word why.
-
-    Raises:
-        FleetInputError: when there is none.
-    """
-    if not reason.strip():
-        raise FleetInputError("reason", "say why; it stays in the sensor's history")
 
 
 def _set_state(sensor: Sensor, state: SensorState) -> None:
     sensor.state = state
     sensor.save(update_fields=["state"])
-
-
-def _check(row: Region | Sensor | SensorPlacement) -> None:
-    try:
-        row.full_clean()
-    except ValidationError as error:
-        field, messages = next(iter(error.message_dict.items()))
-        raise FleetInputError(field, " ".join(map(str, messages))) from error
-
-
-def checked_cidr(cidr: str) -> str:
-    if not cidr:
-        return ""
-    try:
-        return str(ipaddress.ip_network(cidr))
-    except ValueError as error:
-        raise FleetInputError("cidr", f"{cidr!r} is no network such as 192.0.2.0/24 ({error})") from error

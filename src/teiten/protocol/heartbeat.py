@@ -109,7 +109,7 @@ class Heartbeat:
     interfaces: tuple[InterfaceState, ...] = ()
     #: Public addresses as far as the sensor is told them, each local one at most once a source.
     addresses: tuple[StatedAddress, ...] = ()
-    #: Fullest that a capture ring was since the last heartbeat, in thousandths; None when nothing records.
+    #: Fullest that a capture ring was in the last minute or two, in thousandths; None when nothing records.
     ring_fill_permille: int | None = None
     audit: ChainHead | None = None
     update: UpdateState | None = None

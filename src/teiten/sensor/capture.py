@@ -23,6 +23,7 @@ from teiten.sensor.exclusion import Exclusion
 from teiten.sensor.keeper import Keeper
 from teiten.sensor.prefixes import Network, PrefixSet, parse_network
 from teiten.sensor.ring import Waiter
+from teiten.sensor.ring_fill import RingFill
 from teiten.sensor.staging import RawPackets, Staging
 from teiten.sensor.watching import WatchedInterface, slot_bytes_for
 from teiten.sensor.windows import Instant, Window, Windows
@@ -103,6 +104,7 @@ class Capture:
         self._next_address_check = 0.0
         self.interfaces = [WatchedInterface(name, config, self._waiter) for name in config.interfaces]
         self.counts = CaptureCounts()
+        self.ring_fill = RingFill()
 
     @property
     def watched(self) -> tuple[Network, ...]:
@@ -148,6 +150,8 @@ class Capture:
         now = self._now()
         self._next_check = now.monotonic + _CHECK_SECONDS
         self._read_drops()
+        fills = [interface.read_fullest_permille() for interface in self.interfaces]
+        self.ring_fill.note(fills, now=now.monotonic)
         addresses_due = now.monotonic >= self._next_address_check
         if addresses_due:
             self._next_address_check = now.monotonic + self._config.address_check_seconds

@@ -226,6 +226,7 @@ class Recording:
                 "held_windows": self._keeper.held_windows,
                 **vars(spool.counts),
             },
+            "ring_fill_permille": self.capture.ring_fill.permille if running else None,
             "last_window_end_us": spool.last_window_end_us,
             "last_error": self._find_error(),
         }

@@ -33,6 +33,9 @@ from teiten.sensor.outbox import Outbox
 from teiten.sensor.slots import SlotFile
 from teiten.sensor.state import CAPTURE_STATUS, COMMANDED, ORDERS, StateFolder
 
+#: A status older than this is of a process that has stopped or hangs.
+_STALE_US = 90_000_000
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -129,6 +132,7 @@ class SpoolReporter:
             config_version=read_orders(self._state).config_version,
             interfaces=tuple(_read_interface(item) for item in status.get("interfaces", [])),
             addresses=self._list_stated(),
+            ring_fill_permille=self._read_ring_fill(status),
             audit=self._read_head(),
             update=read_update(self._launcher_report) if self._launcher_report else None,
         )
@@ -146,6 +150,12 @@ class SpoolReporter:
         if orders != self._state.read_json(ORDERS):
             with contextlib.suppress(OSError):
                 self._state.write_json(ORDERS, orders)
+
+    def _read_ring_fill(self, status: dict[str, Any]) -> int | None:
+        """Give what the recording process says; nothing once it has stopped, or says nothing more."""
+        fill = status.get("ring_fill_permille")
+        is_old = self._clock.now_us() - int(status.get("written_at_us", 0)) > _STALE_US
+        return None if is_old or type(fill) is not int else min(max(fill, 0), 1_000)
 
     def _count_up(self) -> int:
         """Give a number above every one used before, also after a restart; durable before it is used."""

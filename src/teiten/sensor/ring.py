@@ -80,6 +80,7 @@ class Ring:
         self._count = self._blocks * per_block
         self._position = 0
         self._index = 0
+        self._fullest = 0
         self._copies = False
         self._has_copied = False
         self._frame = bytearray(_FRAME_BYTES)
@@ -106,6 +107,7 @@ class Ring:
     def take(self, staging: Staging) -> int:
         """Move as many waiting packets as fit into ``staging``; give how many."""
         taken = 0
+        self._fullest = max(self._fullest, self._measure_fill())
         while staging.room:
             ready = self._count_ready(min(staging.room, self._count - self._position))
             if not ready:
@@ -132,6 +134,11 @@ class Ring:
         raw = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8)
         _packets, drops = struct.unpack("II", raw)
         return int(drops)
+
+    def read_fullest_permille(self) -> int:
+        """Give how full the ring was at most when it was emptied since the last call, in thousandths."""
+        fullest, self._fullest = self._fullest, 0
+        return fullest * 1_000 // self._count
 
     def read_error(self) -> int:
         """Give and clear the socket's pending error (``errno``), 0 when there is none."""
@@ -164,6 +171,16 @@ class Ring:
         self._packets = slots[:, _NETWORK_OFFSET:]
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
         sock.bind((self.interface, _ETH_P_ALL))
+
+    def _measure_fill(self) -> int:
+        """Count the packets that wait: filled slots follow one another, so halving finds the last."""
+        if not self.holds(1):
+            return 0
+        low, high = 1, self._count
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.holds(middle) else (low, middle - 1)
+        return low
 
     def _count_ready(self, limit: int) -> int:
         found, look = 0, _FIRST_LOOK

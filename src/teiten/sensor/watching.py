@@ -60,6 +60,10 @@ class WatchedInterface:
     def read_drops(self) -> int:
         return 0 if self._ring is None else self._ring.read_drops()
 
+    def read_fullest_permille(self) -> int | None:
+        """Give how full the ring was at most since the last call, in thousandths; None without one."""
+        return None if self._ring is None else self._ring.read_fullest_permille()
+
     def clear_error(self) -> None:
         """Take note of what the socket reports; :meth:`check` finds out what it means."""
         if self._ring is not None:

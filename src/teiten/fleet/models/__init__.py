@@ -1,5 +1,12 @@
 """What the fleet room keeps in the control database."""
 
+from teiten.fleet.models.events import SensorEvent, SensorEventKind
+from teiten.fleet.models.hosts import (
+    COMMAND_CLASSES,
+    DEFAULT_CLASSES,
+    HostAgreement,
+    HostContact,
+)
 from teiten.fleet.models.places import (
     KnownBy,
     Maintenance,
@@ -16,19 +23,22 @@ from teiten.fleet.models.sensors import (
     EnrolmentToken,
     Region,
     Sensor,
-    SensorEvent,
-    SensorEventKind,
     SensorHealth,
     SensorKey,
     SensorState,
+    StoppedBy,
     TokenPurpose,
 )
 
 __all__ = [
+    "COMMAND_CLASSES",
+    "DEFAULT_CLASSES",
     "PUBLIC_KEY_BYTES",
     "SENSOR_NAME_PATTERN",
     "Dataset",
     "EnrolmentToken",
+    "HostAgreement",
+    "HostContact",
     "KnownBy",
     "Maintenance",
     "ObservedAddress",
@@ -43,5 +53,6 @@ __all__ = [
     "SensorMode",
     "SensorPlacement",
     "SensorState",
+    "StoppedBy",
     "TokenPurpose",
 ]

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from teiten.accounts.models import CODE_PATTERN, Organisation, User
+from teiten.accounts.models import CODE_PATTERN, Organisation
 from teiten.protocol.header_text import MAX_EXAMPLES, MAX_PAYLOAD_BYTES
 from teiten.protocol.sensor_config import MAX_WINDOW_SECONDS
 
@@ -34,6 +34,14 @@ class SensorState(models.TextChoices):
     SUSPENDED = "suspended", _("Suspended")
     REVOKED = "revoked", _("Revoked")
     QUARANTINED = "quarantined", _("Quarantined")
+
+
+class StoppedBy(models.TextChoices):
+    """Who suspended or revoked a sensor, where it matters who may take that back."""
+
+    NOBODY = "", _("Nobody")
+    OPERATOR = "operator", _("Operator")
+    HOST = "host", _("Host")
 
 
 class Region(models.Model):
@@ -102,6 +110,15 @@ class Sensor(models.Model):
         default=SensorState.CREATED,
         db_comment="状態(created, token_issued, pending_approval, active, suspended, revoked, quarantined)",
     )
+    stopped_by = models.CharField(
+        _("stopped by"),
+        max_length=8,
+        blank=True,
+        choices=StoppedBy.choices,
+        default=StoppedBy.NOBODY,
+        db_default="",
+        db_comment="停止・失効した側(operator, host)。停止していなければ空",
+    )
     epoch = models.PositiveIntegerField(
         _("epoch"), default=1, db_comment="世代。作り直すたびに1増え、通番は1に戻る"
     )
@@ -152,6 +169,9 @@ class Sensor(models.Model):
             models.CheckConstraint(condition=Q(name__regex=SENSOR_NAME_PATTERN), name="sensor_name_form"),
             models.CheckConstraint(condition=Q(dataset__in=Dataset.values), name="sensor_dataset_known"),
             models.CheckConstraint(condition=Q(state__in=SensorState.values), name="sensor_state_known"),
+            models.CheckConstraint(
+                condition=Q(stopped_by__in=StoppedBy.values), name="sensor_stopped_by_known"
+            ),
             models.CheckConstraint(condition=Q(epoch__gte=1), name="sensor_epoch_from_1"),
             models.CheckConstraint(
                 condition=Q(window_seconds__gte=1) & Q(window_seconds__lte=MAX_WINDOW_SECONDS),
@@ -298,6 +318,25 @@ class SensorHealth(models.Model):
     )
     spool_batches = models.BigIntegerField(_("spooled batches"), default=0, db_comment="未送信バッチ数")
     spool_bytes = models.BigIntegerField(_("spooled bytes"), default=0, db_comment="未送信バイト数")
+    disk_free_bytes = models.BigIntegerField(
+        _("free disk"), null=True, blank=True, db_comment="センサーのディスク空き容量(バイト)"
+    )
+    ring_fill_permille = models.PositiveSmallIntegerField(
+        _("ring fill"), null=True, blank=True, db_comment="取得リングの直近の最大使用率(千分率)"
+    )
+    release = models.PositiveIntegerField(
+        _("release"), null=True, blank=True, db_comment="動作中のリリース番号。ランチャーなしなら空"
+    )
+    update_state = models.CharField(
+        _("update"),
+        max_length=16,
+        blank=True,
+        db_default="",
+        db_comment="更新の状態(steady, trying, rolled_back, blocked)。ランチャーなしなら空",
+    )
+    update_detail = models.CharField(
+        _("update detail"), max_length=200, blank=True, db_default="", db_comment="更新の状態の説明"
+    )
     silent_since = models.DateTimeField(
         _("silent since"), null=True, blank=True, db_comment="沈黙を記録した日時(UTC)。心拍が戻れば空"
     )
@@ -322,69 +361,3 @@ class SensorHealth(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sensor_id} {self.heartbeat_at}"
-
-
-class SensorEventKind(models.TextChoices):
-    """What the history of a sensor records."""
-
-    CREATED = "created", _("Created")
-    TOKEN_ISSUED = "token_issued", _("Enrolment token issued")
-    ENROLLED = "enrolled", _("Enrolled")
-    ENROLMENT_REFUSED = "enrolment_refused", _("Enrolment refused")
-    TOKEN_REUSED = "token_reused", _("Enrolment token used again with another key")
-    APPROVED = "approved", _("Approved")
-    SUSPENDED = "suspended", _("Suspended")
-    RESUMED = "resumed", _("Resumed")
-    REVOKED = "revoked", _("Revoked")
-    KEY_ROTATED = "key_rotated", _("Key replaced")
-    RECOVERY_ISSUED = "recovery_issued", _("Recovery token issued")
-    RECOVERED = "recovered", _("Recovered with a new key")
-    HELD_RELEASED = "held_released", _("Held batches released")
-    HELD_DISCARDED = "held_discarded", _("Held batches discarded")
-    CHAIN_BROKEN = "chain_broken", _("Audit chain went back")
-    CONFIGURED = "configured", _("Configured")
-    RESTARTED = "restarted", _("Restarted")
-    SILENT = "silent", _("Fell silent")
-    HEARD_AGAIN = "heard_again", _("Heard again")
-    CLONE_SUSPECTED = "clone_suspected", _("Suspected to run twice")
-    HEARTBEAT_REFUSED = "heartbeat_refused", _("Heartbeat refused")
-    PLACED = "placed", _("Placed")
-    ADDRESSED = "addressed", _("Observed address changed")
-    MAINTENANCE = "maintenance", _("Maintenance planned")
-
-
-class SensorEvent(models.Model):
-    """One thing that happened to a sensor."""
-
-    id = models.BigAutoField(_("number"), primary_key=True, db_comment="通番")
-    at = models.DateTimeField(_("at"), db_index=True, db_comment="日時(UTC)")
-    sensor = models.ForeignKey(
-        Sensor,
-        on_delete=models.PROTECT,
-        related_name="events",
-        verbose_name=_("sensor"),
-        db_comment="センサー",
-    )
-    kind = models.CharField(_("kind"), max_length=32, choices=SensorEventKind.choices, db_comment="種別")
-    actor = models.ForeignKey(
-        User,
-        on_delete=models.PROTECT,
-        null=True,
-        verbose_name=_("actor"),
-        db_comment="行った利用者。自動なら空",
-    )
-    detail = models.JSONField(_("detail"), default=dict, db_comment="詳細")
-
-    class Meta:
-        verbose_name = _("sensor event")
-        verbose_name_plural = _("sensor events")
-        db_table_comment = "センサーの出来事"
-        indexes = (models.Index(fields=["sensor", "-id"], name="sensor_event_newest"),)
-        constraints = (
-            models.CheckConstraint(
-                condition=Q(kind__in=SensorEventKind.values), name="sensor_event_kind_known"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.id} {self.kind}"

@@ -24,9 +24,16 @@ _CLASSES: dict[Condition, str] = {
     Condition.GAPPED: "st-g",
     Condition.DROPPING: "st-d",
     Condition.SKEWED: "st-c",
+    Condition.RING_FULL: "st-d",
+    Condition.DISK_LOW: "st-d",
+    Condition.UPDATE_FAILED: "st-c",
     Condition.QUARANTINED: "st-q",
+    Condition.MAINTENANCE: "st-o",
     Condition.WAITING: "st-o",
+    Condition.PENDING_APPROVAL: "st-o",
+    Condition.PAUSED: "st-o",
     Condition.SUSPENDED: "st-o",
+    Condition.WITHDRAWN: "st-o",
     Condition.REVOKED: "st-o",
 }
 #: The order in which states are shown; those that do not send come last.
@@ -36,13 +43,20 @@ ORDER = (
     Condition.GAPPED,
     Condition.DROPPING,
     Condition.SKEWED,
+    Condition.RING_FULL,
+    Condition.DISK_LOW,
+    Condition.UPDATE_FAILED,
     Condition.QUARANTINED,
+    Condition.MAINTENANCE,
     Condition.WAITING,
+    Condition.PENDING_APPROVAL,
+    Condition.PAUSED,
     Condition.SUSPENDED,
+    Condition.WITHDRAWN,
     Condition.REVOKED,
 )
 #: States that are shown only when a sensor is in them.
-RARE = frozenset({Condition.WAITING, Condition.SUSPENDED, Condition.REVOKED})
+RARE = frozenset(ORDER[ORDER.index(Condition.RING_FULL) :]) - {Condition.QUARANTINED}
 
 
 @dataclass(frozen=True)
@@ -68,8 +82,15 @@ def name_state(condition: Condition) -> str:
         Condition.GAPPED: _("Gaps"),
         Condition.DROPPING: _("Dropping"),
         Condition.SKEWED: _("Clock off"),
+        Condition.RING_FULL: _("Ring nearly full"),
+        Condition.DISK_LOW: _("Disk low"),
+        Condition.UPDATE_FAILED: _("Update failed"),
         Condition.QUARANTINED: _("Quarantined"),
+        Condition.MAINTENANCE: _("Maintenance"),
         Condition.WAITING: _("Waiting"),
+        Condition.PENDING_APPROVAL: _("Waiting for approval"),
+        Condition.PAUSED: _("Paused by its host"),
         Condition.SUSPENDED: _("Suspended"),
+        Condition.WITHDRAWN: _("Withdrawn by its host"),
         Condition.REVOKED: _("Revoked"),
     }[condition]
