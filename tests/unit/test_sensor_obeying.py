@@ -479,12 +479,16 @@ class TestRootHelper:
         os.mkfifo(bench.places.requests / f"{names[1]}.json")
         bench.places.requests.joinpath(f"{names[2]}.json").write_bytes(b"x" * 1_000_000)
         bench.places.requests.joinpath("note.txt").write_bytes(b"")
+        bench.places.requests.joinpath("..json").write_bytes(b"what must not wake the helper for ever")
+        (bench.places.requests / "folder.json" / "full").mkdir(parents=True)
         other = deliver(make_command("restart"), "alice", "bob")
         bench.places.requests.joinpath(f"{names[3]}.json").write_bytes(commands.write_delivery(other))
 
         helper.run()
 
-        assert [path.name for path in bench.places.requests.iterdir()] == ["note.txt"]
+        left = sorted(path.name for path in bench.places.requests.iterdir())
+        assert [name for name in left if name.endswith(".json")] == []
+        assert [name.partition(".")[0] for name in left] == ["folder", "note"]
         assert (secret.read_bytes(), helper.actions.acted) == (b"untouched", [])
         assert read_request(secret) is None
 
@@ -763,8 +767,16 @@ class TestSystem:
         assert machine.ran == [["/bin/id", "-u"]]
 
         monkeypatch.setattr(system_actions, "find_program", lambda name: f"/bin/{name}")
-        monkeypatch.setattr(Path, "is_dir", lambda _path: True)
+        monkeypatch.setattr(Path, "is_socket", lambda _path: True)
         machine.actions.act(command)
+        monkeypatch.setattr(
+            system_actions,
+            "run_program",
+            lambda words, **_: (
+                machine.bench.clock.advance(8) or machine.ran.append(words) or failed("exit_status")
+            ),
+        )
+        assert machine.actions.act(command).reason == "timeout"
         words = machine.ran[-1]
         assert words[0] == "/bin/systemd-run"
         assert "--property=RuntimeMaxSec=7" in words

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from teiten.protocol import commands
-from teiten.protocol.commands import COMMAND_ID, Delivery
+from teiten.protocol.commands import Delivery
 from teiten.protocol.errors import CommandError
 from teiten.protocol.results import MAX_RESULT_BYTES
 from teiten.sensor.obeying.files import make_folder, read_bounded, write_durably
@@ -82,12 +82,11 @@ class RequestBox:
 
 
 def list_requests(places: Places) -> list[Path]:
-    """Give the files that ask, oldest name first; names that are no command id are left alone."""
+    """Give the files that ask, oldest name first. Only names that end in ``.json`` wake the helper, or count."""
     try:
-        found = sorted(places.requests.iterdir())
+        return sorted(path for path in places.requests.iterdir() if path.suffix == ".json")
     except OSError:
         return []
-    return [path for path in found if path.suffix == ".json" and COMMAND_ID.fullmatch(path.stem)]
 
 
 def read_request(path: Path) -> Delivery | None:
@@ -97,7 +96,7 @@ def read_request(path: Path) -> Delivery | None:
         delivery = commands.read_delivery(text or b"")
     except CommandError:
         return None
-    return delivery if delivery.command_id == path.stem else None
+    return delivery if path.name == f"{delivery.command_id}.json" else None
 
 
 def _read_state(path: Path) -> dict[str, object]:

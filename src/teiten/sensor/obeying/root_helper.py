@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -217,10 +218,14 @@ def _lock(path: Path) -> int:
 
 
 def _remove(path: Path) -> None:
-    """Remove a name from another user's folder, through no symbolic link."""
+    """Remove a name from another user's folder, through no symbolic link; a folder loses its name only."""
     with contextlib.suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.unlink(path.name, dir_fd=folder)
+        except OSError:
+            # It must not wake the helper again, whatever it is.
+            aside = f"{path.name}.{secrets.token_hex(8)}"
+            os.rename(path.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             os.close(folder)

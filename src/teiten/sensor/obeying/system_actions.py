@@ -1,8 +1,8 @@
 """What the root helper does on a machine with systemd; every program is a fixed list of words.
 
 ``exec`` goes through ``systemd-run``, which gives it a control group of its own with
-limits of memory, tasks and time (systemd.resource-control(5)); where that is absent
-it is only limited in time and output.
+limits of memory, tasks and time (systemd.resource-control(5)). That waits over D-Bus;
+where there is none, the program runs within the helper's own unit and its limits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from teiten.foundation.clock import Clock
@@ -44,6 +44,7 @@ ALL_UNITS = (
     "teiten-sensor-obey.path",
 )
 _EXEC_LIMITS = ("MemoryMax=256M", "TasksMax=64", "CPUQuota=50%", "PrivateTmp=yes")
+_BUS = Path("/run/dbus/system_bus_socket")
 _SYSTEMCTL_SECONDS = 90.0
 _LOOK_SECONDS = 1.0
 #: How long a sensor that is ended waits for its last batches, and for the receipt of its last result.
@@ -109,14 +110,18 @@ class SystemActions:
         return self._control("start", "--no-block", UPDATE)
 
     def _execute(self, command: Command) -> Outcome:
-        words, seconds = list(command.arguments["argv"]), int(command.arguments["timeout_s"])
+        words, limit = list(command.arguments["argv"]), int(command.arguments["timeout_s"])
+        seconds, began = limit, self._clock.monotonic()
         runner = find_program("systemd-run")
-        if runner is not None and Path("/run/systemd/system").is_dir():
-            limits = (*_EXEC_LIMITS, f"RuntimeMaxSec={seconds}")
-            options = [f"--property={limit}" for limit in limits]
+        if runner is not None and _BUS.is_socket():
+            limits = (*_EXEC_LIMITS, f"RuntimeMaxSec={limit}")
+            options = [f"--property={one}" for one in limits]
             words = [runner, "--wait", "--pipe", "--collect", "--quiet", *options, "--", *words]
             seconds += 10
-        return run_program(words, timeout_seconds=seconds, clock=self._clock)
+        outcome = run_program(words, timeout_seconds=seconds, clock=self._clock)
+        is_late = self._clock.monotonic() - began >= limit
+        # systemd-run does not say that it was the time.
+        return replace(outcome, reason="timeout") if outcome.state == "failed" and is_late else outcome
 
     def _wipe(self, _command: Command) -> Outcome:
         self._control("disable", "--now", CAPTURE)
