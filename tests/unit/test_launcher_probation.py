@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -19,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from releases_house import Host, House, Mirror, now, open_mirror
 from teiten.foundation.clock import FixedClock
 from teiten.launcher.config import LauncherConfig
-from teiten.launcher.errors import LauncherError, NoReleaseError
+from teiten.launcher.errors import LauncherError, NoReleaseError, UpdateBlocked
 from teiten.launcher.flipping import Bench
 from teiten.launcher.installing import install_bundle
 from teiten.launcher.probation import Seen, check_probation, judge
@@ -437,6 +439,8 @@ def test_damage_is_mended(scene: Scene, damage: str) -> None:
     scene.check()
     assert scene.current in (1, 2)
     assert scene.start() == scene.current
+    if scene.current == 1:
+        assert scene.update() == 2  # the damaged one is fetched again
 
 
 def test_without_any_release_it_says_what_to_do(scene: Scene) -> None:
@@ -491,3 +495,59 @@ def test_only_what_is_proven_is_kept_and_nothing_waits_for_ever(
     if judged.verdict == "roll_back":
         assert elapsed >= 600 or starts > 3
         assert judged.why
+
+
+# ── any order of everything ──────────────────────────────────────────────────
+
+_points = st.sampled_from([None, *UPDATE_POINTS, *COMMIT_POINTS, *BACK_POINTS])
+_steps = st.lists(
+    st.tuples(st.sampled_from(["update", "check", "healthy", "crash", "hang", "reboot"]), _points), max_size=7
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=_steps)
+def test_whatever_happens_in_whatever_order_something_runs_and_it_comes_to_rest(
+    template: House, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str | None]]
+) -> None:
+    folder = tmp_path_factory.mktemp("order")
+    with open_mirror(template.public) as mirror:
+        host = Host(folder / "host", mirror.url, template.anchor)
+        first = next((template.folder / "bundles").glob("teiten-sensor-1-*.tar.xz"))
+        install_bundle(host.bench, host.config, first)
+        host.allow(99)
+        scene = Scene(template, mirror, host)
+        for action, point in steps:
+            play(scene, action, point)
+            assert scene.start() in (1, 2)
+        for _ in range(4):
+            scene.live(scene.current or 1)
+        shelf = host.bench.shelf
+        assert scene.check() == "none"
+        assert shelf.current == shelf.committed != 0
+        assert shelf.current not in shelf.list_bad()
+        assert not host.places.restart.exists()
+        assert scene.start() == shelf.current
+    shutil.rmtree(folder)
+
+
+def play(scene: Scene, action: str, point: str | None) -> None:
+    host = scene.host
+    if action == "reboot":
+        host.boot_id, host.boot_seconds = f"{host.boot_id}+", 10.0
+    elif action == "crash":
+        scene.start(5)
+    elif action == "hang":
+        host.boot_seconds += 700
+    elif action == "healthy":
+        host.boot_seconds += 10
+        host.say_health(scene.current or 1)
+    if action == "update":
+        die_at(scene, point or "", lambda bench: try_update(bench, host.config))
+    elif action != "reboot":
+        die_at(scene, point or "", lambda bench: check_probation(bench, host.config))
+
+
+def try_update(bench: Bench, config: LauncherConfig) -> None:
+    with contextlib.suppress(UpdateBlocked):
+        update(bench, config)

@@ -230,13 +230,17 @@ class ReleaseShelf:
             else:
                 path.unlink(missing_ok=True)
 
+    def remove_damaged(self, release: int) -> None:
+        """Make room for a release of which only a part is here."""
+        path = self.places.release(release)
+        if path.exists() and not self.has(release):
+            _remove_whole(path)
+
     def prune(self, keep: set[int]) -> None:
         """Remove every release but these; each disappears as a whole."""
         for path in self._list_numbered():
             if int(path.name) not in keep:
-                doomed = path.with_name(f"{PART_PREFIX}old-{path.name}")
-                path.rename(doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
+                _remove_whole(path)
                 with contextlib.suppress(OSError):
                     self.places.starts(int(path.name)).unlink()
 
@@ -261,6 +265,13 @@ class ReleaseShelf:
     def _list(self) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError):
             yield from sorted(self.places.releases.iterdir())
+
+
+def _remove_whole(path: Path) -> None:
+    doomed = path.with_name(f"{PART_PREFIX}old-{path.name}")
+    shutil.rmtree(doomed, ignore_errors=True)
+    path.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _read_bad(told: Any) -> Bad | None:

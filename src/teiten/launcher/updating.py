@@ -164,6 +164,7 @@ def place_release(bench: Bench, config: LauncherConfig, *, bundle: Path, offer: 
     try:
         release = _unpack_checked(bench, config, bundle=bundle, part=part, offer=offer)
         bench.at("update.unpacked")
+        bench.shelf.remove_damaged(release)
         part.rename(bench.places.release(release))
         files.sync_folder(bench.places.releases)
     except BaseException as error:

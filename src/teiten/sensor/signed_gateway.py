@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from teiten.protocol.errors import MessageError
 
 _log = logging.getLogger(__name__)
 _MAX_BYTES = 1 << 20
+#: What a signature does not make sensible is left aside whole: a slip must not stop the fleet.
+_URL = re.compile(r"(?:https://[A-Za-z0-9.:\[\]-]+/?)?")
+_AUTHORITY = re.compile(r"[A-Za-z0-9.:\[\]-]*")
+_PIN = re.compile(r"(?:sha256[/:])?(?:[0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=?)")
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,17 @@ def read_signed_gateway(path: Path | None) -> SignedGateway:
 
 def _read(told: dict[str, Any]) -> SignedGateway:
     return SignedGateway(
-        url=str(told.get("url", "")),
-        authority=str(told.get("authority", "")),
-        pins=tuple(str(pin) for pin in told.get("pins", ())),
+        url=_check(told.get("url", ""), _URL, "url"),
+        authority=_check(told.get("authority", ""), _AUTHORITY, "authority"),
+        pins=tuple(_check(pin, _PIN, "pins") for pin in told.get("pins", ())),
         keys={
             str(name): keys.from_text(text, size_bytes=keys.PUBLIC_KEY_BYTES)
             for name, text in told.get("gateway_keys", {}).items()
         },
     )
+
+
+def _check(value: Any, form: re.Pattern[str], name: str) -> str:
+    if not isinstance(value, str) or form.fullmatch(value) is None:
+        raise ValueError(f"{name} is of another form: {str(value)[:80]!r}")
+    return value
