@@ -98,6 +98,7 @@ def count_lines(
     *,
     dimension: Dimension | None = None,
     keys: Sequence[Key] = (),
+    more: Sequence[Key] = (),
     previous: bool = True,
     buckets: bool = True,
     hosts: bool | None = None,
@@ -108,39 +109,63 @@ def count_lines(
     A dimension of which a packet may have several values (hints) multiplies rows, so
     that its total is counted by a statement of its own. Packets add up: where they alone
     are counted, only the rows of the chosen keys are told apart, and others are the rest.
+    ``more`` are the ones that a panel with a longer list would show: they are counted with them.
     """
     with_hosts = query.metric == "hosts" if hosts is None else hosts
     if dimension is None:
-        return share(
-            desk,
-            visibility,
-            ("total", query.dataset, query.survey, made, previous, buckets, with_hosts),
-            lambda: _count_total(
-                desk, visibility, query, made, previous=previous, buckets=buckets, with_hosts=with_hosts
-            ),
+        return _count_total(
+            desk, visibility, query, made, previous=previous, buckets=buckets, with_hosts=with_hosts
         )
-    is_plain = not dimension.is_multiple
-    if keys and is_plain and not with_hosts and not visibility.is_guarded:
-        return _count_apart(
-            desk, visibility, query, made, dimension=dimension, keys=keys, previous=previous, buckets=buckets
+    if keys and not dimension.is_multiple and not with_hosts and not visibility.is_guarded:
+        every = (*keys, *more)
+        found = _count_apart(
+            desk, visibility, query, made, dimension=dimension, keys=every, previous=previous, buckets=buckets
         )
+        mine = {line: counts for line, counts in found.items() if OTHERS < line <= len(keys)}
+        return add_rest(desk, visibility, query, made, mine, previous=previous, buckets=buckets)
+    sets = _sets("line, current", buckets=buckets), _sets("current", buckets=buckets and total_by_bucket)
+    found = _count_together(
+        desk,
+        visibility,
+        query,
+        made,
+        dimension=dimension,
+        keys=keys,
+        previous=previous,
+        sets=sets,
+        with_hosts=with_hosts,
+    )
+    if dimension.is_multiple:
+        found |= _count_total(
+            desk, visibility, query, made, previous=previous, buckets=buckets, with_hosts=with_hosts
+        )
+    return found
+
+
+def _count_together(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    made: Plan,
+    *,
+    dimension: Dimension,
+    keys: Sequence[Key],
+    previous: bool,
+    sets: tuple[str, str],
+    with_hosts: bool,
+) -> dict[int, Counts]:
+    """Count lines, others and all in one pass over all rows: neither hosts nor guarded figures add up."""
     draft = Draft(made, query.dataset, query.survey, previous=previous)
-    line = write_line_number(dimension, keys, draft.binding)
-    whole = _sets("current", buckets=buckets and total_by_bucket)
     statement = _write_counts(
         visibility,
         draft,
-        line=line,
+        line=write_line_number(dimension, keys, draft.binding),
         all_lines="grouping(line)",
-        sets=f"{_sets('line, current', buckets=buckets)}, {whole}",
-        buckets=buckets,
+        sets=", ".join(sets),
+        buckets="bucket" in sets[0],
         with_hosts=with_hosts,
     )
-    found = _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
-    if dimension.is_multiple:
-        plain = count_lines(desk, visibility, query, made, previous=previous, buckets=buckets, hosts=hosts)
-        found[ALL] = plain[ALL]
-    return found
+    return _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
 
 
 def share(desk: Desk, visibility: Visibility, key: Hashable, make: Callable[[], Answer]) -> Answer:
@@ -163,17 +188,21 @@ def _count_total(
     buckets: bool,
     with_hosts: bool,
 ) -> dict[int, Counts]:
-    draft = Draft(made, query.dataset, query.survey, previous=previous)
-    statement = _write_counts(
-        visibility,
-        draft,
-        line="toUInt32(0)",
-        all_lines="1",
-        sets=_sets("current", buckets=buckets),
-        buckets=buckets,
-        with_hosts=with_hosts,
-    )
-    return _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
+    def ask() -> dict[int, Counts]:
+        draft = Draft(made, query.dataset, query.survey, previous=previous)
+        statement = _write_counts(
+            visibility,
+            draft,
+            line="toUInt32(0)",
+            all_lines="1",
+            sets=_sets("current", buckets=buckets),
+            buckets=buckets,
+            with_hosts=with_hosts,
+        )
+        return _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
+
+    key = ("total", query.dataset, query.survey, made, previous, buckets, with_hosts)
+    return share(desk, visibility, key, ask)
 
 
 def _write_counts(
@@ -206,24 +235,27 @@ def _count_apart(
     made: Plan,
     *,
     dimension: Dimension,
-    keys: Sequence[Key],
+    keys: tuple[Key, ...],
     previous: bool,
     buckets: bool,
 ) -> dict[int, Counts]:
-    draft = Draft(made, query.dataset, query.survey, previous=previous)
-    line = write_line_number(dimension, keys, draft.binding)
-    chosen = write_chosen(dimension, list(keys), draft.binding, expressions=dimension.keys)
-    statement = _write_counts(
-        visibility,
-        draft,
-        line=line,
-        all_lines="0",
-        sets=_sets("line, current", buckets=buckets),
-        buckets=buckets,
-        chosen=f" AND {chosen}",
-    )
-    found = _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
-    return add_rest(desk, visibility, query, made, found, previous=previous, buckets=buckets)
+    """Count the rows of the chosen keys alone."""
+
+    def ask() -> dict[int, Counts]:
+        draft = Draft(made, query.dataset, query.survey, previous=previous)
+        statement = _write_counts(
+            visibility,
+            draft,
+            line=write_line_number(dimension, keys, draft.binding),
+            all_lines="0",
+            sets=_sets("line, current", buckets=buckets),
+            buckets=buckets,
+            chosen=f" AND {write_chosen(dimension, list(keys), draft.binding, expressions=dimension.keys)}",
+        )
+        return _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
+
+    key = ("lines", query.dataset, query.survey, made, dimension.name, keys, previous, buckets)
+    return share(desk, visibility, key, ask)
 
 
 def add_rest(
@@ -252,7 +284,7 @@ def count_whole(
 
 
 def _plan_total(desk: Desk, query: Query, made: Plan, *, needs_buckets: bool) -> Plan:
-    """Take a smaller roll-up of the same grain for the total, when there is one."""
+    """Take a smaller roll-up for the total when there is one, of the same grain where buckets matter."""
     if made.table is PACKETS:
         return made
     plain = plan(
@@ -262,8 +294,8 @@ def _plan_total(desk: Desk, query: Query, made: Plan, *, needs_buckets: bool) ->
         needs_hosts=False,
         needs_buckets=needs_buckets,
     )
-    is_alike = plain.window == made.window and plain.table.grain_seconds == made.table.grain_seconds
-    return plain if is_alike else made
+    is_alike = plain.table.grain_seconds == made.table.grain_seconds or not needs_buckets
+    return plain if is_alike and plain.window == made.window else made
 
 
 def _subtract(whole: Counts, parts: Sequence[Counts]) -> Counts:

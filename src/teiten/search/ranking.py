@@ -46,6 +46,8 @@ class Ranking:
 
     ranked: tuple[Ranked, ...]
     distinct: int
+    #: Keys that a longer list of the same screen would show after these.
+    following: tuple[Key, ...] = ()
 
 
 def rank(
@@ -66,7 +68,8 @@ def rank(
         ("rank", query.dataset, query.survey, query.metric == "hosts", made, dimension.name, size, previous),
         lambda: _rank(desk, visibility, query, made, dimension=dimension, limit=size, previous=previous),
     )
-    return Ranking(found.ranked[:limit], found.distinct)
+    following = tuple(item.key for item in found.ranked[limit:])
+    return Ranking(found.ranked[:limit], found.distinct, following)
 
 
 def _rank(
@@ -132,24 +135,9 @@ def answer_top(
     made = lines.plan_for(desk, query, dimension=split, needs_buckets=sparks)
     ranking = rank(desk, visibility, query, made, dimension=split, limit=limit, previous=previous)
     keys = [item.key for item in ranking.ranked]
-    if sparks or split.is_multiple or query.metric == "hosts" or visibility.is_guarded:
-        counts = lines.count_lines(
-            desk,
-            visibility,
-            query,
-            made,
-            dimension=split,
-            keys=keys,
-            previous=previous,
-            buckets=sparks,
-            total_by_bucket=False,
-        )
-    else:
-        known = {
-            line: Counts(made.steps, total_packets=[item.previous, item.value])
-            for line, item in enumerate(ranking.ranked, start=1)
-        }
-        counts = lines.add_rest(desk, visibility, query, made, known, previous=previous)
+    counts = _count_ranked(
+        desk, visibility, query, made, split=split, ranking=ranking, previous=previous, sparks=sparks
+    )
     observation = observe(desk, visibility, query, made.window)
     own = {}
     if query.metric == "rate":
@@ -168,6 +156,38 @@ def answer_top(
         basis=observation.basis,
         cost=desk.cost(made, started, call="top"),
     )
+
+
+def _count_ranked(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    made: Plan,
+    *,
+    split: Dimension,
+    ranking: Ranking,
+    previous: bool,
+    sparks: bool,
+) -> dict[int, Counts]:
+    """Count each ranked line, the others and all; without sparks the rank knows the lines already."""
+    if sparks or split.is_multiple or query.metric == "hosts" or visibility.is_guarded:
+        return lines.count_lines(
+            desk,
+            visibility,
+            query,
+            made,
+            dimension=split,
+            keys=[item.key for item in ranking.ranked],
+            more=ranking.following,
+            previous=previous,
+            buckets=sparks,
+            total_by_bucket=False,
+        )
+    known = {
+        line: Counts(made.steps, total_packets=[item.previous, item.value])
+        for line, item in enumerate(ranking.ranked, start=1)
+    }
+    return lines.add_rest(desk, visibility, query, made, known, previous=previous)
 
 
 def check_limit(limit: int, *, most: int) -> None:

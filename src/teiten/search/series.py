@@ -83,12 +83,15 @@ def answer_series(
         query = lines.narrow_to_split(query, split)
     made = lines.plan_for(desk, query, dimension=split, step_seconds=step_seconds)
     keys: Sequence[Key] = ()
+    more: Sequence[Key] = ()
     distinct = 0
     if split is not None:
-        keys, distinct = _choose_keys(
+        keys, more, distinct = _choose_keys(
             desk, visibility, query, made, split=split, limit=limit, rank_by=rank_by, previous=previous
         )
-    counts = lines.count_lines(desk, visibility, query, made, dimension=split, keys=keys, previous=previous)
+    counts = lines.count_lines(
+        desk, visibility, query, made, dimension=split, keys=keys, more=more, previous=previous
+    )
     observation = observe(desk, visibility, query, made.window)
     own: Mapping[Key, Sequence[float]] = {}
     if split is not None and query.metric == "rate":
@@ -153,12 +156,12 @@ def _choose_keys(
     limit: int,
     rank_by: RankBy,
     previous: bool,
-) -> tuple[list[Key], int]:
-    """Choose the values with a line of their own, by their mean, highest or newest bucket."""
+) -> tuple[list[Key], Sequence[Key], int]:
+    """Choose the values with a line of their own, by their mean, highest or newest bucket; then those that follow."""
     if rank_by == "avg" and query.metric != "hosts" and not visibility.is_guarded:
         # Packets add up, so that their mean ranks as their sum does.
         found = rank(desk, visibility, query, made, dimension=split, limit=limit, previous=previous)
-        return [item.key for item in found.ranked], found.distinct
+        return [item.key for item in found.ranked], found.following, found.distinct
     draft = Draft(made, query.dataset, query.survey, previous=False)
     names = name_keys(split)
     keys = ", ".join(f"{expression} AS {name}" for expression, name in zip(split.keys, names, strict=True))
@@ -173,7 +176,7 @@ def _choose_keys(
     )
     rows = desk.select(visibility, statement, draft.parameters).to_pylist()
     chosen = [tuple(row[name] for name in names) for row in rows]
-    return chosen, rows[0]["distinct_count"] if rows else 0
+    return chosen, (), rows[0]["distinct_count"] if rows else 0
 
 
 def _last_whole_bucket(desk: Desk, made: Plan) -> int:
