@@ -41,6 +41,8 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
         path = tmp_path / f"opt/teiten-sensor/launcher/bin/{name}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sh").touch(mode=0o755)
     folder = tmp_path / "usr/lib/systemd/system"
     shutil.copytree(PACKAGING / "systemd", folder)
     for name in ("sysinit", "basic", "shutdown", "multi-user", "timers", "paths", "network", "nss-lookup"):
