@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -436,3 +437,58 @@ def test_a_recorded_answer_shifts_no_clock(
         patch.setattr(Connection, "exchange", lambda *_, **__: recorded[0])
         with pytest.raises(UntrustedError):
             asleep.beat()
+
+
+class FakeInstallation:
+    """What the verbs need of an installation, over the house's database."""
+
+    house: FleetHouse
+
+    def __init__(self, _source: object) -> None:
+        self.clock = self.house.clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def start_django(self) -> None:
+        pass
+
+    def section(self, _name: str) -> object:
+        return self.house.config
+
+
+def test_every_state_has_its_verb(
+    house: FleetHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from teiten.cli import parser, standing_commands
+    from teiten.fleet import services
+    from teiten.sensor.main import main
+
+    monkeypatch.setattr(FakeInstallation, "house", house, raising=False)
+    monkeypatch.setattr(standing_commands, "Installation", FakeInstallation)
+
+    def say(*words: str) -> str:
+        options = parser.build().parse_args(["sensor", *words])
+        assert getattr(standing_commands, words[0])(None, options) == 0
+        return capsys.readouterr().out
+
+    machine = house.enrol(house.make_sensor(needs_approval=True))
+    assert "is active now" in say("approve", "TK-001")
+    machine.send(machine.seal(1))
+    services.quarantine_sensor(the_sensor().pk, at=house.clock.now(), why="test")
+    machine.send(machine.seal(2))
+    told = say("recover", "TK-001", "--reason", "a copy", "--cidr", "127.0.0.0/8")
+    token = tmp_path / "token"
+    token.write_text(next(word for word in told.split() if word.startswith("tr1_")))
+    token.chmod(0o600)
+
+    assert main(["recover", "--state-dir", str(machine.state.path), "--token-file", str(token)]) == 0
+    assert "key 2, epoch 2" in capsys.readouterr().out
+    assert not token.exists()
+    assert "1 batches discarded" in say("discard", "TK-001", "--reason", "a copy")
+    assert "0 batches released" in say("release", "TK-001", "--reason", "after all")
+    assert [row[3] for row in house.states()] == ["landed", "discarded"]
+    machine.beat()

@@ -286,4 +286,4 @@ def _take_bytes(fields: Fields, name: str, size_bytes: int) -> bytes:
     try:
         return from_text(fields.take_text(name, _TEXT), size_bytes=size_bytes)
     except MessageError as error:
-        raise fields.refuse(name, str(error)) from error
+        raise fields.refuse(name, f"{name}: {error}") from error
