@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -89,9 +89,10 @@ def answer_sensors(
     expected = expect_matrix(members, window)
     facts = _Facts(desk, visibility, query, window)
     joined = _join_small_regions(visibility, members)
+    shares = share_points(seconds.sum(axis=1), expected.sum(axis=1))
     described = (
-        _show(visibility, facts.describe(member, seconds[place], expected[place]))
-        for place, member in enumerate(joined)
+        _show(visibility, facts.describe(member, share, cells))
+        for member, share, cells in zip(joined, shares, share_rows(seconds, expected), strict=True)
     )
     shown = [each for each in described if each is not None]
     if visibility.is_guarded:
@@ -191,12 +192,20 @@ def expect_matrix(members: Sequence[Member], window: Window) -> NDArray[np.float
 
 def share_points(seconds: NDArray[np.float64], expected: NDArray[np.float64]) -> Points:
     """Give watched / expected per bucket; None where nothing was expected."""
-    shares = np.minimum(1.0, seconds / np.where(expected > 0, expected, np.inf))
-    if (expected > 0).all():
-        return tuple(shares.tolist())
-    return tuple(
-        share if want else None for share, want in zip(shares.tolist(), (expected > 0).tolist(), strict=True)
-    )
+    return next(iter(share_rows(seconds[np.newaxis], expected[np.newaxis])))
+
+
+def share_rows(seconds: NDArray[np.float64], expected: NDArray[np.float64]) -> Iterator[Points]:
+    """Give :func:`share_points` of each row of two matrices."""
+    wanted = expected > 0
+    shares = np.minimum(1.0, seconds / np.where(wanted, expected, np.inf)).tolist()
+    for row, is_whole, want in zip(shares, np.asarray(wanted.all(axis=1)).tolist(), wanted, strict=True):
+        if is_whole:
+            yield tuple(row)
+        else:
+            yield tuple(
+                share if is_wanted else None for share, is_wanted in zip(row, want.tolist(), strict=True)
+            )
 
 
 class _Facts:
@@ -209,15 +218,12 @@ class _Facts:
         found = holes.list_holes(desk, visibility, query)
         self._missing: Mapping[int, int] = _count_missing(found)
 
-    def describe(
-        self, member: Member, seconds: NDArray[np.float64], expected: NDArray[np.float64]
-    ) -> SensorCoverage:
+    def describe(self, member: Member, share: float | None, cells: Points) -> SensorCoverage:
         newest = self._newest.get(member.sensor, {})
         offset_us = newest.get("last_offset_us")
         lost = self._lost.get(member.sensor, 0)
         missing = self._missing.get(member.sensor, 0)
         offset = None if offset_us is None else offset_us / 1_000_000
-        whole = float(expected.sum())
         return SensorCoverage(
             sensor=member.sensor,
             region=member.region,
@@ -227,8 +233,8 @@ class _Facts:
             last_epoch=newest.get("last_epoch", 0),
             last_seq=newest.get("last_seq", 0),
             clock_offset_seconds=offset,
-            share=min(1.0, float(seconds.sum()) / whole) if whole else None,
-            cells=share_points(seconds, expected),
+            share=share,
+            cells=cells,
             captured_packets=member.captured,
             kernel_drops=member.kernel_drops,
             missing_batches=missing,
@@ -272,8 +278,11 @@ def _read_newest(
         until=binding.instant(window.end_us),
         filter=write_filter(roster.project(query.filters), binding),
     )
-    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
-    return {row["sensor"]: row for row in rows}
+    table = desk.select(visibility, statement, binding.parameters)
+    names = table.column_names
+    # Column by column: rows of Arrow's own would cost more than the statement.
+    rows = zip(*(table.column(name).to_pylist() for name in names), strict=True)
+    return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
 
 
 def _read_lost(desk: Desk, visibility: Visibility, query: Query, window: Window) -> dict[int, int]:
