@@ -242,6 +242,29 @@ def test_the_job_signs_what_is_due(cast: Cast, tmp_path: Path) -> None:
         job.run(Context(clock=clock))
 
 
+def test_the_doctor_looks_at_expiry(tmp_path: Path) -> None:
+    from teiten.cli.doctor import _look_at_releases
+    from teiten.foundation.clock import FixedClock
+    from teiten.foundation.settings import Source
+
+    def look(**later: int) -> tuple[str, str]:
+        clock = FixedClock(now() + timedelta(**later))
+        installation = Installation(Source({"site": {"data_dir": str(tmp_path)}}, {}, "the test"), clock)
+        found = next(_look_at_releases(installation))
+        return found.verdict, found.text
+
+    assert look() == ("note", "no update repository; sensors keep the program they were installed with")
+    house = House(tmp_path)
+    house.begin()
+    assert look() == ("ok", "releases none")
+    verdict, text = look(days=2)
+    assert (verdict, "is the worker running?" in text) == ("wrong", True)
+    house.repository.renew(now=now() + timedelta(days=80))
+    assert look(days=80) == ("note", "releases none; targets must be signed anew soon")
+    house.repository.renew(now=now() + timedelta(days=91))
+    assert "have it signed anew" in look(days=91)[1]
+
+
 # ── the gateway's folder ─────────────────────────────────────────────────────
 
 

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -38,6 +39,9 @@ _WARN_CLOCK_SECONDS = 2.0
 _TIMEOUT_SECONDS = 3.0
 #: Sensors that one finding names.
 _MOST_NAMES = 5
+#: Roles of the update repository that the base signs itself, and when people are reminded of theirs.
+_OWN_ROLES = ("snapshot", "timestamp")
+_REMIND = timedelta(days=21)
 
 
 @dataclass(frozen=True)
@@ -279,6 +283,33 @@ def _look_at_port(subject: str, host: str, port: int) -> Iterator[Finding]:
         yield Finding(subject, "note", "not running; `teiten up` starts it")
 
 
+def _look_at_releases(installation: Installation) -> Iterator[Finding]:
+    """Say whether sensors could take an update now, and what people must sign soon."""
+    from teiten.fleet.releases.repository import ReleaseRepository
+
+    repository = ReleaseRepository(installation.releases_dir)
+    expires = repository.list_expiries()
+    if not expires:
+        yield Finding(
+            "releases", "note", "no update repository; sensors keep the program they were installed with"
+        )
+        return
+    now = installation.clock.now()
+    role, first = min(expires.items(), key=lambda item: item[1])
+    if first <= now:
+        yield Finding(
+            "releases",
+            "wrong",
+            f"{role} has expired on {first:%Y-%m-%d %H:%M} UTC: sensors take no update; "
+            f"{'is the worker running?' if role in _OWN_ROLES else 'have it signed anew (docs/operating.md)'}",
+        )
+        return
+    late = [role for role, at in expires.items() if role not in _OWN_ROLES and at - now < _REMIND]
+    numbers = ", ".join(map(str, repository.list_releases())) or "none"
+    text = f"releases {numbers}" + (f"; {' and '.join(late)} must be signed anew soon" if late else "")
+    yield Finding("releases", "note" if late else "ok", text)
+
+
 def _is_up(installation: Installation) -> bool:
     return any(one.verdict == "ok" for one in _look_at_health(installation))
 
@@ -294,4 +325,5 @@ _CHECKS: dict[str, Callable[[Installation], Iterator[Finding]]] = {
     "reference": _look_at_reference,
     "gateway": _look_at_gateway,
     "portal": _look_at_portal,
+    "releases": _look_at_releases,
 }
