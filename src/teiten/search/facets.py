@@ -40,6 +40,7 @@ def answer_facets(
     made = lines.plan_for(desk, counted)
     total = lines.count_whole(desk, visibility, counted, made, previous=False).total_packets[1]
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="facets") as workers:
+        observing = workers.submit(observe, desk, visibility, query, made.window)
         made_facets = workers.map(
             lambda split: _make_facet(desk, visibility, counted, split, limit=limit), shown
         )
@@ -48,7 +49,7 @@ def answer_facets(
         facets=facets,
         packets=total,
         masked=tuple(split.name for split in splits if not visibility.grants(split.permission)),
-        basis=observe(desk, visibility, query, made.window).basis,
+        basis=observing.result().basis,
         cost=desk.cost(made, started, call="facets"),
     )
 

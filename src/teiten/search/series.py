@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeAlias
 
 from teiten.search import dimensions, guarding, lines
@@ -82,17 +83,19 @@ def answer_series(
     if split is not None:
         query = lines.narrow_to_split(query, split)
     made = lines.plan_for(desk, query, dimension=split, step_seconds=step_seconds)
-    keys: Sequence[Key] = ()
-    more: Sequence[Key] = ()
-    distinct = 0
-    if split is not None:
-        keys, more, distinct = _choose_keys(
-            desk, visibility, query, made, split=split, limit=limit, rank_by=rank_by, previous=previous
+    with ThreadPoolExecutor(1, thread_name_prefix="basis") as beside:
+        observing = beside.submit(observe, desk, visibility, query, made.window)
+        keys: Sequence[Key] = ()
+        more: Sequence[Key] = ()
+        distinct = 0
+        if split is not None:
+            keys, more, distinct = _choose_keys(
+                desk, visibility, query, made, split=split, limit=limit, rank_by=rank_by, previous=previous
+            )
+        counts = lines.count_lines(
+            desk, visibility, query, made, dimension=split, keys=keys, more=more, previous=previous
         )
-    counts = lines.count_lines(
-        desk, visibility, query, made, dimension=split, keys=keys, more=more, previous=previous
-    )
-    observation = observe(desk, visibility, query, made.window)
+    observation = observing.result()
     own: Mapping[Key, Sequence[float]] = {}
     if split is not None and query.metric == "rate":
         own = split_days(desk, visibility, query, observation, dimension=split, keys=keys)
