@@ -138,6 +138,53 @@ def test_a_lost_answer_is_given_again(
     assert command.rollout.targets.get().fetched_at == fetched_at[0]
 
 
+def test_an_answer_that_cannot_be_the_sensors_own_is_one_audit_line(
+    database: str, cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    from teiten.accounts.models import AuditRecord
+    from teiten.fleet.commands.errors import ResultRefusedError
+
+    command = start_command(sensors, clock, cast)
+    body, signature = make_result(command.pk, sensors[0], payload_of(command), key=sensor_key(99))
+
+    async def use(_: FleetDoors, doors: CommandsDoors) -> None:
+        for _try in range(3):
+            with pytest.raises(ResultRefusedError, match="signature"):
+                await doors.take_result(sensors[0], command.pk, body, signature)
+
+    through(database, clock, use)
+
+    record = AuditRecord.objects.get(kind="command.answer_refused")
+    assert record.subject == f"sensor:{sensors[0]}"
+
+
+def test_a_command_is_not_given_before_its_time(
+    database: str, cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    from teiten.fleet.rollouts.advancing import advance_all
+
+    later = seconds(clock) + 600
+    start_command(sensors, clock, cast, not_before_s=later, expires_s=later + 600)
+    assert through(database, clock, lambda _, doors: doors.pending(sensors[0])) == ()
+
+    clock.advance(600)
+    advance_all(clock.now(), CONFIG)
+    assert len(through(database, clock, lambda _, doors: doors.pending(sensors[0]))) == 1
+
+
+def test_who_was_told_too_late_did_nothing_wrong(
+    database: str, cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    command = start_command(sensors, clock, cast)
+    late = make_result(command.pk, sensors[0], payload_of(command), state="refused", reason="expired")
+
+    through(database, clock, lambda _, doors: doors.take_result(sensors[0], command.pk, *late))
+
+    command.rollout.refresh_from_db()
+    assert command.rollout.state == "running"
+    assert states(command) == {"expired", "released"}
+
+
 def test_a_selectors_list_goes_with_it(
     database: str, cast: Cast, clock: FixedClock, sensors: list[int]
 ) -> None:

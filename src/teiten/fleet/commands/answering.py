@@ -23,6 +23,8 @@ from teiten.protocol.errors import ResultError
 
 _OUTCOMES: dict[str, Outcome] = {"done": "ok", "failed": "failed", "refused": "refused"}
 _OVER = (TargetState.EXPIRED, TargetState.CANCELLED)
+#: Refusals that no honest sensor meets: they go into the audit chain.
+SUSPICIOUS = frozenset({"result.signature", "result.foreign", "result.key", "result_exists"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -78,6 +80,14 @@ def take_results(group: Sequence[Told], *, at: datetime) -> list[Taken | ResultR
     return answers
 
 
+def note_refusal(told: Told, refused: ResultRefusedError, *, at: datetime) -> None:
+    """Write down that a sensor, by its own request, brought an answer that cannot be its own."""
+    facts = {"code": refused.code, "detail": str(refused)[:200], "command": told.command_id}
+    audit.append_many(
+        [Entry("command.answer_refused", f"sensor:{told.sensor}", actor="", facts=facts)], at=at
+    )
+
+
 def _read(told: Told) -> wire.Result | ResultRefusedError:
     if len(told.body) > wire.MAX_RESULT_BYTES:
         return ResultRefusedError(
@@ -106,7 +116,7 @@ def _look_up(whole: Sequence[tuple[Told, wire.Result]]) -> _Known:
     commands = {one.pk: one for one in Command.objects.select_related("rollout").filter(pk__in=ids)}
     # Locked in one order, so that two groups cannot wait for each other, and a stop waits for neither half.
     targets = (
-        RolloutTarget.objects.select_for_update(of=("self",))
+        RolloutTarget.objects.select_for_update(of=("self",), no_key=True)
         .filter(rollout__command__in=ids, sensor__in=sensors)
         .order_by("pk")
     )
@@ -182,7 +192,7 @@ def _keep(fresh: Sequence[tuple[Told, wire.Result]], known: _Known, at: datetime
     for told, result in fresh:
         rollout = known.commands[told.command_id].rollout
         if rollout is not None:
-            by_rollout.setdefault(rollout, {})[told.sensor] = (_OUTCOMES[result.state], result.reason)
+            by_rollout.setdefault(rollout, {})[told.sensor] = (_outcome_of(result), result.reason)
     for rollout, outcomes in by_rollout.items():
         rollouts.report_many(rollout, outcomes, at=at)
     CommandResult.objects.bulk_create(
@@ -203,6 +213,11 @@ def _keep(fresh: Sequence[tuple[Told, wire.Result]], known: _Known, at: datetime
     for _, result in fresh:
         metrics.RESULTS.labels(result.state).inc()
     audit.append_many([_record(told, result) for told, result in fresh], at=at)
+
+
+def _outcome_of(result: wire.Result) -> Outcome:
+    # Who was told too late did nothing wrong.
+    return "expired" if result.reason == "expired" else _OUTCOMES[result.state]
 
 
 def _record(told: Told, result: wire.Result) -> Entry:

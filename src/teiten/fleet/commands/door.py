@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from teiten.fleet.coalesce import Coalescer
 from teiten.fleet.commands import metrics
-from teiten.fleet.commands.answering import Taken, Told, take_results
+from teiten.fleet.commands.answering import SUSPICIOUS, Taken, Told, note_refusal, take_results
 from teiten.fleet.commands.errors import ResultRefusedError
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.doors import call_in_thread
@@ -27,6 +27,7 @@ from teiten.protocol import commands as wire
 _CACHE_BYTES = 16 * 1024 * 1024
 #: Answers are many; a roll-out is looked at again at most so often.
 _ADVANCE_SECONDS = 2.0
+_SUSPICION_SECONDS = 3600.0
 #: Results in one transaction: each may have 790 KB.
 _GROUP = 32
 
@@ -41,9 +42,13 @@ WITH due AS (
             AND r.not_after > %s
         ORDER BY r.subject LIMIT %s
     ) AS t
+), fresh AS (
+    SELECT t.id FROM fleet_rollouts_rollouttarget AS t
+    WHERE t.id IN (SELECT id FROM due WHERE state = 'released') AND t.state = 'released'
+    ORDER BY t.id FOR NO KEY UPDATE
 ), fetched AS (
     UPDATE fleet_rollouts_rollouttarget AS t SET state = 'fetched', fetched_at = %s
-    FROM due WHERE t.id = due.id AND due.state = 'released' AND t.state = 'released'
+    FROM fresh WHERE t.id = fresh.id
     RETURNING t.id
 )
 SELECT due.sensor, r.subject FROM due JOIN fleet_rollouts_rollout AS r ON r.id = due.rollout_id
@@ -68,6 +73,7 @@ class CommandsDoors:
         self._clock = clock
         self._written = _Written()
         self._once = OncePer(_ADVANCE_SECONDS)
+        self._suspicions = OncePer(_SUSPICION_SECONDS)
         self._fetches = Coalescer(self._fetch, key=lambda sensor: sensor, door="commands")
         self._results = Coalescer(
             self._take, key=lambda told: (told.sensor, told.command_id), door="results", max_questions=_GROUP
@@ -126,6 +132,9 @@ class CommandsDoors:
     def _take_now(self, group: Sequence[Told]) -> list[Taken | ResultRefusedError]:
         now = self._clock.now()
         answers = take_results(group, at=now)
+        for told, answer in zip(group, answers, strict=True):
+            if isinstance(answer, ResultRefusedError) and answer.code in SUSPICIOUS:
+                self._note_refusal(told, answer)
         answered = {told.command_id for told in group}
         due = [one for one in sorted(answered) if self._once.is_due(one, self._clock.monotonic())]
         running = Rollout.objects.filter(command__in=due, state=RolloutState.RUNNING)
@@ -133,6 +142,11 @@ class CommandsDoors:
             # A stage that has answered need not wait for the minute's job.
             advance(number, now=now, config=self._config)
         return answers
+
+    def _note_refusal(self, told: Told, refused: ResultRefusedError) -> None:
+        # A sensor that tries all day is one line an hour.
+        if self._suspicions.is_due(str(told.sensor), self._clock.monotonic()):
+            note_refusal(told, refused, at=self._clock.now())
 
 
 class _Written:

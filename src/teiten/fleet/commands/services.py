@@ -14,10 +14,12 @@ from datetime import datetime, timezone
 from django.db import transaction
 
 from teiten.accounts import audit
+from teiten.fleet import hosting
 from teiten.fleet.commands import metrics, operators
 from teiten.fleet.commands.errors import CommandRefusedError, CommandStateError
 from teiten.fleet.commands.models import Command, CommandState
 from teiten.fleet.commands.targeting import find_unfit, resolve_selector
+from teiten.fleet.models import Sensor
 from teiten.fleet.rollouts import services as rollouts
 from teiten.fleet.rollouts.judging import DEFAULT_STAGES
 from teiten.fleet.rollouts.models import UNDER_WAY
@@ -128,6 +130,7 @@ def start(
             stages=stages,
             per_minute=per_minute,
             act=act,
+            not_before=locked.not_before_at,
             not_after=locked.expires_at,
         )
         locked.state = CommandState.STARTED
@@ -271,7 +274,23 @@ def _find_sensors(command: wire.Command, targets: Sequence[int] | None) -> tuple
         raise CommandRefusedError(
             "sensors_unknown", f"{len(unfit)} targets are unknown, not enrolled or revoked: {named}"
         )
+    unagreed = _tell_unagreed(sensors, command.command_class)
+    if unagreed:
+        raise CommandRefusedError("class_unagreed", unagreed)
     return sensors
+
+
+def _tell_unagreed(sensors: Sequence[int], command_class: str) -> str:
+    """Name the sensors whose hosts have not agreed to a class; empty when all have."""
+    unagreed = hosting.find_unagreed(sensors, command_class)
+    if not unagreed:
+        return ""
+    names = Sensor.objects.filter(pk__in=unagreed[:5]).order_by("pk").values_list("name", flat=True)
+    return (
+        f"the hosts of {len(unagreed)} targets have not agreed to commands of class {command_class}: "
+        f"{', '.join(names)}{' …' if len(unagreed) > 5 else ''}; leave them out, or write their agreement down"
+        " (`teiten host agree`)"
+    )
 
 
 def _check_resolved(command: wire.Command, given: tuple[int, ...], *, is_now: bool) -> tuple[int, ...]:
@@ -293,6 +312,9 @@ def _check_startable(command: Command, now: datetime) -> None:
         raise CommandStateError(f"command {command.pk} is {command.state}, not approved")
     if now >= command.expires_at:
         raise CommandStateError(f"command {command.pk} expired at {command.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+    unagreed = _tell_unagreed(command.sensors, command.command_class)
+    if unagreed:
+        raise CommandStateError(unagreed)
     rivals = Command.objects.filter(created_by=command.created_by, command_class=command.command_class)
     newer = rivals.filter(counter__gte=command.counter, rollout__isnull=False).exclude(pk=command.pk).first()
     if newer is not None:

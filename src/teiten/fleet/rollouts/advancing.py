@@ -37,7 +37,7 @@ def advance(number: int, *, now: datetime, config: FleetConfig) -> Step:
         if rollout is None or rollout.state not in UNDER_WAY:
             return Step("wait")
         _tidy(rollout, now, config)
-        if rollout.state != RolloutState.RUNNING:
+        if rollout.state != RolloutState.RUNNING or (rollout.not_before or now) > now:
             return Step("wait")
         return _go_on(rollout, now, config)
 

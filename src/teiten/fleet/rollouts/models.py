@@ -80,6 +80,9 @@ class Rollout(models.Model):
     forgiven_silent = models.PositiveIntegerField(
         _("silent sensors accepted"), default=0, db_comment="再開時に容認した沈黙数(判定から除く)"
     )
+    not_before = models.DateTimeField(
+        _("not before"), null=True, blank=True, db_comment="これより前は解放しない日時(UTC)。空なら制限なし"
+    )
     not_after = models.DateTimeField(
         _("not after"), null=True, blank=True, db_comment="これ以後は渡さない日時(UTC)。空なら期限なし"
     )

@@ -32,6 +32,7 @@ def start_rollout(
     per_minute: int,
     act: Act,
     soak_seconds: int = 0,
+    not_before: datetime | None = None,
     not_after: datetime | None = None,
 ) -> Rollout:
     """Enter a roll-out; the next :func:`~teiten.fleet.rollouts.advancing.advance_all` releases its first sensors.
@@ -54,6 +55,7 @@ def start_rollout(
                 per_minute=per_minute,
                 soak_seconds=soak_seconds,
                 total=len(order),
+                not_before=not_before,
                 not_after=not_after,
                 started_at=act.at,
                 started_by=act.actor,

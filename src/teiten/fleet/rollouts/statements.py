@@ -1,4 +1,8 @@
-"""The SQL of roll-outs: whole stages at a time, never target by target."""
+"""The SQL of roll-outs: whole stages at a time, never target by target.
+
+Every statement locks its targets in the order of their numbers, so that no two can
+wait for each other.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +47,7 @@ WITH next AS (
     FROM fleet_rollouts_rollouttarget AS t LEFT JOIN fleet_sensorhealth AS h ON h.sensor_id = t.sensor_id
     WHERE t.rollout_id = %(rollout)s AND t.state = 'waiting'
     ORDER BY t.position LIMIT %(count)s
+    FOR NO KEY UPDATE OF t
 )
 UPDATE fleet_rollouts_rollouttarget AS t
 SET state = 'released', released_at = %(now)s, was_silent = next.is_silent
@@ -51,55 +56,81 @@ FROM next WHERE t.id = next.id
 
 #: First outcome wins: what has ended stays as it is. An answer proves that it was given, whatever was noted.
 REPORT = """
+WITH told AS (
+    SELECT t.id, told.state, told.detail
+    FROM fleet_rollouts_rollouttarget AS t
+    JOIN unnest(%(sensors)s::bigint[], %(states)s::text[], %(details)s::text[]) AS told (sensor, state, detail)
+        ON t.sensor_id = told.sensor
+    WHERE t.rollout_id = %(rollout)s AND t.state IN ('waiting', 'released', 'fetched')
+    ORDER BY t.id FOR NO KEY UPDATE OF t
+)
 UPDATE fleet_rollouts_rollouttarget AS t
 SET state = told.state, released_at = coalesce(t.released_at, %(now)s), ended_at = %(now)s, detail = told.detail
-FROM unnest(%(sensors)s::bigint[], %(states)s::text[], %(details)s::text[]) AS told (sensor, state, detail)
-WHERE t.rollout_id = %(rollout)s AND t.sensor_id = told.sensor AND t.state IN ('waiting', 'released', 'fetched')
+FROM told WHERE t.id = told.id
 RETURNING t.sensor_id
 """
 
 #: What must not begin any more: not fetched yet.
 WITHDRAW = """
-UPDATE fleet_rollouts_rollouttarget SET state = 'waiting', released_at = NULL
-WHERE rollout_id = %(rollout)s AND state = 'released'
+WITH found AS (
+    SELECT id FROM fleet_rollouts_rollouttarget
+    WHERE rollout_id = %(rollout)s AND state = 'released'
+    ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE fleet_rollouts_rollouttarget AS t SET state = 'waiting', released_at = NULL
+FROM found WHERE t.id = found.id
 """
 
 CANCEL = """
-UPDATE fleet_rollouts_rollouttarget SET state = 'cancelled', ended_at = %(now)s
-WHERE rollout_id = %(rollout)s AND state IN ('waiting', 'released')
+WITH found AS (
+    SELECT id FROM fleet_rollouts_rollouttarget
+    WHERE rollout_id = %(rollout)s AND state IN ('waiting', 'released')
+    ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE fleet_rollouts_rollouttarget AS t SET state = 'cancelled', ended_at = %(now)s
+FROM found WHERE t.id = found.id
 """
 
 #: A sensor that has been revoked can be given nothing any more.
 CANCEL_REVOKED = """
+WITH found AS (
+    SELECT t.id FROM fleet_rollouts_rollouttarget AS t JOIN fleet_sensor AS s ON s.id = t.sensor_id
+    WHERE t.rollout_id = %(rollout)s AND s.state = 'revoked' AND t.state IN ('waiting', 'released', 'fetched')
+    ORDER BY t.id FOR NO KEY UPDATE OF t
+)
 UPDATE fleet_rollouts_rollouttarget AS t SET state = 'cancelled', ended_at = %(now)s, detail = 'revoked'
-FROM fleet_sensor AS s
-WHERE t.rollout_id = %(rollout)s AND s.id = t.sensor_id AND s.state = 'revoked'
-AND t.state IN ('waiting', 'released', 'fetched')
+FROM found WHERE t.id = found.id
 """
 
 #: What was fetched in time may still be answered for a while.
 EXPIRE = """
+WITH found AS (
+    SELECT t.id FROM fleet_rollouts_rollouttarget AS t JOIN fleet_rollouts_rollout AS r ON r.id = t.rollout_id
+    WHERE t.rollout_id = %(rollout)s AND r.not_after <= %(now)s
+        AND (t.state IN ('waiting', 'released') OR (t.state = 'fetched' AND r.not_after <= %(fetched_before)s))
+    ORDER BY t.id FOR NO KEY UPDATE OF t
+)
 UPDATE fleet_rollouts_rollouttarget AS t SET state = 'expired', ended_at = %(now)s
-FROM fleet_rollouts_rollout AS r
-WHERE r.id = t.rollout_id AND r.not_after <= %(now)s
-AND (t.state IN ('waiting', 'released') OR (t.state = 'fetched' AND r.not_after <= %(fetched_before)s))
-AND t.rollout_id = %(rollout)s
+FROM found WHERE t.id = found.id
 """
 
 #: Updates answer by heartbeats: what runs, or what was tried and given up.
 SETTLE_UPDATES = """
-UPDATE fleet_rollouts_rollouttarget AS t
-SET state = CASE WHEN (h.report -> 'update' ->> 'release')::bigint >= t.release THEN 'ok' ELSE 'failed' END,
-    ended_at = %(now)s,
-    detail = left(coalesce(h.report -> 'update' ->> 'detail', ''), 200)
-FROM fleet_sensorhealth AS h
-WHERE t.rollout_id = %(rollout)s AND t.state = 'released' AND h.sensor_id = t.sensor_id
-AND h.heartbeat_at >= t.released_at AND (
-    (h.report -> 'update' ->> 'state' = 'steady' AND (h.report -> 'update' ->> 'release')::bigint >= t.release)
-    OR (
-        h.report -> 'update' ->> 'state' IN ('rolled_back', 'blocked')
-        AND starts_with(h.report -> 'update' ->> 'detail', 'release ' || t.release || ':')
+WITH found AS (
+    SELECT t.id, (h.report -> 'update' ->> 'release')::bigint >= t.release AS runs,
+        left(coalesce(h.report -> 'update' ->> 'detail', ''), 200) AS detail
+    FROM fleet_rollouts_rollouttarget AS t JOIN fleet_sensorhealth AS h ON h.sensor_id = t.sensor_id
+    WHERE t.rollout_id = %(rollout)s AND t.state = 'released' AND h.heartbeat_at >= t.released_at AND (
+        (h.report -> 'update' ->> 'state' = 'steady' AND (h.report -> 'update' ->> 'release')::bigint >= t.release)
+        OR (
+            h.report -> 'update' ->> 'state' IN ('rolled_back', 'blocked')
+            AND starts_with(h.report -> 'update' ->> 'detail', 'release ' || t.release || ':')
+        )
     )
+    ORDER BY t.id FOR NO KEY UPDATE OF t
 )
+UPDATE fleet_rollouts_rollouttarget AS t
+SET state = CASE WHEN found.runs THEN 'ok' ELSE 'failed' END, ended_at = %(now)s, detail = found.detail
+FROM found WHERE t.id = found.id
 RETURNING t.state
 """
