@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import teiten
-from teiten.cli import command_words, custody_words, dataset_words, release_words, sensor_words
+from teiten.cli import command_words, custody_words, dataset_words, host_words, release_words, sensor_words
 from teiten.cli.words import Verbs
 from teiten.cli.words import add_group as _group
 from teiten.cli.words import add_verb as _verb
@@ -25,6 +25,7 @@ def build() -> argparse.ArgumentParser:
     sensor_words.add_words(verbs)
     release_words.add_words(verbs)
     command_words.add_words(verbs)
+    host_words.add_words(verbs)
     _add_user(verbs)
     _add_care(verbs)
     dataset_words.add_words(verbs)

@@ -4,6 +4,7 @@ FleetError
 ├── FleetInputError     a value breaks a rule; the message names the field and the rule
 ├── SensorUnknownError  no such sensor, region or organisation
 ├── SensorStateError    the sensor's state does not allow this
+├── HostForbiddenError  somebody else's sensor or organisation
 ├── EnrolmentError      an enrolment is refused; ``code`` goes to the sensor
 ├── RotationError       a key may not be replaced; ``code`` goes to the sensor
 ├── StaleHeartbeatError a heartbeat whose counter did not grow: a replay, or a second machine
@@ -31,6 +32,10 @@ class SensorUnknownError(FleetError):
 
 class SensorStateError(FleetError):
     """The sensor's state does not allow this."""
+
+
+class HostForbiddenError(FleetError):
+    """The person is of another organisation than the sensor, and no operator."""
 
 
 class EnrolmentError(FleetError):

@@ -21,7 +21,7 @@ from teiten.fleet import health, known
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.health import Condition, Facts
 from teiten.fleet.known import Known
-from teiten.fleet.models import Region, Sensor, SensorEvent
+from teiten.fleet.models import ObservedAddress, Region, Sensor, SensorEvent
 from teiten.search import pseudonyms
 from teiten.search.visibility import derive_key
 
@@ -110,6 +110,14 @@ def events_visible_to(viewer: User, *, sensor_id: int | None = None) -> QuerySet
     if not may_see_all(viewer):
         events = events.filter(sensor__organisation=viewer.organisation_id)
     return events if sensor_id is None else events.filter(sensor=sensor_id)
+
+
+def addresses_visible_to(viewer: User) -> QuerySet[ObservedAddress]:
+    """Give the real addresses, newest period first, of the sensors that a viewer sees as they are."""
+    addresses = ObservedAddress.objects.select_related("sensor").order_by("sensor", "-valid_from")
+    if may_see_all(viewer):
+        return addresses
+    return addresses.filter(sensor__organisation=viewer.organisation_id)
 
 
 def list_regions() -> list[Region]:

@@ -1,0 +1,38 @@
+"""What can be typed about hosts, alarms and the prober."""
+
+from __future__ import annotations
+
+import argparse
+
+from teiten.cli.words import Verbs, add_group, add_verb
+
+
+def add_words(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Declare the verbs."""
+    _add_host(verbs)
+
+
+def _add_host(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    group = add_group(verbs, "host", "Organisations that house sensors: contacts, agreements, pauses.")
+    show = add_verb(group, "show", "host_commands:show", "Show a host's contacts and what it agreed to.")
+    show.add_argument("organisation", metavar="CODE")
+    contact = add_verb(group, "contact", "host_commands:contact", "Enter or remove a contact of a host.")
+    contact.add_argument("organisation", metavar="CODE")
+    contact.add_argument("--name", default="")
+    contact.add_argument("--mail", default="")
+    contact.add_argument("--language", choices=("ja", "en"), default="ja")
+    contact.add_argument("--remove", type=int, metavar="NUMBER", help="remove this contact instead")
+    agree = add_verb(
+        group, "agree", "host_commands:agree", "Write down which classes of commands a host agrees to."
+    )
+    agree.add_argument("organisation", metavar="CODE")
+    agree.add_argument("--classes", required=True, metavar="A,B", help="classes, separated by commas")
+    agree.add_argument("--note", required=True, help="on what grounds: a contract, a mail")
+    for name, text in (
+        ("pause", "Suspend a sensor in its host's name; the host may resume it."),
+        ("resume", "Accept a paused sensor again."),
+        ("withdraw", "Revoke a sensor in its host's name, for ever."),
+    ):
+        change = add_verb(group, name, f"host_commands:{name}", text)
+        change.add_argument("name", metavar="SENSOR")
+        change.add_argument("--reason", required=True)
