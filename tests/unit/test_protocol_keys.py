@@ -68,7 +68,7 @@ class TestRotation:
             ("key_no", "2"),
             ("sensor", 0),
             ("sealed_to", -1),
-            ("sealed_to", 1 << 63),
+            ("sealed_to", (1 << 62) + 1),
             ("public_key", "A"),
             ("other", 1),
         ],

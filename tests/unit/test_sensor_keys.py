@@ -159,3 +159,20 @@ def test_an_identity_that_cannot_be_read_does_not_stop_the_sealing(tmp_path: Pat
     keeper._keep_held()
     assert spool.next_seq == 2
     spool.close()
+
+
+def test_nobody_fills_another_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = enrolled(tmp_path)
+    state.check_owner()
+    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(StateError, match="run this as that user"):
+        state.check_owner()
+
+
+def test_an_identity_that_is_gone_is_not_written_anew(tmp_path: Path) -> None:
+    state = enrolled(tmp_path)
+    state.make_key(PENDING)
+    (tmp_path / "identity.json").write_text("damaged")
+    with pytest.raises(StateError, match="old key stands"):
+        state.adopt_key(PENDING, key_no=2, epoch=1, at_us=9)
+    assert (tmp_path / "key.pem").exists()

@@ -27,7 +27,8 @@ MAX_KEY_NO = 999_999_999
 _TAG = b"teiten-rotate1\n"
 _TEXT = re.compile(r"[A-Za-z0-9_-]{1,90}")
 _U32 = (1 << 32) - 1
-_I63 = (1 << 63) - 1
+#: Far below the end of the numbers, so that a range after it still has room.
+_MAX_SEALED_TO = 1 << 62
 _REQUEST = Thing("rotate_request", MessageError)
 _ANSWER = Thing("rotate_answer", MessageError)
 
@@ -78,7 +79,7 @@ def read_request(text: bytes) -> RotateRequest:
         sensor=fields.take_int("sensor", 1, _U32),
         key_no=fields.take_int("key_no", 2, MAX_KEY_NO),
         public_key=_take_bytes(fields, "public_key", PUBLIC_KEY_BYTES),
-        sealed_to=fields.take_int("sealed_to", 0, _I63),
+        sealed_to=fields.take_int("sealed_to", 0, _MAX_SEALED_TO),
         proof=_take_bytes(fields, "proof", 64),
     )
     fields.finish()

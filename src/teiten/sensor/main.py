@@ -73,6 +73,7 @@ def _enrol(options: argparse.Namespace, config: SensorConfig, words: Sequence[st
     from teiten.sensor.state import GatewaySettings, choose_gateway, parse_gateway_keys
 
     state = StateFolder(config.state_dir)
+    state.check_owner()
     if state.is_enrolled():
         sealing = state.load_identity().sealing
         print(
@@ -103,6 +104,7 @@ def _recover(options: argparse.Namespace, config: SensorConfig, words: Sequence[
     from teiten.sensor.state import GatewaySettings, choose_gateway, choose_gateway_keys
 
     state = StateFolder(config.state_dir)
+    state.check_owner()
     before = state.load_identity() if state.is_enrolled() else None
     answer = enrol.recover_sensor(
         state,

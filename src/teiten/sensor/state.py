@@ -107,6 +107,18 @@ class StateFolder:
         except KeyFileError as error:
             raise StateError(str(error)) from error
 
+    def check_owner(self) -> None:
+        """Refuse to put files into another user's folder, which could not read them.
+
+        Raises:
+            StateError: naming the user to run as.
+        """
+        owner = self.path.stat().st_uid
+        if owner != os.geteuid():
+            raise StateError(
+                f"state folder {self.path} belongs to user {owner}; run this as that user, for example by sudo -u '#{owner}'"
+            )
+
     def is_enrolled(self) -> bool:
         return (self.path / _IDENTITY).exists()
 
@@ -170,6 +182,8 @@ class StateFolder:
             StateError: when the disk refuses; the old key stands.
         """
         record = self.read_json(_IDENTITY)
+        if not record:
+            raise StateError(f"identity file {self.path / _IDENTITY} cannot be read; the old key stands")
         old, new = key_file_of(record), self.keep_key(name, key_no)
         self._replace_identity(
             {**record, "key_no": key_no, "epoch": epoch, "key_file": new, "keyed_at_us": at_us}
