@@ -237,9 +237,44 @@ def test_the_job_signs_what_is_due(cast: Cast, tmp_path: Path) -> None:
     assert job.run(context)["renewed"] == ["timestamp"]
     assert job.run(context)["renewed"] == []
     empty = Context(clock=clock, fleet=FleetConfig(releases_dir=tmp_path / "nothing"))
-    assert job.run(empty) == {"renewed": [], "expires": {}}
+    assert job.run(empty) == {"renewed": [], "expires": {}, "followed": 0}
     with pytest.raises(NotWiredError):
         job.run(Context(clock=clock))
+
+
+def test_sensors_that_come_later_follow(cast: Cast, tmp_path: Path) -> None:
+    from teiten.fleet.models import SensorHealth
+    from teiten.fleet.releases import services
+    from teiten.fleet.rollouts.models import Rollout, RolloutState, RolloutTarget
+    from teiten.fleet.services import Act
+
+    house = House(tmp_path)
+    house.begin()
+    house.release(2)
+    folder, act = house.repository.folder.path, Act(now())
+    first, second, third = enter_sensors(cast, [1, 1, 2])
+    given: dict[str, Any] = {
+        "folder": folder,
+        "stages": (100,),
+        "per_minute": 60,
+        "soak_seconds": 0,
+        "act": act,
+    }
+    services.promote(2, selector="all", **given)
+    assert services.follow(folder, act=act) == 0  # it is under way
+    Rollout.objects.update(state=RolloutState.DONE)
+    RolloutTarget.objects.filter(sensor=first).update(state="failed", released_at=now(), ended_at=now())
+    SensorHealth.objects.filter(sensor=third).update(report={"update": {"release": 1}})  # installed anew
+    assert services.follow(folder, act=act) == 2
+    followed = Rollout.objects.order_by("pk").last()
+    assert set(followed.targets.values_list("sensor", flat=True)) == {second, third}
+    # What was meant for some is not brought to all.
+    Rollout.objects.update(state=RolloutState.DONE)
+    house.release(3)
+    services.promote(3, selector="region = kanto", **given)
+    Rollout.objects.update(state=RolloutState.DONE)
+    SensorHealth.objects.update(report={"update": {"release": 2}})
+    assert services.follow(folder, act=act) == 0
 
 
 def test_the_doctor_looks_at_expiry(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def _renew_releases(context: Context) -> Facts:
         raise NotWiredError("this process knows no update repository")
     from teiten.fleet.releases import services as releases
 
-    return releases.renew(context.fleet.releases_dir, now=context.clock.now())
+    return releases.look_after(context.fleet.releases_dir, now=context.clock.now())
 
 
 def _advance_rollouts(context: Context) -> Facts:

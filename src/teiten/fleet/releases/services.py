@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,15 +13,28 @@ from teiten.fleet.commands.targeting import resolve_selector
 from teiten.fleet.models import SensorHealth
 from teiten.fleet.releases import metrics
 from teiten.fleet.releases.errors import ReleaseError
+from teiten.fleet.releases.folder import write_file
 from teiten.fleet.releases.repository import Published, ReleaseRepository
 from teiten.fleet.rollouts import services as rollouts
-from teiten.fleet.rollouts.models import UNDER_WAY, Rollout, RolloutKind
+from teiten.fleet.rollouts.models import (
+    UNDER_WAY,
+    Rollout,
+    RolloutKind,
+    RolloutState,
+    RolloutTarget,
+    TargetState,
+)
 from teiten.fleet.services import Act
 
 #: A release's probation (10 minutes) and a heartbeat: sooner nothing can be known of a stage.
 SOAK_SECONDS = 900
 #: At most so many sensors begin to fetch a bundle each minute: 20 MB each, 20 MB/s in all.
 PER_MINUTE = 60
+EVERYBODY = "all"
+#: File of the repository that names the release which everybody shall run.
+PROMOTED = "promoted.json"
+#: Who was heard so lately is there.
+RECENT = timedelta(minutes=10)
 #: A roll-out is over then, also where some sensors were off or no bundle fitted them.
 OFFERED = timedelta(days=14)
 
@@ -85,7 +99,34 @@ def promote(
         not_after=act.at + OFFERED,
         act=act,
     )
+    if selector.strip() == EVERYBODY:
+        write_file(folder / PROMOTED, json.dumps({"release": release}).encode())
     return Promotion(rollout, len(fit), len(meant) - len(fit))
+
+
+def follow(folder: Path, *, act: Act) -> int:
+    """Bring what was rolled out to everybody to sensors that came, or came back, since; gives how many those are."""
+    release = _read_promoted(folder)
+    done = Rollout.objects.filter(kind=RolloutKind.UPDATE, subject=str(release), state=RolloutState.DONE)
+    under_way = Rollout.objects.filter(kind=RolloutKind.UPDATE, state__in=UNDER_WAY)
+    if not release or not done.exists() or under_way.exists():
+        return 0
+    tried = RolloutTarget.objects.filter(rollout__in=done, state=TargetState.FAILED)
+    since = act.at - RECENT
+    late = _list_fit(release, resolve_selector(EVERYBODY).sensors, heard_since=since)
+    fit = sorted(set(late) - set(tried.values_list("sensor", flat=True)))
+    if not fit or release not in ReleaseRepository(folder).list_releases():
+        return 0
+    rollouts.start_rollout(
+        kind=RolloutKind.UPDATE,
+        subject=str(release),
+        sensors=fit,
+        stages=(100,),
+        per_minute=PER_MINUTE,
+        not_after=act.at + OFFERED,
+        act=act,
+    )
+    return len(fit)
 
 
 def find_under_way(release: int) -> Rollout:
@@ -102,16 +143,30 @@ def find_under_way(release: int) -> Rollout:
     return found
 
 
-def renew(folder: Path, *, now: datetime) -> dict[str, object]:
-    """Sign anew what the base signs itself, and say what people must sign soon; for the periodic job."""
+def look_after(folder: Path, *, now: datetime) -> dict[str, object]:
+    """Sign anew what the base signs itself, let late sensors follow; for the periodic job."""
     repository = ReleaseRepository(folder)
     renewed = repository.renew(now=now)
     expires = repository.list_expiries()
     for role, at in expires.items():
         metrics.EXPIRES.labels(role).set(at.timestamp())
-    return {"renewed": list(renewed), "expires": {role: at.isoformat() for role, at in expires.items()}}
+    return {
+        "renewed": list(renewed),
+        "expires": {role: at.isoformat() for role, at in expires.items()},
+        "followed": follow(folder, act=Act(now)),
+    }
 
 
-def _list_fit(release: int, meant: Sequence[int]) -> list[int]:
+def _list_fit(release: int, meant: Sequence[int], *, heard_since: datetime | None = None) -> list[int]:
     told = SensorHealth.objects.filter(sensor__in=meant, report__update__release__lt=release)
+    if heard_since is not None:
+        told = told.filter(heartbeat_at__gte=heard_since)
     return sorted(told.values_list("sensor", flat=True))
+
+
+def _read_promoted(folder: Path) -> int:
+    try:
+        told = json.loads((folder / PROMOTED).read_bytes())["release"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    return told if isinstance(told, int) else 0
