@@ -47,6 +47,10 @@ METRICS = (
     Metric("receipted_batches_total", "counter", ("sending", "receipted"), "Batches receipted"),
     Metric("send_failures_total", "counter", ("sending", "failures"), "Requests that failed"),
     Metric("heartbeats_total", "counter", ("sending", "beats"), "Heartbeats answered"),
+    Metric("commands_accepted_total", "counter", ("sending", "commands", "commands_accepted"), "Signed commands obeyed"),
+    Metric("commands_refused_total", "counter", ("sending", "commands", "commands_refused"), "Commands refused"),
+    Metric("commands_failed_total", "counter", ("sending", "commands", "commands_failed"), "Obeyed commands that failed"),
+    Metric("command_results_total", "counter", ("sending", "results"), "Answers to commands receipted"),
     Metric("clock_offset_us", "gauge", ("sending", "clock_offset_us"), "Server clock minus sensor clock, microseconds"),
 )  # fmt: skip
 

@@ -93,6 +93,12 @@ def _sending_lines(told: dict[str, Any]) -> list[str]:
     lines += (
         [f"standing         {_STANDINGS[told['standing']]}"] if told.get("standing") in _STANDINGS else []
     )
+    if told.get("commands"):
+        count = told["commands"]
+        lines.append(
+            f"commands         {count['commands_accepted']:,} obeyed, {count['commands_failed']:,} of them failed; "
+            f"{count['commands_refused']:,} refused"
+        )
     lines += [f"key error        {told['key_error']}"] if told.get("key_error") else []
     lines += [f"public address   {text}" for text in told.get("public_addresses", [])]
     if told.get("metadata_error"):
