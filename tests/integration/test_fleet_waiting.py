@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from teiten.foundation.clock import FixedClock, from_us
+from teiten.protocol import keys, rotation
+from teiten.protocol.heartbeat import MAX_RELEASE, ChainHead, Heartbeat, UpdateState
 from teiten.protocol.testing import START_US
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.connection import address_of
@@ -136,6 +138,32 @@ def test_a_process_that_does_not_record_yet_is_no_copy(house: FleetHouse) -> Non
         machine.boot_id = boot_id
         machine.beat()
     assert the_sensor().state == "active"
+
+
+def test_the_greatest_numbers_have_room(house: FleetHouse) -> None:
+    most = (1 << 63) - 1
+    time_us = 9_000_000_000_000_000
+    beat = Heartbeat(
+        most, "b" * 36, "9" + "x" * 63, most, -time_us, most, most, most, most, most, most,
+        "\U0001f422" * 200, time_us, (1 << 31) - 1,
+        ring_fill_permille=1000,
+        audit=ChainHead(most, b"\xff" * 32),
+        update=UpdateState(MAX_RELEASE, "rolled_back", "\u732b" * 200),
+    )  # fmt: skip
+    machine = house.enrol(house.make_sensor())
+    with machine.uplink() as uplink:
+        uplink.heartbeat(beat)
+        identity = machine.state.load_identity().sealing
+        request = rotation.make_request(
+            keys.generate_key(), sensor=identity.sensor, key_no=2, sealed_to=1 << 62
+        )
+        assert uplink.rotate(request).key_no == 2
+        with pytest.raises(ConflictError):
+            uplink.rotate(
+                rotation.make_request(
+                    keys.generate_key(), sensor=identity.sensor, key_no=rotation.MAX_KEY_NO, sealed_to=0
+                )
+            )
 
 
 def test_without_its_database_the_gateway_refuses_everything(house: FleetHouse, tmp_path: Path) -> None:
