@@ -363,6 +363,29 @@ def test_results_are_append_only(database: str, cast: Cast, clock: FixedClock, s
         connection.execute("UPDATE fleet_commands_commandresult SET state = 'failed'")
 
 
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("UPDATE fleet_commands_commandresult SET state = 'failed', reason = 'failed'", "columns"),
+        ("UPDATE fleet_commands_commandresult SET body = replace(encode(body, 'escape'), 'well', 'lost')::bytea", "signature"),
+        ("UPDATE fleet_commands_commandresult SET key_no = 5", "no key 5"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_a_superuser_writes_is_not_the_sensors(
+    database: str, cast: Cast, clock: FixedClock, sensors: list[int], statement: str, why: str
+) -> None:
+    from teiten.fleet.commands.selectors import find_forgery
+
+    command = start_command(sensors, clock, cast)
+    take(command, sensors[0], *make_result(command.pk, sensors[0], payload_of(command)), clock)
+    assert find_forgery(command.results.get()) is None
+
+    with psycopg.connect(database) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(statement)
+    assert why in str(find_forgery(command.results.get()))
+
+
 def test_many_answers_in_one_transaction_each_stand_for_themselves(
     cast: Cast, clock: FixedClock, sensors: list[int]
 ) -> None:

@@ -214,13 +214,17 @@ def _print_names(names: tuple[str, ...]) -> None:
 
 
 def _print_answer(command: Command, name: str) -> int:
-    from teiten.fleet.commands.selectors import read_output
+    from teiten.fleet.commands.selectors import find_forgery, read_output
     from teiten.fleet.services import get_sensor
 
     result = command.results.filter(sensor=get_sensor(name)).first()
     if result is None:
         raise CliError(f"sensor {name} has not answered command {command.pk}")
-    print(f"{result.state} {result.reason} ({printing.instant(result.ended_at)}, key {result.key_no})")
+    forged = find_forgery(result)
+    if forged is not None:
+        raise CliError(f"what is kept of sensor {name}'s answer is not what it signed: {forged}")
+    told = " ".join(filter(None, (result.state, result.reason)))
+    print(f"{told} at {printing.instant(result.ended_at)}; the signature of its key {result.key_no} holds")
     print(read_output(result), end="")
     return 0
 

@@ -13,11 +13,12 @@ from django.db.models.functions import Cast, Concat
 
 from teiten.accounts.models import AuditRecord, User
 from teiten.fleet.commands.models import Command, CommandResult
-from teiten.fleet.models import Sensor
+from teiten.fleet.models import Sensor, SensorKey
 from teiten.fleet.rollouts import selectors as rollouts
 from teiten.fleet.rollouts.models import RolloutTarget, TargetState
 from teiten.fleet.selectors import may_see_all
 from teiten.protocol import results as wire
+from teiten.protocol.errors import ResultError
 
 #: What a target's state is called where it is a command's.
 STATE_NAMES: dict[str, str] = {
@@ -54,6 +55,23 @@ def results_visible_to(viewer: User | None, command: Command) -> QuerySet[Comman
 def read_output(result: CommandResult) -> str:
     """Give what the sensor wrote, from the bytes that it signed."""
     return wire.read_result(bytes(result.body)).output
+
+
+def find_forgery(result: CommandResult) -> str | None:
+    """Check a kept answer again, as if somebody had written into the database; None when it is the sensor's own."""
+    key = SensorKey.objects.filter(sensor=result.sensor_id, key_no=result.key_no).first()
+    if key is None:
+        return f"sensor {result.sensor_id} has no key {result.key_no}"
+    body = bytes(result.body)
+    try:
+        wire.verify_result(bytes(key.public_key), body, bytes(result.signature))
+        told = wire.read_result(body)
+    except ResultError as error:
+        return str(error)
+    said = (told.command_id, told.sensor, told.key_no, told.state, told.reason)
+    if said != (result.command_id, result.sensor_id, result.key_no, result.state, result.reason):
+        return "its columns are not what the sensor signed"
+    return None
 
 
 def count_states(viewer: User | None, command: Command) -> Mapping[str, int]:
