@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -299,6 +301,41 @@ def test_a_systemd_that_does_not_answer_is_asked_again(
     scene.check()
     assert scene.host.restarts.captures == 1
     assert not scene.host.bench.shelf.owes_restart()
+
+
+def test_a_full_disk_does_not_keep_a_bad_release(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.update()
+    scene.start(4)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("teiten.launcher.files.write_bytes", refuse)
+        assert scene.check() == "rolled_back"
+    assert scene.current == 1
+    assert scene.host.restarts.captures == 2
+    assert scene.check() == "none"
+    assert scene.start() == 1
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_really_full_disk_neither(scene: Scene) -> None:
+    scene.update()
+    scene.start(4)
+    own, aside = scene.host.places.own, scene.host.places.own.with_name("aside")
+    shutil.copytree(own, aside, symlinks=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(own)], check=True)
+    try:
+        for name in ("committed.json", "pending.json"):
+            shutil.copy(aside / name, own / name)
+        with contextlib.suppress(OSError):
+            (own / "filler").write_bytes(b"x" * 100_000)
+        assert scene.check() == "rolled_back"
+        assert scene.current == 1
+    finally:
+        subprocess.run(["umount", str(own)], check=True)
 
 
 def test_old_health_counts_as_none(scene: Scene) -> None:

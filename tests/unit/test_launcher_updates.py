@@ -443,6 +443,14 @@ def test_what_was_rolled_back_is_not_chosen() -> None:
     assert choose_release(offers, dataclasses.replace(host, current=4)) is None
 
 
+def test_a_bundle_that_is_too_large_is_given_up_unfetched(scene: Scene) -> None:
+    scene.host.config = dataclasses.replace(scene.host.config, max_bundle_bytes=100)
+    with pytest.raises(UpdateBlocked, match="larger than"):
+        scene.update()
+    assert not [name for name in scene.mirror.asked if "bundles" in name]
+    assert scene.host.report()["detail"].startswith("release 2: ")
+
+
 # ── settings that come as targets ────────────────────────────────────────────
 
 

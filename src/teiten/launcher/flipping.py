@@ -7,8 +7,9 @@ of those instants to one of two ends: the new release on probation, or the old o
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from teiten.launcher.machine import Machine
@@ -70,7 +71,8 @@ def roll_back(bench: Bench, pending: Pending, why: str, *, is_doubtful: bool) ->
     """Go back to the release before; the given-up one is marked first, so that no cut forgets it."""
     shelf = bench.shelf
     _log.error("A release is rolled back", extra={"release": pending.release, "reason": why})
-    shelf.mark_bad(pending.release, why, is_doubtful=is_doubtful)
+    with _as_far_as_disk_lets():
+        shelf.mark_bad(pending.release, why, is_doubtful=is_doubtful)
     bench.at("back.marked")
     turn_back(bench, pending)
 
@@ -80,9 +82,10 @@ def turn_back(bench: Bench, pending: Pending) -> None:
     shelf = bench.shelf
     target = find_fallback(shelf, pending)
     if target:
-        shelf.owe_restart(target)
+        with _as_far_as_disk_lets():
+            shelf.owe_restart(target)
         bench.at("back.owed")
-        shelf.turn_to(target)
+        _turn_in_any_case(shelf, target)
         bench.at("back.turned")
     shelf.end_probation()
     bench.at("back.ended")
@@ -91,6 +94,24 @@ def turn_back(bench: Bench, pending: Pending) -> None:
         restart_all(bench)
     shelf.prune({target, pending.release, shelf.committed})
     bench.at("back.pruned")
+
+
+@contextlib.contextmanager
+def _as_far_as_disk_lets() -> Iterator[None]:
+    """Go on without a note that a full or broken disk does not take: going back comes first."""
+    try:
+        yield
+    except OSError as error:
+        _log.error("The disk does not take a note", extra={"error": str(error)})
+
+
+def _turn_in_any_case(shelf: ReleaseShelf, target: int) -> None:
+    """Turn the link, making room for it first where there is none."""
+    try:
+        shelf.turn_to(target)
+    except OSError:
+        shelf.prune({target})
+        shelf.turn_to(target)
 
 
 def restart_all(bench: Bench) -> None:
@@ -105,7 +126,8 @@ def restart_all(bench: Bench) -> None:
 def settle(bench: Bench) -> None:
     """Bring everything to a consistent state, whatever the last run was doing when it ended."""
     shelf = bench.shelf
-    shelf.remove_parts()
+    with _as_far_as_disk_lets():
+        shelf.remove_parts()
     _mend_link(shelf)
     pending = shelf.read_pending()
     if pending is not None:

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         _say(f"teiten-launcher: {error}", sys.stderr)
         return 2
-    except TeitenError as error:
+    except (TeitenError, OSError) as error:
         _say(f"teiten-launcher: {error}", sys.stderr)
         return 1
 

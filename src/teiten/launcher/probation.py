@@ -7,6 +7,7 @@ between two looks that are some seconds apart.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -184,7 +185,8 @@ def _note_boot(bench: Bench, pending: Pending) -> Pending:
 def _begin_anew(bench: Bench, pending: Pending) -> Pending:
     machine = bench.machine
     begun = replace(pending, boot_id=machine.boot_id(), since_s=machine.boot_seconds())
-    bench.shelf.write_pending(begun)
+    with contextlib.suppress(OSError):
+        bench.shelf.write_pending(begun)
     return begun
 
 
@@ -214,4 +216,5 @@ def _write_look(shelf: ReleaseShelf, seen: Seen, earlier: Seen) -> None:
         "written_boot_s": seen.written_s,
         "capture": {"rounds": seen.rounds, "pid": seen.capture_pid},
     }
-    files.write_json(shelf.places.look, record)
+    with contextlib.suppress(OSError):
+        files.write_json(shelf.places.look, record)

@@ -145,7 +145,11 @@ def _bring(
     bench: Bench, config: LauncherConfig, *, repository: Repository, target: TargetFile, offer: Offer
 ) -> None:
     """Fetch, unpack and try a release; its folder appears only when all of it is good and durable."""
-    _check_room(bench, config, offer)
+    try:
+        _check_room(bench, config, offer)
+    except UpdateBlocked as error:
+        _give_up(bench, offer, error)
+        raise
     bundle = repository.fetch(target)
     bench.at("update.fetched")
     try:
@@ -169,11 +173,17 @@ def place_release(bench: Bench, config: LauncherConfig, *, bundle: Path, offer: 
         files.sync_folder(bench.places.releases)
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
-        if isinstance(error, UpdateBlocked) and error.cause == "bundle" and offer is not None:
-            bench.shelf.mark_bad(offer.release, error.text, is_doubtful=False)
+        if isinstance(error, UpdateBlocked) and offer is not None:
+            _give_up(bench, offer, error)
         raise
     bench.at("update.placed")
     return release
+
+
+def _give_up(bench: Bench, offer: Offer, error: UpdateBlocked) -> None:
+    """Never take a release again whose bundle is wrong; what the host lacks is no fault of the bundle."""
+    if error.cause == "bundle":
+        bench.shelf.mark_bad(offer.release, error.text, is_doubtful=False)
 
 
 def _unpack_checked(
