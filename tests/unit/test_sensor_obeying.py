@@ -39,6 +39,7 @@ from teiten.sensor.obeying.supervised_actions import CaptureSwitch, SupervisedAc
 from teiten.sensor.obeying.system_actions import SystemActions, SystemPlaces
 from teiten.sensor.obeying.timing import find_time_s
 from teiten.sensor.reporting import read_orders
+from teiten.sensor.slots import SlotFile
 from teiten.sensor.state import ORDERS, StateFolder
 
 SENSOR = 7
@@ -429,6 +430,26 @@ class TestRootHelper:
             helper.open(sensor=8)
         helper.open()
 
+    def test_one_request_that_cannot_be_taken_holds_up_no_other(
+        self, bench: Bench, helper: HelperBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        box, real = RequestBox(bench.places), helper.helper._memory.begin
+        first, second = make_command("restart", counter=1), make_command("capture_on", counter=2)
+        for one in (first, second):
+            box.hand_over(deliver(one, "alice", "bob"))
+
+        def refuse(command: Command, begun: Begun) -> None:
+            if command.verb == "restart":
+                raise StateError("no space")
+            real(command, begun)
+
+        monkeypatch.setattr(helper.helper._memory, "begin", refuse)
+        with pytest.raises(StateError, match="no space"):
+            helper.run()
+
+        assert helper.actions.acted == ["capture_on"]
+        assert [path.stem for path in bench.places.requests.iterdir()] == [first.command_id]
+
     def test_two_do_not_work_at_once(self, helper: HelperBench) -> None:
         with pytest.raises(StateBusyError):
             helper.open()
@@ -544,6 +565,22 @@ class TestMemory:
             rising = [n for i, n in enumerate(given_counters) if n > max(given_counters[:i], default=0)]
             assert found == rising
 
+    def test_what_it_cannot_read_is_named(self, tmp_path: Path) -> None:
+        SlotFile(tmp_path / "memory.bin").write({"open": [{}]})
+
+        with pytest.raises(StateError, match="move it away"):
+            Memory(tmp_path / "memory.bin")
+
+    def test_a_verb_that_this_program_does_not_know_any_more_was_interrupted(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+        command = make_command()
+        bench.obedience._memory.begin(command, Begun(command.command_id, "fly", bytes(32), 1, 0))
+        bench.open()
+        bench.obedience.start()
+
+        assert bench.receipt().outcome.reason == "interrupted"
+        bench.obedience.stop()
+
     def test_it_stays_small(self, tmp_path: Path) -> None:
         memory = Memory(tmp_path / "memory.bin")
         for number in range(700):
@@ -577,6 +614,20 @@ class TestTime:
         own, told = own_days * self.DAY, told_days * self.DAY
 
         assert find_time_s(command_class, own, told - own) == judged_days * 86_400
+
+    def test_a_base_that_says_two_years_ago_revives_nothing_older_than_what_was_obeyed(
+        self, bench: Bench
+    ) -> None:
+        long_ago = NOW_S - 800 * 86_400
+        obeyed = make_command("status", now_s=NOW_S)
+        bench.take(deliver(obeyed, "alice"))
+        assert bench.receipt().outcome.state == "done"
+        bench.operators.write_bytes(make_operators(long_ago).to_json())
+        old = make_command("set_config", now_s=long_ago, arguments={"payload_bytes": 0})
+        bench.take(deliver(old, "alice", "bob"), offset_us=-800 * self.DAY)
+
+        assert bench.answer().outcome.state == "refused"
+        assert bench.obedience._memory.floor_s == obeyed.not_before_s
 
     def test_a_base_that_says_last_week_revives_no_change(self, bench: Bench) -> None:
         last_week = NOW_S - 7 * 86_400

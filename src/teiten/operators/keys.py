@@ -65,6 +65,8 @@ def create_key(path: Path, passphrase: str) -> PublicHalf:
     Raises:
         OperatorError: when a file is there already or cannot be written.
     """
+    if public_path(path).exists():
+        raise KeyUseError(f"{public_path(path)} is there already; move it away, or choose another name")
     key = generate_key()
     plain = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     pem = encrypt_pkcs8(plain, passphrase.encode(), iterations=ITERATIONS)

@@ -45,10 +45,18 @@ class Memory:
     def __init__(self, path: Path) -> None:
         self._file = SlotFile(path)
         record = self._file.record or {}
-        self._counters: dict[str, int] = dict(record.get("counters", {}))
-        self._ids: list[str] = list(record.get("ids", []))
-        self._facts: dict[str, Any] = dict(record.get("facts", {}))
-        self._open = {one["command_id"]: _read_begun(one) for one in record.get("open", [])}
+        try:
+            self._counters: dict[str, int] = dict(record.get("counters", {}))
+            self._ids: list[str] = list(record.get("ids", []))
+            self._facts: dict[str, Any] = dict(record.get("facts", {}))
+            self._open = {one["command_id"]: _read_begun(one) for one in record.get("open", [])}
+            #: From when the newest obeyed command is valid, seconds since 1970: operators signed that it is later.
+            self.floor_s = int(record.get("floor_s", 0))
+        except (KeyError, TypeError, ValueError) as error:
+            self._file.close()
+            raise StateError(
+                f"{path} does not hold what obeying remembers ({error}); move it away"
+            ) from error
 
     @property
     def open(self) -> tuple[Begun, ...]:
@@ -83,7 +91,7 @@ class Memory:
         Raises:
             StateError: when the disk refuses; the command must not be executed then.
         """
-        before = dict(self._counters), list(self._ids), dict(self._open)
+        before = dict(self._counters), list(self._ids), dict(self._open), self.floor_s
         name = counter_name(command)
         # Newest last, so that the bound forgets the operators who left long ago.
         self._counters.pop(name, None)
@@ -91,10 +99,11 @@ class Memory:
         self._counters = dict(list(self._counters.items())[-_MAX_COUNTERS:])
         self._ids = [*self._ids, command.command_id][-MAX_IDS:]
         self._open[command.command_id] = begun
+        self.floor_s = max(self.floor_s, command.not_before_s)
         try:
             self._write()
         except StateError:
-            self._counters, self._ids, self._open = before
+            self._counters, self._ids, self._open, self.floor_s = before
             raise
 
     def end(self, command_id: str) -> None:
@@ -115,6 +124,7 @@ class Memory:
                 "counters": self._counters,
                 "ids": self._ids,
                 "facts": self._facts,
+                "floor_s": self.floor_s,
                 "open": [_write_begun(one) for one in self._open.values()],
             }
         )

@@ -114,7 +114,7 @@ class Obedience:
         for begun in self._memory.open:
             if self._answers.has(begun.command_id):
                 self._memory.end(begun.command_id)
-            elif VERBS[begun.verb].needs_root:
+            elif begun.verb in VERBS and VERBS[begun.verb].needs_root:
                 self._handed.begun[begun.command_id] = begun
             else:
                 self._end(begun, failed("interrupted"))
@@ -196,7 +196,9 @@ class Obedience:
         return judging.judge(
             delivery.envelope,
             operators,
-            now_s=find_time_s(command.command_class, self._clock.now_us(), offset_us),
+            now_s=find_time_s(
+                command.command_class, self._clock.now_us(), offset_us, floor_s=self._memory.floor_s
+            ),
             sensor=rules.sensor,
             state=self._memory.as_state(classes=rules.classes, allow_exec=rules.allow_exec),
             resolved=delivery.resolved,

@@ -87,11 +87,20 @@ class Helper:
         os.close(self._lock)
 
     def obey_all(self, *, offset_us: int | None) -> int:
-        """Obey every request that is there; give how many there were."""
-        requests = list_requests(self._places)
+        """Obey every request that is there; give how many there were.
+
+        Raises:
+            SensorError: the first that kept one from being taken; the others were obeyed all the same.
+        """
+        requests, faults = list_requests(self._places), []
         for path in requests:
-            self.obey(path, offset_us=offset_us)
+            try:
+                self.obey(path, offset_us=offset_us)
+            except SensorError as error:
+                faults.append(error)
         self._forget_old()
+        if faults:
+            raise faults[0]
         return len(requests)
 
     def obey(self, path: Path, *, offset_us: int | None) -> None:
@@ -156,7 +165,9 @@ class Helper:
         return judging.judge(
             delivery.envelope,
             operators,
-            now_s=find_time_s(command.command_class, self._clock.now_us(), offset_us),
+            now_s=find_time_s(
+                command.command_class, self._clock.now_us(), offset_us, floor_s=self._memory.floor_s
+            ),
             sensor=rules.sensor,
             state=self._memory.as_state(classes=rules.classes, allow_exec=rules.allow_exec),
             resolved=delivery.resolved,
