@@ -9,6 +9,7 @@ the honest sensor signs, or an honest request that is cut, doubled and joined.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ ASKED = (
 )
 TARGETS = (*(path for path, _name, _signs in ASKED), "/v1/batches/1/1", "/v1/commands")
 HONEST = list_honest()
+logging.getLogger("teiten").setLevel(logging.CRITICAL)
 HARNESS = WireHarness()
 
 

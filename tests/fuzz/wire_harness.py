@@ -7,7 +7,6 @@ thousands of times a second. Doors and landing are dictionaries with the rules o
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ SENSOR = HonestSensor(KEY)
 BODY = b"a batch, as far as a gateway knows"
 BEAT = Heartbeat(1, "boot-aaaaaaaa", "0.1.0", 5, None, 0, 0, 0, 0, 0, 0, "", None, 1)
 #: What a request may be answered with; 500 would be a bug, 503 a door that we did not close.
-EXPECTED = frozenset({200, 201, 400, 401, 403, 404, 405, 408, 409, 411, 413, 431})
+EXPECTED = frozenset({200, 201, 400, 401, 403, 404, 405, 408, 409, 411, 413, 429, 431})
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
 _ROUNDS = 40
 
@@ -117,7 +116,6 @@ class WireHarness:
     """One gateway for many inputs."""
 
     def __init__(self) -> None:
-        logging.getLogger("teiten").setLevel(logging.CRITICAL)
         self.loop = asyncio.new_event_loop()
         self.landing = MemoryLanding()
         self.doors = RotatingDoors()

@@ -12,7 +12,7 @@ import pytest
 
 from teiten.foundation.clock import FixedClock, from_us
 from teiten.protocol import keys, rotation
-from teiten.protocol.testing import START_US
+from teiten.protocol.testing import START_US, make_columns
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import (
     ClockSkewError,
@@ -23,6 +23,7 @@ from teiten.sensor.errors import (
     UplinkError,
 )
 from teiten.sensor.rotation import PENDING, KeyKeeper, rotate_key
+from teiten.sensor.sealing import BatchDraft, seal_batch
 from teiten.sensor.spool import Spool, SpoolLimits
 from teiten.sensor.state import StateFolder
 
@@ -261,6 +262,25 @@ def test_a_disk_image_started_twice_is_noticed_and_undone(
     assert holding.discard_batches(the_sensor(), reason="a copy", act=house.act()).batches == 2
     assert {row[3] for row in house.states() if row[0] == 1 and row[1] > 1} == {"discarded"}
     assert history(the_sensor())[-3:] == ["recovery_issued", "recovered", "held_discarded"]
+
+
+def test_a_stolen_key_seals_nothing_for_the_epoch_after_it(house: FleetHouse, machine: SensorMachine) -> None:
+    """Who has the old key and may sign requests all the same (the gateway's captor) still seals nothing."""
+    stolen = machine.state.load_identity().sealing
+    house.recover(machine, house.issue_recovery(the_sensor()))
+    today = machine.state.load_identity().sealing
+    draft = BatchDraft(START_US, START_US + 300_000_000, boot_id=machine.boot_id, payload_bytes=64)
+    columns = make_columns(3, start_us=START_US)
+    for key_no, epoch in ((1, 2), (2, 1), (7, 2)):
+        forged = seal_batch(
+            replace(stolen if key_no == 1 else today, key_no=key_no, epoch=epoch),
+            draft,
+            columns=columns,
+            seq=1,
+        )
+        with pytest.raises(RefusedError, match=r"seal\.(range|key)"):
+            machine.send(forged)
+    assert house.states() == []
 
 
 def test_released_batches_go_to_the_loader(house: FleetHouse, machine: SensorMachine) -> None:

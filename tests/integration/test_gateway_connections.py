@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from teiten.cli.embedded import create_database
 from teiten.foundation.clock import FixedClock
-from teiten.gateway import peers
+from teiten.gateway import knocking, peers
 from teiten.gateway.config import GatewayConfig
-from teiten.gateway.errors import GatewayStartError
-from teiten.gateway.testing import AUTHORITY, HonestSensor, RawClient, RunningGateway, run_gateway
+from teiten.gateway.errors import GatewayStartError, Refusal
+from teiten.gateway.testing import AUTHORITY, Answer, HonestSensor, RawClient, RunningGateway, run_gateway
 from teiten.landing.log import LandingLog
 from teiten.landing.testing import SIGNING_KEY, make_config, start_ledger
+from teiten.protocol import seal, signature
 from teiten.protocol.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.requirement("R1.2", "R2.1")
@@ -140,6 +141,46 @@ class TestProxies:
             pytest.raises(GONE),
         ):
             connect(port, proxied("2001:db8:1:1:ffff::3"))
+
+
+def test_who_was_refused_too_often_waits_and_others_do_not(port: int) -> None:
+    with closing(connect(port, proxied("203.0.113.5"))) as client:
+        answers = [knock(client) for _ in range(knocking.MOST_REFUSALS + 1)]
+        assert {answer.status for answer in answers[:-1]} == {400}
+        assert (answers[-1].status, answers[-1].json()["error"]) == (429, "too_many_refusals")
+        assert 1 <= int(answers[-1].fields["retry-after"]) <= 61
+    with closing(connect(port, proxied("203.0.113.6"))) as other:
+        assert knock(other).status == 400
+
+
+def knock(client: RawClient) -> Answer:
+    """Ask to be enrolled with nothing."""
+    fields = {
+        "Host": AUTHORITY,
+        "Content-Length": "2",
+        "Content-Digest": signature.format_digest(seal.digest_of(b"{}")),
+    }
+    return client.send("POST", "/v1/enrol", list(fields.items()), b"{}")
+
+
+def test_the_times_of_refusals_pass() -> None:
+    clock = FixedClock(NOW)
+    knocks = knocking.Knocks(clock)
+
+    def refuse() -> None:
+        with knocks.one_of("203.0.113.5"):
+            raise Refusal(403, "token_unknown", "no")
+
+    for _ in range(knocking.MOST_REFUSALS):
+        with pytest.raises(Refusal, match="no"):
+            refuse()
+    with pytest.raises(Refusal, match="come back"):
+        refuse()
+    with knocks.one_of("203.0.113.6"), knocks.one_of("127.0.0.1"):
+        pass
+    clock.advance(knocking.PERIOD_SECONDS)
+    with knocks.one_of("203.0.113.5"):
+        pass
 
 
 def hear_one(port: int, before: bytes) -> None:

@@ -14,6 +14,7 @@ from teiten.gateway.answers import Signer
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.doors import Doors, SensorIdentity
 from teiten.gateway.errors import Refusal
+from teiten.gateway.knocking import Knocks
 from teiten.landing.log import LandingLog
 from teiten.protocol import signature
 from teiten.protocol.errors import ClockSkewError, SignatureError
@@ -41,6 +42,7 @@ class Desk:
         self.landing = landing
         self.signer = signer
         self.clock = clock
+        self.knocks = Knocks(clock)
         self._inflight_bytes = 0
 
     async def authenticate(self, request: web.BaseRequest, *, superseded: bool = False) -> Authenticated:

@@ -24,6 +24,10 @@ HANDSHAKES_FAILED = Counter(
     "Connections that ended before HTTP began: TLS, a proxy's header, or time.",
     ["error"],
 )
+KNOCKS_REFUSED = Counter(
+    "teiten_gateway_knocks_refused_total",
+    "Requests to enrol or recover that were not read, because their address was refused too often.",
+)
 SLOW_HEADS = Counter(
     "teiten_gateway_slow_heads_total", "Connections cut because a request did not begin in time."
 )

@@ -106,7 +106,7 @@ class Places:
 
     def take_for(self, peer: str) -> Callable[[], None] | None:
         """Take one of the places of an address; gives how to give it back, or None."""
-        key = _key_of(peer)
+        key = find_site(peer)
         if key is None:
             return _once(lambda: None)
         if self._by_address[key] >= self._most_per_address:
@@ -133,7 +133,10 @@ def _once(give: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-def _key_of(peer: str) -> str | None:
+def find_site(peer: str) -> str | None:
+    """Give what counts as one address: IPv4 itself, IPv6 its /64; None for this machine, or no address."""
+    if not peer:
+        return None
     address = ipaddress.ip_address(peer)
     if address.is_loopback:
         return None

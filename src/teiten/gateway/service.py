@@ -136,7 +136,7 @@ class Gateway:
         except (Refusal, DoorClosed) as error:
             refusal = self._note(request, error)
             reply, outcome = (refusal.status, refusal_body(refusal)), refusal.code
-            if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            if refusal.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
                 wait_seconds = refusal.retry_after_seconds or self._config.retry_seconds
                 headers["Retry-After"] = str(wait_seconds)
         except Exception:  # noqa: BLE001  a request is a process boundary: a bug in one must not end the others

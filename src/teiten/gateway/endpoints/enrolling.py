@@ -18,14 +18,16 @@ from teiten.protocol.errors import MessageError, SignatureError
 
 async def enrol(desk: Desk, request: web.BaseRequest, _match: re.Match[str]) -> Reply:
     """Bind a public key to a sensor, once."""
-    body = await read_unsigned(desk, request, at_most=enrolment.MAX_REQUEST_BYTES)
-    try:
-        asked = enrolment.read_request(body)
-        enrolment.verify_possession(asked)
-    except (MessageError, SignatureError) as error:
-        raise Refusal(400, error.code, str(error)) from error
-    desk.check_time(asked.created_s)
-    return 201, complete_answer(desk, await desk.doors.enrol.enrol(asked, peer=desk.peer_of(request)))
+    peer = desk.peer_of(request)
+    with desk.knocks.one_of(peer):
+        body = await read_unsigned(desk, request, at_most=enrolment.MAX_REQUEST_BYTES)
+        try:
+            asked = enrolment.read_request(body)
+            enrolment.verify_possession(asked)
+        except (MessageError, SignatureError) as error:
+            raise Refusal(400, error.code, str(error)) from error
+        desk.check_time(asked.created_s)
+        return 201, complete_answer(desk, await desk.doors.enrol.enrol(asked, peer=peer))
 
 
 async def read_unsigned(desk: Desk, request: web.BaseRequest, *, at_most: int) -> bytes:

@@ -9,6 +9,7 @@ cannot keep batches from coming in. Any web server may serve the same folder ins
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ _TARGET = re.compile(
 _FOR_EVER, _NEVER = "public, max-age=31536000, immutable", "no-cache"
 #: 17 KB a second is the least for a bundle of 30 MB; the launcher comes back an hour later.
 _DOWNLOAD_SECONDS = 1_800.0
+_CHUNK_BYTES = 1 << 18
 _MAX_DOWNLOADS = 128
 _MAX_DOWNLOADS_A_PEER = 8
 
@@ -68,16 +70,23 @@ async def send_file(desk: Desk, request: web.BaseRequest, match: re.Match[str]) 
         raise Refusal(404, "unknown_file", f"the repository has no {match[1]}")
     caching = _NEVER if path.name == "timestamp.json" else _FOR_EVER
     kind = "application/json" if path.suffix == ".json" else "application/octet-stream"
-    response = web.FileResponse(path, headers={"Cache-Control": caching, "Content-Type": kind})
+    response = web.StreamResponse(headers={"Cache-Control": caching, "Content-Type": kind})
     with _downloads.one_for(desk.peer_of(request)):
         await _send(request, response, path)
     return response
 
 
-async def _send(request: web.BaseRequest, response: web.FileResponse, path: Path) -> None:
+async def _send(request: web.BaseRequest, response: web.StreamResponse, path: Path) -> None:
+    # Not ``FileResponse``: it sends when the handler has returned, where nothing bounds its time.
     try:
         async with asyncio.timeout(_DOWNLOAD_SECONDS):
-            await response.prepare(request)
+            with path.open("rb") as file:
+                response.content_length = os.fstat(file.fileno()).st_size
+                await response.prepare(request)
+                while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                    await response.write(chunk)
+    except FileNotFoundError as error:
+        raise Refusal(404, "unknown_file", f"the repository has no {path.name} any more") from error
     except TimeoutError as error:
         if request.transport is not None:
             request.transport.abort()

@@ -19,14 +19,16 @@ async def recover(desk: Desk, request: web.BaseRequest, _match: re.Match[str]) -
     door = desk.doors.recover
     if door is None:
         raise Refusal(404, "not_offered", "this gateway does not recover sensors")
-    body = await read_unsigned(desk, request, at_most=recovery.MAX_REQUEST_BYTES)
-    try:
-        asked = recovery.read_request(body)
-        recovery.verify_possession(asked)
-    except (MessageError, SignatureError) as error:
-        raise Refusal(400, error.code, str(error)) from error
-    desk.check_time(asked.created_s)
-    return 201, complete_answer(desk, await door.recover(asked, peer=desk.peer_of(request)))
+    peer = desk.peer_of(request)
+    with desk.knocks.one_of(peer):
+        body = await read_unsigned(desk, request, at_most=recovery.MAX_REQUEST_BYTES)
+        try:
+            asked = recovery.read_request(body)
+            recovery.verify_possession(asked)
+        except (MessageError, SignatureError) as error:
+            raise Refusal(400, error.code, str(error)) from error
+        desk.check_time(asked.created_s)
+        return 201, complete_answer(desk, await door.recover(asked, peer=peer))
 
 
 ROUTE = Route("recover", "POST", re.compile(r"/v1/recover"), "/v1/recover", recover)
