@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import ssl
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -349,25 +352,63 @@ def test_what_changes_is_not_kept_by_caches(gateway_of_releases: Any) -> None:
     assert fetch(gateway_of_releases, "/tuf/metadata/timestamp.json", fields={"Range": "bytes=0-1"})[0] == 400
 
 
+def test_files_follow_one_another_on_one_connection(
+    gateway_of_releases: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = connect(gateway_of_releases)
+    try:
+        for _ in range(3):
+            connection.request("GET", "/tuf/metadata/1.root.json")
+            assert json.loads(connection.getresponse().read())["signed"]["version"] == 1
+        socket_of_first = connection.sock
+        connection.request("GET", "/tuf/metadata/9.root.json")
+        assert connection.getresponse().read()
+        assert connection.sock is socket_of_first is not None
+    finally:
+        connection.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_stranger_that_fetches_slowly_is_cut_off(
+    gateway_of_releases: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = gateway_of_releases.releases / "targets" / f"{'0' * 64}.big"
+    big.write_bytes(bytes(30_000_000))
+    monkeypatch.setattr(public_files, "_DOWNLOAD_SECONDS", 0.3)
+    connection = connect(gateway_of_releases)
+    try:
+        connection.request("GET", f"/tuf/targets/{'0' * 64}.big")
+        response = connection.getresponse()
+        time.sleep(0.8)
+        with pytest.raises((OSError, http.client.IncompleteRead)):
+            response.read()
+    finally:
+        connection.close()
+        big.unlink()
+    assert public_files._downloads._by_peer.total() == 0
+
+
 @pytest.fixture(scope="module")
 def gateway_of_releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("served")
     house = House(folder)
     house.begin()
     with open_gateway(folder / "gateway", releases=house.public) as gateway:
+        gateway.releases = house.public
         yield gateway
+
+
+def connect(gateway: Any) -> http.client.HTTPSConnection:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(gateway.authority, context=context, timeout=10)
 
 
 def fetch(
     gateway: Any, path: str, *, method: str = "GET", fields: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """Ask for exactly this path, as no browser would."""
-    import http.client
-    import ssl
-
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(gateway.authority, context=context, timeout=10)
+    connection = connect(gateway)
     try:
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in (fields or {}).items():
