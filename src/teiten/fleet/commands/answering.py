@@ -113,19 +113,22 @@ def _read(told: Told) -> wire.Result | ResultRefusedError:
 def _look_up(whole: Sequence[tuple[Told, wire.Result]]) -> _Known:
     ids = {told.command_id for told, _ in whole}
     sensors = {told.sensor for told, _ in whole}
-    commands = {one.pk: one for one in Command.objects.select_related("rollout").filter(pk__in=ids)}
+    # Envelope and list of sensors are long, and not asked for here.
+    asked = Command.objects.select_related("rollout").defer("envelope", "sensors").filter(pk__in=ids)
+    commands = {one.pk: one for one in asked}
+    named = {one.rollout_id: one.pk for one in commands.values() if one.rollout_id is not None}
     # Locked in one order, so that two groups cannot wait for each other, and a stop waits for neither half.
     targets = (
         RolloutTarget.objects.select_for_update(of=("self",), no_key=True)
-        .filter(rollout__command__in=ids, sensor__in=sensors)
+        .filter(rollout__in=named, sensor__in=sensors)
         .order_by("pk")
     )
-    found = targets.values_list("rollout__command__pk", "sensor_id", "state")
+    found = targets.values_list("rollout_id", "sensor_id", "state")
     kept = CommandResult.objects.filter(command__in=ids, sensor__in=sensors)
     keys = SensorKey.objects.filter(sensor__in=sensors)
     return _Known(
         commands,
-        targets={(command, sensor): state for command, sensor, state in found},
+        targets={(named[rollout], sensor): state for rollout, sensor, state in found},
         results={
             (command, sensor): bytes(body)
             for command, sensor, body in kept.values_list("command_id", "sensor_id", "body")
