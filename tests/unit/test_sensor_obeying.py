@@ -21,7 +21,10 @@ from teiten.foundation.clock import FixedClock, SystemClock, from_us
 from teiten.protocol import commands, results
 from teiten.protocol.command_testing import NOW_S, make_command, make_operators, sign
 from teiten.protocol.commands import Command, Delivery, Targets
+from teiten.protocol.enrolment import EnrolAnswer
+from teiten.protocol.sensor_config import SensorConfig as Wanted
 from teiten.sensor.chain import Chain, read_chain, verify_chain
+from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import DeclarationError, StateBusyError, StateError
 from teiten.sensor.obeying import auditing, budget, system_actions
 from teiten.sensor.obeying.answers import Answer, Answers
@@ -39,8 +42,10 @@ from teiten.sensor.obeying.supervised_actions import CaptureSwitch, SupervisedAc
 from teiten.sensor.obeying.system_actions import SystemActions, SystemPlaces
 from teiten.sensor.obeying.timing import find_time_s
 from teiten.sensor.reporting import read_orders
+from teiten.sensor.sending import Sending
 from teiten.sensor.slots import SlotFile
-from teiten.sensor.state import ORDERS, StateFolder
+from teiten.sensor.state import ORDERS, GatewaySettings, StateFolder
+from teiten.sensor.status import collect_status, format_status
 
 SENSOR = 7
 pytestmark = pytest.mark.requirement("R1.3")
@@ -904,3 +909,19 @@ class TestAudit:
             list(auditing.verify(path, head=text if told.count else "2:" + "0" * 64))
         with pytest.raises(DeclarationError, match="COUNT:SHA256"):
             list(auditing.verify(path, head="2"))
+
+
+def test_a_folder_that_does_not_allow_obeying_leaves_a_sensor_that_sends(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path)
+    state.make_key()
+    gateway = GatewaySettings("https://192.0.2.1:8443", "", ("00" * 32,), "")
+    state.save_identity(EnrolAnswer(SENSOR, 1, 1, (), 0, Wanted()), gateway, at_us=0)
+    (tmp_path / "obey").mkdir()
+    (tmp_path / "obey" / "memory.bin").write_bytes(b"damaged" * 20_000)
+
+    sending = Sending(SensorConfig(state_dir=tmp_path), state, SystemClock())
+    sending._write_status(running=True)
+
+    told = collect_status(state, SystemClock())
+    assert "damaged in both slots" in told["sending"]["commands_error"]
+    assert "commands error" in format_status(told)

@@ -77,6 +77,7 @@ class Sending:
         self._watchdog = find_watchdog(clock)
         self.outbox = Outbox(state.path / "spool")
         self._key_keeper = KeyKeeper(config, state, clock)
+        self._obeying_error = ""
         self._obeying = self._build_obeying(identity.sealing, is_supervised=is_supervised) if beats else None
         obeying = self._obeying
         self.sender = Sender(
@@ -142,6 +143,7 @@ class Sending:
                 rotate=self._key_keeper.rotate,
             )
         except StateError as error:
+            self._obeying_error = str(error)
             _log.error("This sensor cannot obey commands", extra={"error": str(error)})
             return None
 
@@ -183,6 +185,7 @@ class Sending:
             "metadata_error": self._book.error,
             "key_error": self._key_keeper.error,
             "commands": vars(self._obeying.obedience.counts) if self._obeying else {},
+            "commands_error": self._obeying_error,
         }
 
 

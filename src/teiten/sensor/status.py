@@ -99,6 +99,7 @@ def _sending_lines(told: dict[str, Any]) -> list[str]:
             f"commands         {count['commands_accepted']:,} obeyed, {count['commands_failed']:,} of them failed; "
             f"{count['commands_refused']:,} refused"
         )
+    lines += [f"commands error   {told['commands_error']}"] if told.get("commands_error") else []
     lines += [f"key error        {told['key_error']}"] if told.get("key_error") else []
     lines += [f"public address   {text}" for text in told.get("public_addresses", [])]
     if told.get("metadata_error"):

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,7 +105,8 @@ class Obedience:
         self._budget = RefusalBudget()
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[Command, Begun] | None] = queue.SimpleQueue()
-        self._unsaved: list[tuple[Begun, Outcome]] = []
+        #: Taken and given by two threads, each in one step.
+        self._unsaved: deque[tuple[Begun, Outcome]] = deque()
         self._handed = _Handed()
         self._thread = threading.Thread(target=self._work, name="obeying")
         self.counts = ObeyingCounts()
@@ -145,9 +147,8 @@ class Obedience:
         if now - self._handed.looked_at < _LOOK_SECONDS:
             return
         self._handed.looked_at = now
-        unsaved, self._unsaved = self._unsaved, []
-        for begun, outcome in unsaved:
-            self._end(begun, outcome)
+        for _ in range(len(self._unsaved)):
+            self._end(*self._unsaved.popleft())
         for begun in list(self._handed.begun.values()):
             outcome_or_none = self._find_outcome(begun)
             if outcome_or_none is not None:
@@ -271,7 +272,6 @@ class Obedience:
 
     def _end(self, begun: Begun, outcome: Outcome) -> None:
         """Keep the answer, then forget that the command is open."""
-        self.counts.commands_failed += outcome.state != "done"
         answer = Answer(
             begun.command_id, begun.payload_sha256, outcome, begun.started_us, self._clock.now_us()
         )
@@ -287,6 +287,7 @@ class Obedience:
                 self._answers.put(answer)
                 self._chain.append("command.ended", facts)
                 self._memory.end(begun.command_id)
+                self.counts.commands_failed += outcome.state != "done"
         except StateError as error:
             _log.error("A command's answer cannot be kept yet", extra={"error": str(error)})
             self._unsaved.append((begun, outcome))

@@ -94,7 +94,9 @@ class SystemActions:
             return
         receipt = self._places.receipted / command.command_id
         self._wait(RECEIPT_SECONDS, lambda: os.path.lexists(receipt))
-        self._control("disable", "--now", *ALL_UNITS)
+        for unit in ALL_UNITS:
+            # One by one: a unit that is not installed must not keep the others running.
+            self._control("disable", "--now", unit)
         erase_state(self._system.state_dir)
         _log.warning("This sensor has been ended", extra={"command": command.command_id})
 
