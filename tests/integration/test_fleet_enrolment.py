@@ -192,7 +192,10 @@ def test_a_token_is_for_its_network_only(cast: Cast, clock: FixedClock) -> None:
 
     assert refused(request, clock, peer="198.51.100.1") == "token_address"
     assert refused(request, clock, peer="") == "token_address"
+    assert refused(dataclasses.replace(request), clock, peer="198.51.100.1") == "token_address"
     assert enrol(request, clock, peer="::ffff:192.0.2.9").key_no == 1
+    (line,) = made.sensor.events.filter(kind="enrolment_refused")
+    assert (line.detail["code"], line.detail["peer"]) == ("token_address", "198.51.100.1")
 
 
 def test_one_key_is_one_sensor(cast: Cast, clock: FixedClock) -> None:

@@ -74,14 +74,24 @@ def _decide(
     if isinstance(token, EnrolmentError):
         return token
     sensor = services.lock_sensor(token.sensor_id)
+    refusal = _reason_to_refuse(request, token, sensor, peer=peer, now=now)
+    if refusal is not None:
+        tokens.note_refusal(token, refusal, peer=peer, now=now)
+        return refusal
     if token.used_at is not None:
-        refusal = tokens.check_repeat(token, request.public_key, peer=peer, now=now)
-        return refusal or answer_for(sensor, SensorKey.objects.get(public_key=request.public_key))
+        return answer_for(sensor, SensorKey.objects.get(public_key=request.public_key))
+    return _bind(request, token, sensor, peer=peer, now=now, config=config)
+
+
+def _reason_to_refuse(
+    request: EnrolRequest, token: EnrolmentToken, sensor: Sensor, *, peer: str | None, now: datetime
+) -> EnrolmentError | None:
+    if token.used_at is not None:
+        return tokens.check_repeat(token, request.public_key, peer=peer, now=now)
     refusal = tokens.check_token(token, peer=peer, now=now)
     if refusal is None and sensor.state != SensorState.TOKEN_ISSUED:
         refusal = EnrolmentError("sensor_state", f"the sensor is {sensor.state}; it cannot be enrolled")
-    refusal = refusal or _check_proof(request, token)
-    return refusal or _bind(request, token, sensor, peer=peer, now=now, config=config)
+    return refusal or _check_proof(request, token)
 
 
 def _check_proof(request: EnrolRequest, token: EnrolmentToken) -> EnrolmentError | None:

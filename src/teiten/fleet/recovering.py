@@ -102,12 +102,22 @@ def _decide(request: RecoverRequest, *, peer: str | None, now: datetime) -> Enro
     if isinstance(token, EnrolmentError):
         return token
     sensor = services.lock_sensor(token.sensor_id)
+    refusal = _reason_to_refuse(request, token, sensor, peer=peer, now=now)
+    if refusal is not None:
+        tokens.note_refusal(token, refusal, peer=peer, now=now)
+        return refusal
     if token.used_at is not None:
-        refusal = tokens.check_repeat(token, request.public_key, peer=peer, now=now)
-        return refusal or answer_for(sensor, SensorKey.objects.get(public_key=request.public_key))
+        return answer_for(sensor, SensorKey.objects.get(public_key=request.public_key))
+    return _renew(request, token, sensor, peer=peer, now=now)
+
+
+def _reason_to_refuse(
+    request: RecoverRequest, token: EnrolmentToken, sensor: Sensor, *, peer: str | None, now: datetime
+) -> EnrolmentError | None:
+    if token.used_at is not None:
+        return tokens.check_repeat(token, request.public_key, peer=peer, now=now)
     refusal = tokens.check_token(token, peer=peer, now=now) or _check_sensor(request, sensor)
-    refusal = refusal or _check_proof(request, token)
-    return refusal or _renew(request, token, sensor, peer=peer, now=now)
+    return refusal or _check_proof(request, token)
 
 
 def _check_sensor(request: RecoverRequest, sensor: Sensor) -> EnrolmentError | None:

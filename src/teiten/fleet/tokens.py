@@ -9,7 +9,8 @@ from teiten.fleet import journal, sealing
 from teiten.fleet.errors import EnrolmentError, FleetError
 from teiten.fleet.models import EnrolmentToken, SensorEvent, SensorEventKind, TokenPurpose
 
-#: A reused token is written into the history at most this often.
+_REUSED = "token_used"
+#: A refused or reused token is written into the history at most this often.
 _ALARM_EVERY = timedelta(hours=1)
 
 
@@ -29,8 +30,8 @@ def check_repeat(
 ) -> EnrolmentError | None:
     """Say why a used token is refused; None: the same request is repeated, and gets the same answer."""
     if bytes(token.used_key or b"") != public_key:
-        _raise_alarm(token, now=now, peer=peer)
-        return EnrolmentError("token_used", "this token was used with another key; an operator has been told")
+        _write_once(SensorEventKind.TOKEN_REUSED, token, now=now, code=_REUSED, peer=peer)
+        return EnrolmentError(_REUSED, "this token was used with another key; an operator has been told")
     if now >= token.expires_at:
         return EnrolmentError("token_expired", "this token was used already and has expired since")
     return None
@@ -61,16 +62,25 @@ def use_token(token: EnrolmentToken, public_key: bytes, *, peer: str | None, now
     token.save(update_fields=["used_at", "used_key", "used_from", "sealed_secret"])
 
 
-def _raise_alarm(token: EnrolmentToken, *, now: datetime, peer: str | None) -> None:
-    """Write the alarm, but not a row for each try of somebody who only knows the token's id."""
+def note_refusal(token: EnrolmentToken, error: EnrolmentError, *, peer: str | None, now: datetime) -> None:
+    """Write into the history that a token of this sensor was refused; one used with another key is an alarm."""
+    if error.code != _REUSED:
+        _write_once(SensorEventKind.ENROLMENT_REFUSED, token, now=now, code=error.code, peer=peer)
+
+
+def _write_once(
+    kind: SensorEventKind, token: EnrolmentToken, *, now: datetime, code: str, peer: str | None
+) -> None:
+    """Write an event, but not a row for each try of somebody who only knows the token's id."""
     earlier = SensorEvent.objects.filter(
         sensor=token.sensor_id,
-        kind=SensorEventKind.TOKEN_REUSED,
+        kind=kind,
         at__gt=now - _ALARM_EVERY,
         detail__token=token.pk,
+        detail__code=code,
     )
     if not earlier.exists():
-        journal.record_event(SensorEventKind.TOKEN_REUSED, token.sensor_id, at=now, token=token.pk, peer=peer)
+        journal.record_event(kind, token.sensor_id, at=now, token=token.pk, code=code, peer=peer)
 
 
 def _is_inside(peer: str | None, cidr: str) -> bool:
