@@ -100,6 +100,20 @@ def test_days_without_raw_rows_keep_their_rollups_and_get_their_coverage(
     assert check.check_all(store) == []
 
 
+def test_rows_lost_without_a_record_empty_no_rollup(store: Store, clock: FixedClock) -> None:
+    fill(store, clock, days=1)
+    wanted = sums(store, "coverage_1d")
+    for table in ("packets", "coverage"):
+        store.command(f"TRUNCATE TABLE {table}")
+    store.command("TRUNCATE TABLE store_meta")
+
+    store.connect()
+    store.migrate()
+
+    assert sums(store, "coverage_1d") == wanted
+    assert store.select("SELECT sum(packets) AS n FROM sources_1d")["n"][0].as_py() == 2
+
+
 def test_the_days_coverage_can_come_from_that_of_its_hours(store: Store, clock: FixedClock) -> None:
     fill(store, clock, days=1)
     wanted = sums(store, "coverage_1d")

@@ -5,8 +5,8 @@ only new packets would fill. So every stored day is rebuilt once all migrations 
 applied, before anybody loads or asks. Which days are done is noted: cut short, the work
 goes on where it stood, and a day that is done twice is the same as one done once.
 
-Where retention took raw rows, the roll-ups of packets stay as they are (what they did not
-hold stays empty); the daily coverage is then made from what is left of the coverage.
+Where raw rows are gone, the roll-ups of packets stay as they are (what they did not hold
+stays empty); the daily coverage is then made from what is left of the coverage.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from teiten.store.partitions import DayOfDataset
 from teiten.store.statements import StatementRunner
 
 _ALL = "rollups_of"
+#: Tables from whose rows roll-ups are made.
+_RAW = ("packets", "coverage")
 _HOURS_TO_DAYS = """
 SELECT
     dataset, toDate(hour, {zone:String}) AS day, sensor, region, ip_version, prefix_length, mode,
@@ -43,12 +45,13 @@ def fill_days(store: StatementRunner, announce: Callable[[str], None] | None = N
     if int(_recall(store).get(_ALL, "0")) >= wanted:
         return 0
     days = partitions.list_days(store.connections, ("packets", "coverage", "coverage_1h"))
+    raw = {table: frozenset(partitions.list_days(store.connections, (table,))) for table in _RAW}
     done = 0
     for number, day in enumerate(days, start=1):
         if int(_recall(store).get(_name(day), "0")) < wanted:
             if announce is not None:
                 announce(f"roll-ups of {day.dataset} {day.day} ({number} of {len(days)} days)")
-            _fill_day(store, day)
+            _fill_day(store, day, {table for table in _RAW if day not in raw[table]})
             _note(store, _name(day), wanted)
             done += 1
     _note(store, _ALL, wanted)
@@ -56,13 +59,15 @@ def fill_days(store: StatementRunner, announce: Callable[[str], None] | None = N
     return done
 
 
-def _fill_day(store: StatementRunner, day: DayOfDataset) -> None:
-    removed = rebuild.list_removed_tables(store, day)
+def _fill_day(store: StatementRunner, day: DayOfDataset, missing: set[str]) -> None:
+    """Fill one day from its raw rows; where some are missing, for whatever reason, nothing is emptied."""
+    removed = rebuild.list_removed_tables(store, day) | missing
     if "packets" not in removed:
         rebuild.rebuild_day(store, day)
-    elif rebuild.rebuild_coverage(store, day):
+    elif "coverage" not in removed and rebuild.rebuild_coverage(store, day):
         return
-    if not rebuild.has_whole_coverage(store, day) and "coverage_1h" not in removed:
+    has_whole = "coverage" not in removed and rebuild.has_whole_coverage(store, day)
+    if not has_whole and "coverage_1h" not in removed:
         rebuild.replace_rollup(store, "coverage_1d", day, statement=_HOURS_TO_DAYS)
     rebuild.sum_up_coverage(store, day)
 
