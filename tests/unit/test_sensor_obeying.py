@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -925,3 +926,51 @@ def test_a_folder_that_does_not_allow_obeying_leaves_a_sensor_that_sends(tmp_pat
     told = collect_status(state, SystemClock())
     assert "damaged in both slots" in told["sending"]["commands_error"]
     assert "commands error" in format_status(told)
+
+
+class Killed(BaseException):
+    """Stands for ``kill -9``: nothing catches it."""
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_kill_at_any_step_obeys_at_most_once_and_answers_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, is_before: bool
+) -> None:
+    bench, steps = Bench(tmp_path), [0]
+    delivery = deliver(make_command(), "alice")
+
+    def make_deadly(real: Callable[[int], None]) -> Callable[[int], None]:
+        def sync(descriptor: int) -> None:
+            steps[0] += 1
+            if not is_before:
+                real(descriptor)
+            if steps[0] == step:
+                raise Killed
+            if is_before:
+                real(descriptor)
+
+        return sync
+
+    with monkeypatch.context() as patch:
+        for name in ("fsync", "fdatasync"):
+            patch.setattr(os, name, make_deadly(getattr(os, name)))
+        with contextlib.suppress(Killed):
+            bench.take(delivery)
+            # The thread's work, in this one: what kills it kills the process.
+            bench.obedience._queue.put(None)
+            bench.obedience._work()
+    bench.open()
+    bench.obedience.start()
+    bench.take(delivery)
+    answer = bench.receipt()
+    bench.take(delivery)
+    again = bench.receipt()
+    bench.obedience.stop()
+
+    assert again == answer
+    assert len(bench.done) == (1 if answer.outcome.state == "done" else len(bench.done)) <= 1
+    assert (answer.outcome.state, answer.outcome.reason) in (("done", ""), ("failed", "interrupted"))
+    assert bench.kinds().count("command.accepted") <= 1
+    assert bench.chain.head == verify_chain(bench.state.path / "audit.chain")
+    bench.chain.close()
