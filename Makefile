@@ -6,7 +6,7 @@ BIN := .venv/bin
 CLEAN_ENV := env -u TEITEN_CONFIG -u TEITEN_DATABASE_URL -u DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-long torture looks check lock docs golden vendor messages clean
+.PHONY: help demo up test test-long torture looks check lock docs golden bundles packages vendor messages clean
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,10 @@ test-long: .venv/dev ## Run the suite with its long forms
 torture: .venv/dev ## Kill every process at random and at every named point while batches flow
 	@$(CLEAN_ENV) $(BIN)/python -m pytest tests/torture --timeout 3600 -s $(ARGS)
 
+fuzz: .venv/dev ## Fuzz the gateway and every reader of strangers' bytes (SECONDS=600 each)
+	@$(CLEAN_ENV) $(BIN)/python tests/fuzz/fuzz_gateway.py -max_total_time=$(or $(SECONDS),600)
+	@$(CLEAN_ENV) $(BIN)/python tests/fuzz/fuzz_messages.py -max_total_time=$(or $(SECONDS),600)
+
 looks: .venv/dev ## Check every screen in Chromium, and photograph it into artefacts/screenshots
 	@$(CLEAN_ENV) SCREENSHOTS=1 $(BIN)/python -m pytest tests/acceptance/test_portal_looks.py -n 0 $(ARGS)
 
@@ -74,6 +78,12 @@ docs: .venv/dev ## Write the generated pages of docs/
 
 golden: .venv/dev ## Write tests/golden anew; review the difference
 	@$(BIN)/python tests/golden/make_golden.py
+
+bundles: .venv/dev ## Make the sensor program's bundles for every Python and processor (RELEASE=number)
+	@$(BIN)/python scripts/make-bundle --release $(or $(RELEASE),$(error say which release: make bundles RELEASE=12)) $(ARGS)
+
+packages: .venv/dev ## Make the launcher's deb and rpm
+	@$(BIN)/python scripts/make-packages $(ARGS)
 
 vendor: ## Build the browser assets from frontend/ (needs Node)
 	@frontend/build.sh
