@@ -6,7 +6,7 @@ BIN := .venv/bin
 CLEAN_ENV := env -u TEITEN_CONFIG -u TEITEN_DATABASE_URL -u DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-long torture looks check lock docs golden bundles packages vendor messages clean
+.PHONY: help demo up test test-long torture fuzz looks check lock docs golden bundles packages vendor messages clean
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
