@@ -24,6 +24,7 @@ from teiten.custody.config import CustodyConfig
 from teiten.custody.holding import earliest_held, standing_holds
 from teiten.datasets.config import DatasetsConfig
 from teiten.datasets.doors import ReferencePublisher
+from teiten.fleet.alarms import mailing, watching
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.rollouts.advancing import advance_all
 from teiten.foundation.clock import Clock
@@ -67,7 +68,7 @@ class Job:
     name: str
     run: Callable[..., Facts]
     queue: str
-    #: When it runs by itself, as five cron fields in UTC; None: only when asked for.
+    #: When it runs by itself, as five cron fields in UTC and perhaps seconds; None: only when asked for.
     cron: str | None = None
     #: Names of arguments that it takes, as ISO days.
     days: tuple[str, ...] = ()
@@ -107,6 +108,12 @@ def _clean_accounts(context: Context) -> Facts:
 
 def _watch_silence(context: Context) -> Facts:
     return {"fell_silent": watch.note_silence(now=context.clock.now(), config=context.fleet)}
+
+
+def _watch_alarms(context: Context) -> Facts:
+    now = context.clock.now()
+    done = watching.watch_alarms(now=now, config=context.fleet)
+    return {**done, **mailing.send_mails(now=now, config=context.fleet)}
 
 
 def _watch_clones(context: Context) -> Facts:
@@ -196,6 +203,8 @@ JOBS: dict[str, Job] = {
         Job("landing.expire", _expire_landing, LANDING_QUEUE, cron="7 * * * *"),
         Job("accounts.clean", _clean_accounts, CONTROL_QUEUE, cron="*/10 * * * *"),
         Job("fleet.silence", _watch_silence, CONTROL_QUEUE, cron="* * * * *"),
+        # Every quarter of a minute: an alarm may come two heartbeats after the first missing one, not later.
+        Job("fleet.alarms", _watch_alarms, CONTROL_QUEUE, cron="* * * * * */15"),
         Job("fleet.clones", _watch_clones, CONTROL_QUEUE, cron="* * * * *"),
         Job("releases.renew", _renew_releases, CONTROL_QUEUE, cron="25 * * * *"),
         Job("fleet.rollouts", _advance_rollouts, CONTROL_QUEUE, cron="* * * * *"),

@@ -10,6 +10,16 @@ from teiten.cli.words import Verbs, add_group, add_verb
 def add_words(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Declare the verbs."""
     _add_host(verbs)
+    _add_alarm(verbs)
+
+
+def _add_alarm(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    group = add_group(verbs, "alarm", "What is wrong with sensors now, and who looks after it.")
+    listed = add_verb(group, "list", "alarm_commands:list_alarms", "List open alarms, newest first.")
+    listed.add_argument("--all", action="store_true", help="also those that are over, the newest thousand")
+    listed.add_argument("--parts", action="store_true", help="also each sensor of a group")
+    ack = add_verb(group, "ack", "alarm_commands:ack", "Note that somebody looks after an alarm.")
+    ack.add_argument("number", type=int, nargs="+")
 
 
 def _add_host(verbs: Verbs[argparse.ArgumentParser]) -> None:

@@ -24,6 +24,20 @@ class FleetConfig:
     ring_full_permille: int = 800
     #: Free bytes on a sensor's disk below which it counts as low.
     disk_low_bytes: int = 1_073_741_824
+    #: Sensors of one AS, region or organisation that fall silent within ten minutes and are one alarm.
+    mass_silence_sensors: int = 10
+    #: Share of such a group's sensors that must have fallen silent.
+    mass_silence_share: float = 0.2
+    #: Sender of mails about alarms; empty: none are sent.
+    alarm_mail_from: str = ""
+    #: Operators who get mails about alarms; hosts' contacts get those about their own sensors.
+    alarm_mail_to: tuple[str, ...] = ()
+    #: Mail server that takes these mails without a password.
+    smtp_host: str = ""
+    #: Port of the mail server.
+    smtp_port: int = 25
+    #: Speak TLS with the mail server (STARTTLS).
+    smtp_starttls: bool = False
     #: A new sensor waits for an operator's approval after it has enrolled.
     approve_sensors: bool = False
     #: Folder of the update repository; empty: ``releases`` in the data folder.

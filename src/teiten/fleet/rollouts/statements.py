@@ -61,7 +61,8 @@ WITH told AS (
     FROM fleet_rollouts_rollouttarget AS t
     JOIN unnest(%(sensors)s::bigint[], %(states)s::text[], %(details)s::text[]) AS told (sensor, state, detail)
         ON t.sensor_id = told.sensor
-    WHERE t.rollout_id = %(rollout)s AND t.state IN ('waiting', 'released', 'fetched')
+    WHERE t.rollout_id = %(rollout)s AND t.sensor_id = ANY(%(sensors)s::bigint[])
+        AND t.state IN ('waiting', 'released', 'fetched')
     ORDER BY t.id FOR NO KEY UPDATE OF t
 )
 UPDATE fleet_rollouts_rollouttarget AS t

@@ -1,0 +1,123 @@
+"""Mails about alarms: operators get all, hosts' contacts those of their own sensors, each in one mail a run.
+
+An alarm counts as told once every mail about it was taken by the mail server. When
+one was not, all are sent again at the next run: rather twice than never.
+"""
+
+from __future__ import annotations
+
+import logging
+import smtplib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.core.mail import EmailMessage, get_connection
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from teiten.accounts.models import Language
+from teiten.fleet.alarms import metrics
+from teiten.fleet.alarms.models import Alarm
+from teiten.fleet.config import FleetConfig
+from teiten.fleet.models import HostContact
+
+_log = logging.getLogger(__name__)
+_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+#: Alarms that nobody could be told of for so long are told by the list alone.
+_PATIENCE = timedelta(days=1)
+#: Alarms that one mail names; the rest is a count.
+_NAMED = 50
+_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One mail."""
+
+    to: tuple[str, ...]
+    language: str
+    alarms: tuple[Alarm, ...]
+
+
+def send_mails(*, now: datetime, config: FleetConfig) -> dict[str, int]:
+    """Tell of alarms that nobody was told of; gives how many mails were sent and how many were not."""
+    if not (config.alarm_mail_from and config.smtp_host):
+        return {}
+    untold = list(
+        Alarm.objects.filter(
+            mailed_at=None, closed_at=None, acknowledged_at=None, opened_at__gte=now - _PATIENCE
+        )
+        .select_related("sensor", "organisation")
+        .order_by("pk")
+    )
+    letters = list_letters(untold, config.alarm_mail_to)
+    failed = sum(not _send(letter, config) for letter in letters)
+    if untold and not failed:
+        Alarm.objects.filter(pk__in=[alarm.pk for alarm in untold]).update(mailed_at=now)
+    return {"mails": len(letters) - failed, "mails_failed": failed}
+
+
+def list_letters(alarms: Sequence[Alarm], operators: Sequence[str]) -> list[Letter]:
+    """Say who is told what; parts of a group are told to hosts alone."""
+    letters = []
+    groups = tuple(alarm for alarm in alarms if alarm.within_id is None)
+    if operators and groups:
+        letters.append(Letter(tuple(operators), Language.JAPANESE.value, groups))
+    houses = {alarm.organisation_id for alarm in alarms if alarm.sensor_id is not None}
+    contacts = HostContact.objects.filter(organisation__in=[house for house in houses if house]).order_by(
+        "pk"
+    )
+    for contact in contacts:
+        own = tuple(
+            alarm for alarm in alarms if alarm.organisation_id == contact.organisation_id and alarm.sensor_id
+        )
+        letters.append(Letter((contact.mail,), contact.language, own))
+    return letters
+
+
+def write_letter(letter: Letter) -> tuple[str, str]:
+    """Give subject and text of a mail, in its language."""
+    with translation.override(letter.language):
+        subject = _("Teiten: %(count)s alarms") % {"count": len(letter.alarms)}
+        lines = [_describe(alarm) for alarm in letter.alarms[:_NAMED]]
+        if len(letter.alarms) > _NAMED:
+            lines.append(_("and %(count)s more") % {"count": len(letter.alarms) - _NAMED})
+        lines += ["", _("The portal shows what is open. Planned maintenance raises no alarm.")]
+    return subject, "\n".join(lines) + "\n"
+
+
+def _describe(alarm: Alarm) -> str:
+    what = alarm.get_kind_display()
+    if alarm.sensor is not None:
+        return f"{alarm.opened_at:%Y-%m-%d %H:%M} UTC  {alarm.sensor.name}  {what}"
+    count = _("%(count)s of %(expected)s sensors") % {
+        "count": alarm.detail.get("sensors", 0),
+        "expected": alarm.detail.get("expected", 0),
+    }
+    return f"{alarm.opened_at:%Y-%m-%d %H:%M} UTC  {alarm.group}  {what}: {count}"
+
+
+def _send(letter: Letter, config: FleetConfig) -> bool:
+    subject, text = write_letter(letter)
+    server = get_connection(
+        _BACKEND,
+        host=config.smtp_host,
+        port=config.smtp_port,
+        use_tls=config.smtp_starttls,
+        timeout=_TIMEOUT_SECONDS,
+    )
+    # Recipients do not learn of one another.
+    mail = EmailMessage(subject, text, config.alarm_mail_from, bcc=_list_plain(letter.to), connection=server)
+    try:
+        mail.send()
+    except (OSError, smtplib.SMTPException) as error:
+        metrics.MAILS.labels("failed").inc()
+        _log.error("A mail about alarms could not be sent.", extra={"reason": str(error)})
+        return False
+    metrics.MAILS.labels("sent").inc()
+    return True
+
+
+def _list_plain(addresses: Iterable[str]) -> list[str]:
+    return [address.strip() for address in addresses if address.strip()]
