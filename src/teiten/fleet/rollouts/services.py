@@ -44,34 +44,22 @@ def start_rollout(
         RolloutError: when a rule is broken, a sensor is unknown, or the same is under way already; nothing was made.
     """
     numbers = _check(kind, subject, sensors=sensors, stages=stages, per_minute=per_minute)
-    silent = counting.find_silent(numbers, now=act.at, config=settings.TEITEN_FLEET)
-    order = judging.order_sensors(f"{kind}/{subject}", numbers, silent=silent)
+    rollout = Rollout(
+        kind=kind,
+        subject=subject,
+        stages=list(stages),
+        per_minute=per_minute,
+        soak_seconds=soak_seconds,
+        total=len(numbers),
+        not_before=not_before,
+        not_after=not_after,
+        started_at=act.at,
+        started_by=act.actor,
+        changed_at=act.at,
+    )
     try:
         with transaction.atomic():
-            rollout = Rollout.objects.create(
-                kind=kind,
-                subject=subject,
-                stages=list(stages),
-                per_minute=per_minute,
-                soak_seconds=soak_seconds,
-                total=len(order),
-                not_before=not_before,
-                not_after=not_after,
-                started_at=act.at,
-                started_by=act.actor,
-                changed_at=act.at,
-            )
-            _execute(
-                statements.ENTER,
-                rollout=rollout.pk,
-                kind=kind,
-                release=int(subject) if kind == RolloutKind.UPDATE else None,
-                sensors=order,
-            )
-            superseded = _supersede(rollout, act) if kind == RolloutKind.UPDATE else []
-            for older in superseded:
-                record("stopped", older, act, reason=older.reason, stage=older.stage)
-            record("started", rollout, act, sensors=len(order), stages=list(stages), per_minute=per_minute)
+            _enter(rollout, numbers, act)
     except IntegrityError as error:
         raise RolloutError(f"a roll-out of {kind} {subject} is under way already") from error
     return rollout
@@ -177,6 +165,25 @@ def record(what: str, rollout: Rollout, act: Act, **facts: Any) -> None:
     metrics.CHANGES.labels(rollout.kind, what).inc()
     told = {"kind": rollout.kind, "subject": rollout.subject, **facts}
     audit.append(f"rollout.{what}", f"rollout:{rollout.pk}", told, act)
+
+
+def _enter(rollout: Rollout, sensors: Sequence[int], act: Act) -> None:
+    """Write a roll-out with its targets in the order of their release."""
+    is_update = rollout.kind == RolloutKind.UPDATE
+    silent = counting.find_silent(sensors, now=act.at, config=settings.TEITEN_FLEET)
+    rollout.save(force_insert=True)
+    _execute(
+        statements.ENTER,
+        rollout=rollout.pk,
+        kind=rollout.kind,
+        release=int(rollout.subject) if is_update else None,
+        sensors=judging.order_sensors(f"{rollout.kind}/{rollout.subject}", sensors, silent=silent),
+    )
+    superseded = _supersede(rollout, act) if is_update else []
+    for older in superseded:
+        record("stopped", older, act, reason=older.reason, stage=older.stage)
+    facts = {"sensors": rollout.total, "stages": rollout.stages, "per_minute": rollout.per_minute}
+    record("started", rollout, act, **facts)
 
 
 def _set_state(
