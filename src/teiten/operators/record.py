@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from teiten.operators.errors import OperatorError, SigningError
@@ -48,9 +47,7 @@ class SigningRecord:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def next_counter(self, command_id: str, now_s: int) -> int:
