@@ -284,6 +284,10 @@ def test_updates_answer_by_heartbeats_and_newer_ones_take_over(cast: Cast, clock
     rollout = start(sensors, clock, cast, kind="update", subject="8", stages=[100])
     older.refresh_from_db()
     assert (older.state, older.reason) == ("stopped", "superseded by release 8")
+    # Latecomers that are brought to an older release stop no newer one.
+    start(sensors[:1], clock, cast, kind="update", subject="6", stages=[100])
+    rollout.refresh_from_db()
+    assert rollout.state == "running"
     advance(clock)
 
     def say(sensor: int, release: int, state: str, detail: str = "") -> None:

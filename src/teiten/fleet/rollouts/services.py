@@ -38,7 +38,7 @@ def start_rollout(
     """Enter a roll-out; the next :func:`~teiten.fleet.rollouts.advancing.advance_all` releases its first sensors.
 
     ``subject`` is a command's id or a release's number. An update takes the place of
-    updates that are under way.
+    updates to older releases that are under way.
 
     Raises:
         RolloutError: when a rule is broken, a sensor is unknown, or the same is under way already; nothing was made.
@@ -212,12 +212,13 @@ def _forgive(rollout: Rollout, act: Act) -> None:
 
 
 def _supersede(newer: Rollout, act: Act) -> list[Rollout]:
-    """Stop the updates that are under way beside a newer one; gives them."""
+    """Stop the updates to older releases that are under way; gives them."""
     reason = f"superseded by release {newer.subject}"
     under_way = Rollout.objects.filter(kind=RolloutKind.UPDATE, state__in=UNDER_WAY).exclude(pk=newer.pk)
     older = [
         _set_state(one, RolloutState.STOPPED, set(UNDER_WAY), reason=reason, act=act)
         for one in under_way.order_by("pk")
+        if int(one.subject) < int(newer.subject)
     ]
     for one in older:
         _execute(statements.CANCEL, rollout=one.pk, now=act.at)
