@@ -98,8 +98,8 @@ def test_a_host_takes_a_release_and_goes_back_from_a_bad_one(
     site: Site, bundles: dict[str, Path], tmp_path: Path
 ) -> None:
     host = site.host
-    (host.root / "root/install.sh").write_text(site.base.make_script("host-1"))
-    host.run("sh", "/root/install.sh")
+    (host.root / "srv/install.sh").write_text(site.base.make_script("host-1"))
+    host.run("sh", "/srv/install.sh")
     site.base.teiten("sensor", "configure", "host-1", "--window", "10")
 
     site.offer(repack(bundles[PYTHON], tmp_path, 2), 2)

@@ -107,16 +107,16 @@ def wait_until(is_so: object, *, seconds: float) -> None:
 
 def test_a_host_becomes_a_sensor_stays_one_and_is_left_as_it_was(base: Base, host: Host) -> None:
     name = f"host-{time.monotonic_ns()}"
-    script = host.root / "root/install.sh"
+    script = host.root / "srv/install.sh"
     script.write_text(base.make_script(name))
     found = host.run("find", "/etc", "/opt", "/usr", "/var/lib", "-xdev").stdout
 
     # What it says before it is anything.
-    assert "can be a sensor" in host.run("sh", "/root/install.sh", "check").stdout
+    assert "can be a sensor" in host.run("sh", "/srv/install.sh", "check").stdout
     assert host.run("find", "/etc", "/opt", "/usr", "/var/lib", "-xdev").stdout == found
 
     begun = time.monotonic()
-    done = host.run("sh", "/root/install.sh", check=False)
+    done = host.run("sh", "/srv/install.sh", check=False)
     seconds = time.monotonic() - begun
     assert done.returncode == 0, done.stdout + done.stderr
     assert "its first batch was accepted" in done.stdout
@@ -128,7 +128,7 @@ def test_a_host_becomes_a_sensor_stays_one_and_is_left_as_it_was(base: Base, hos
 
     # Again: nothing is harmed, nothing is done twice.
     before = read_main_pids(host)
-    again = host.run("sh", "/root/install.sh")
+    again = host.run("sh", "/srv/install.sh")
     assert "installed already" in again.stdout
     assert "enrolled already" in again.stdout
     assert read_main_pids(host) == before
@@ -136,7 +136,7 @@ def test_a_host_becomes_a_sensor_stays_one_and_is_left_as_it_was(base: Base, hos
     # A process that hangs is started anew by systemd.
     restart_by_watchdog(host)
 
-    gone = host.run("sh", "/root/install.sh", "uninstall")
+    gone = host.run("sh", "/srv/install.sh", "uninstall")
     assert "nothing of the sensor is left" in gone.stdout
     left = set(host.run("find", "/etc", "/opt", "/usr", "/var/lib", "-xdev").stdout.splitlines())
     assert {path for path in left - set(found.splitlines()) if not is_of_the_system(path)} == set()
@@ -202,8 +202,8 @@ def is_of_the_system(path: str) -> bool:
 def test_capture_is_refused_an_internet_socket(base: Base, tmp_path: Path) -> None:
     host = Host("bookworm", tmp_path / "host", site=base.site, address="192.0.2.30")
     try:
-        (host.root / "root/install.sh").write_text(base.make_script("filtered"))
-        host.run("sh", "/root/install.sh")
+        (host.root / "srv/install.sh").write_text(base.make_script("filtered"))
+        host.run("sh", "/srv/install.sh")
         folder = "/run/systemd/system/teiten-sensor-capture.service.d"
         program = "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM); "
         program += "print(4711, flush=True); socket.socket()"
@@ -235,8 +235,8 @@ def test_the_deb_is_installed_and_removed_without_systemd(suite: str, packages: 
     run("mount", "-t", "proc", "proc", root / "proc")
     try:
         (package,) = packages.glob("*.deb")
-        (root / "root/launcher.deb").write_bytes(package.read_bytes())
-        run("chroot", root, "dpkg", "-i", "/root/launcher.deb")
+        (root / "srv/launcher.deb").write_bytes(package.read_bytes())
+        run("chroot", root, "dpkg", "-i", "/srv/launcher.deb")
         assert '"current": 0' in run("chroot", root, "teiten-launcher", "status").stdout
         assert "teiten-sensor" in (root / "etc/passwd").read_text()
 
