@@ -63,6 +63,8 @@ def type_words(
                 site=settings.site,
                 section=settings.section,
                 place_dir=tmp_path / "places",
+                releases_dir=tmp_path / "releases",
+                audit_dir=tmp_path / "audit",
                 landing_config=settings.landing_config,
             )
 
