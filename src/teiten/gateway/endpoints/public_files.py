@@ -18,6 +18,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from teiten.gateway.answers import refusal_body
 from teiten.gateway.authenticating import Desk
 from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
@@ -67,7 +68,11 @@ async def send_file(desk: Desk, request: web.BaseRequest, match: re.Match[str]) 
     folder = desk.doors.releases
     path = None if folder is None else folder / match[1]
     if path is None or not path.is_file():
-        raise Refusal(404, "unknown_file", f"the repository has no {match[1]}")
+        refusal = Refusal(404, "unknown_file", f"the repository has no {match[1]}")
+        if match[1].endswith(".root.json"):
+            # Every client asks for the next root each time, and is glad that there is none: no news for the log.
+            return refusal.status, refusal_body(refusal)
+        raise refusal
     caching = _NEVER if path.name == "timestamp.json" else _FOR_EVER
     kind = "application/json" if path.suffix == ".json" else "application/octet-stream"
     response = web.StreamResponse(headers={"Cache-Control": caching, "Content-Type": kind})
