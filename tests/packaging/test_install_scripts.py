@@ -20,6 +20,7 @@ from teiten.fleet.errors import FleetInputError
 from teiten.fleet.installing import (
     MAX_USER_DATA_BYTES,
     Kit,
+    NewFiles,
     Renderer,
     Ticket,
     add_embedded,
@@ -27,7 +28,6 @@ from teiten.fleet.installing import (
     find_packages,
     publish_packages,
     render_user_data,
-    write_files,
 )
 
 pytestmark = pytest.mark.requirement("R1.4")
@@ -190,7 +190,8 @@ def test_files_belong_to_their_owner_only_and_are_all_there_or_none(tmp_path: Pa
     tickets = [Ticket(n, f"TK-{n:04}", TOKEN, TICKET.expires_at) for n in range(1, 6)]
     folder = tmp_path / "out"
 
-    write_files(renderer, tickets, folder)
+    with NewFiles(folder) as files:
+        files.write(renderer, tickets)
 
     assert len(list(folder.iterdir())) == 10
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
@@ -198,9 +199,15 @@ def test_files_belong_to_their_owner_only_and_are_all_there_or_none(tmp_path: Pa
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "TK-0004.install.sh").write_text("somebody's")
-    with pytest.raises(FleetInputError, match="TK-0004"):
-        write_files(renderer, tickets, taken)
+    with pytest.raises(FleetInputError, match="TK-0004"), NewFiles(taken) as files:
+        files.write(renderer, tickets)
     assert [path.read_text() for path in taken.iterdir()] == ["somebody's"]
+
+    late = NewFiles(tmp_path / "late")
+    with late as files:
+        files.write(renderer, tickets)
+        files.__exit__(RuntimeError, RuntimeError("the transaction is not committed"), None)
+    assert not list((tmp_path / "late").iterdir())
 
 
 def test_what_will_not_work_is_said(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def _create_scripts(installation: Installation, options: argparse.Namespace) -> 
     kit = _make_kit(installation, options)
     renderer = installing.Renderer(kit)
     # The files are written before the commit: sensors whose tokens nobody has seen would be of no use.
-    with transaction.atomic():
+    with installing.NewFiles(options.output) as files, transaction.atomic():
         made = sensor_verbs.create_sensors(
             names=names,
             region=options.region,
@@ -89,7 +89,7 @@ def _create_scripts(installation: Installation, options: argparse.Namespace) -> 
             config=installation.section("fleet"),
         )
         tickets = [_ticket_of(one) for one in made]
-        installing.write_files(renderer, tickets, options.output)
+        files.write(renderer, tickets)
     _report(kit, options, made)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from teiten.fleet.errors import FleetInputError
 
@@ -252,38 +253,51 @@ def script_name(ticket: Ticket) -> str:
     return f"{ticket.name}.install.sh"
 
 
-def write_files(renderer: Renderer, tickets: Sequence[Ticket], folder: Path) -> None:
-    """Write script and user data of each ticket, readable by their owner only; all of them or none.
+class NewFiles:
+    """Scripts and user data of one making, readable by their owner only: kept when all went well, else removed.
 
-    Raises:
-        FleetInputError: when the folder cannot be written; what was begun is removed.
+    Used around the transaction that makes the sensors, so that neither is there without the other.
     """
-    written: list[Path] = []
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for ticket in tickets:
-            script = renderer.render_script(ticket)
-            texts = {script_name(ticket): script}
-            if not renderer.carries_files:
-                texts[f"{ticket.name}.user-data.yaml"] = render_user_data(script)
-            for name, text in texts.items():
-                written.append(folder / name)
-                _write_private(folder / name, text)
-    except OSError as error:
-        # The last one stood there before, where that was the reason.
-        for path in written[:-1] if isinstance(error, FileExistsError) else written:
-            with contextlib.suppress(OSError):
-                path.unlink()
-        raise FleetInputError(
-            "output", f"{error.filename or folder} cannot be written: {error.strerror}; nothing was made"
-        ) from error
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written: list[Path] = []
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a new file; one that is there may hold a token that is still needed."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for path in self._written:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def write(self, renderer: Renderer, tickets: Sequence[Ticket]) -> None:
+        """Write both files of each ticket.
+
+        Raises:
+            FleetInputError: when the folder cannot be written, or a file is there already.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for ticket in tickets:
+                script = renderer.render_script(ticket)
+                self._write(script_name(ticket), script)
+                if not renderer.carries_files:
+                    self._write(f"{ticket.name}.user-data.yaml", render_user_data(script))
+        except OSError as error:
+            raise FleetInputError(
+                "output",
+                f"{error.filename or self._folder} cannot be written: {error.strerror}; nothing was made",
+            ) from error
+
+    def _write(self, name: str, text: str) -> None:
+        """Write a new file; one that is there may hold a token that is still needed."""
+        path = self._folder / name
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._written.append(path)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def _package_of(path: Path, match: re.Match[str]) -> Package:
