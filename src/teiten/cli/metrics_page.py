@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -31,13 +32,22 @@ def render() -> str:
 
 
 def _rows_of(room: str) -> list[str]:
+    """Give the rows of a room and of the folders in it."""
+    root = Path(teiten.__path__[0]) / room
+    # Only what declares some is loaded: other folders may need Django set up.
+    folders = [path.parent.name for path in root.glob("*/metrics.py")]
+    places = [f"teiten.{room}", *(f"teiten.{room}.{folder}" for folder in folders)]
+    return sorted(row for place in places for row in _list_declared(place))
+
+
+def _list_declared(place: str) -> list[str]:
     try:
-        module = importlib.import_module(f"teiten.{room}.metrics")
+        module = importlib.import_module(f"{place}.metrics")
     except ModuleNotFoundError:
         return []
-    return sorted(
+    return [
         f"| `{family.name}` | {family.type} | {family.documentation} |"
         for value in vars(module).values()
         if isinstance(value, MetricWrapperBase)
         for family in value.describe()
-    )
+    ]
