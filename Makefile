@@ -6,7 +6,7 @@ BIN := .venv/bin
 CLEAN_ENV := env -u TEITEN_CONFIG -u TEITEN_DATABASE_URL -u DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-long torture fuzz looks check lock docs golden bundles packages vendor messages clean
+.PHONY: help demo up test test-long torture fuzz looks check lock docs golden bundles packages test-roots vendor messages clean
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -84,6 +84,9 @@ bundles: .venv/dev ## Make the sensor program's bundles for every Python and pro
 
 packages: .venv/dev ## Make the launcher's deb and rpm
 	@$(BIN)/python scripts/make-packages $(ARGS)
+
+test-roots: ## Make the systems in which the packages are tried (root, Debian or Ubuntu)
+	@scripts/make-test-roots
 
 vendor: ## Build the browser assets from frontend/ (needs Node)
 	@frontend/build.sh
