@@ -25,6 +25,7 @@ from teiten.custody.holding import earliest_held, standing_holds
 from teiten.datasets.config import DatasetsConfig
 from teiten.datasets.doors import ReferencePublisher
 from teiten.fleet.alarms import mailing, watching
+from teiten.fleet.canary.judging import judge_canaries
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.rollouts.advancing import advance_all
 from teiten.foundation.clock import Clock
@@ -116,6 +117,10 @@ def _watch_alarms(context: Context) -> Facts:
     return {**done, **mailing.send_mails(now=now, config=context.fleet)}
 
 
+def _judge_canaries(context: Context) -> Facts:
+    return judge_canaries(now=context.clock.now(), config=context.fleet)
+
+
 def _watch_clones(context: Context) -> Facts:
     return {"quarantined": watch.quarantine_clones(now=context.clock.now())}
 
@@ -205,6 +210,7 @@ JOBS: dict[str, Job] = {
         Job("fleet.silence", _watch_silence, CONTROL_QUEUE, cron="* * * * *"),
         # Every quarter of a minute: an alarm may come two heartbeats after the first missing one, not later.
         Job("fleet.alarms", _watch_alarms, CONTROL_QUEUE, cron="* * * * * */15"),
+        Job("fleet.canaries", _judge_canaries, CONTROL_QUEUE, cron="*/5 * * * *"),
         Job("fleet.clones", _watch_clones, CONTROL_QUEUE, cron="* * * * *"),
         Job("releases.renew", _renew_releases, CONTROL_QUEUE, cron="25 * * * *"),
         Job("fleet.rollouts", _advance_rollouts, CONTROL_QUEUE, cron="* * * * *"),

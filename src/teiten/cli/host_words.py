@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from teiten.cli.words import Verbs, add_group, add_verb
 
@@ -11,6 +12,34 @@ def add_words(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Declare the verbs."""
     _add_host(verbs)
     _add_alarm(verbs)
+    _add_canary(verbs)
+
+
+def _add_canary(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    group = add_group(verbs, "canary", "Probes from outside that prove that the world can reach sensors.")
+    register = add_verb(group, "register", "canary_commands:register", "Enter a prober; write its key file.")
+    register.add_argument("name")
+    register.add_argument(
+        "--address", action="append", required=True, metavar="ADDRESS", help="from where it sends; repeatable"
+    )
+    register.add_argument("--slot", type=int, default=900, metavar="SECONDS", help="length of a time slot")
+    register.add_argument("--output", type=Path, required=True, metavar="FILE")
+    revoke = add_verb(group, "revoke", "canary_commands:revoke", "Take a prober out of use.")
+    revoke.add_argument("name")
+    add_verb(group, "list", "canary_commands:list_probers", "List the probers.")
+    plan = add_verb(group, "plan", "canary_commands:plan", "Write whom a prober sends to.")
+    plan.add_argument("name")
+    plan.add_argument("--output", type=Path, required=True, metavar="FILE")
+    send = add_verb(group, "send", "canary_commands:send", "Be the prober: send slot after slot.")
+    send.add_argument("--key", type=Path, required=True, metavar="FILE")
+    send.add_argument("--plan", type=Path, required=True, metavar="FILE", help="read anew for each slot")
+    send.add_argument("--log", type=Path, required=True, metavar="DIR", help="a file a slot: what was sent")
+    send.add_argument("--per-second", type=float, default=50.0, metavar="N", help="canaries a second at most")
+    send.add_argument("--slots", type=int, metavar="N", help="end after so many slots")
+    bring = add_verb(group, "bring", "canary_commands:bring", "Take up logs of what probers sent.")
+    bring.add_argument("file", type=Path, nargs="+")
+    reach = add_verb(group, "reach", "canary_commands:reach", "List which ports canaries reach.")
+    reach.add_argument("--sensor", metavar="NAME")
 
 
 def _add_alarm(verbs: Verbs[argparse.ArgumentParser]) -> None:

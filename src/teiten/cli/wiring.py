@@ -57,8 +57,10 @@ def make_loaders(
 
     While one inserts, another prepares the next block: claims keep their blocks apart.
     """
+    from teiten.fleet.canary.door import CanaryDesk
     from teiten.fleet.register import FleetRegister
 
+    canaries = CanaryDesk(installation.clock)
     config: LoaderConfig = installation.section("loader")
     register, reference = FleetRegister(installation.clock), ReferenceBook(installation.place_dir)
     return [
@@ -69,6 +71,7 @@ def make_loaders(
             register=register,
             reference=reference,
             clock=installation.clock,
+            canaries=canaries,
             is_helper=number > 0,
             at=at,
         )
@@ -101,6 +104,7 @@ def make_context(installation: Installation, store: Store | None) -> Context:
 def give_portal_its_search(installation: Installation, store: Store) -> Search:
     """Let the portal and the API ask the store; close what is given before the store."""
     from teiten.fleet.facts import FleetFacts
+    from teiten.cli.making_commands import make_web_kit
     from teiten.portal import services
 
     search = Search(
@@ -111,4 +115,8 @@ def give_portal_its_search(installation: Installation, store: Store) -> Search:
         fleet=FleetFacts(installation.clock),
     )
     services.set_search(search)
+    services.set_fleet(
+        releases_dir=installation.releases_dir,
+        make_kit=lambda allow_exec: make_web_kit(installation, allow_exec=allow_exec),
+    )
     return search

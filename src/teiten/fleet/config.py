@@ -38,6 +38,31 @@ class FleetConfig:
     smtp_port: int = 25
     #: Speak TLS with the mail server (STARTTLS).
     smtp_starttls: bool = False
+    #: TCP ports that canaries are sent to, in turn.
+    canary_tcp_ports: tuple[int, ...] = (
+        22,
+        23,
+        25,
+        80,
+        443,
+        445,
+        1433,
+        2323,
+        3306,
+        3389,
+        5432,
+        5555,
+        6379,
+        8080,
+    )
+    #: UDP ports that canaries are sent to, in turn.
+    canary_udp_ports: tuple[int, ...] = (53, 69, 123, 137, 161, 389, 500, 1900, 3702, 5060, 5353, 11211)
+    #: Canaries in a row that must be lost before a sensor that says it watches is alarmed about.
+    canary_lost_after: int = 8
+    #: Canaries in a row that must be lost before a port counts as unreachable, while others arrive.
+    unreachable_after: int = 5
+    #: Days over which they must have been lost.
+    unreachable_days: int = 3
     #: A new sensor waits for an operator's approval after it has enrolled.
     approve_sensors: bool = False
     #: Folder of the update repository; empty: ``releases`` in the data folder.

@@ -6,6 +6,11 @@ ROWS = Counter("teiten_loader_rows_total", "Packet rows put into the store.")
 BATCHES = Counter(
     "teiten_loader_batches_total", "Batches by outcome: loaded, or the quarantine code.", ["outcome"]
 )
+CANARIES = Counter(
+    "teiten_loader_canaries_total",
+    "Packets from probers' addresses in the form of canaries: arrived, or ordinary.",
+    ["outcome"],
+)
 BLOCK_SECONDS = Histogram(
     "teiten_loader_block_seconds",
     "Seconds from composing a block to its last mark.",

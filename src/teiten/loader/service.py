@@ -23,8 +23,9 @@ from teiten.foundation.logs import OncePer
 from teiten.landing.blocks import Block, BlockLedger, BlockLimits, Quarantine
 from teiten.landing.errors import LandingError, LandingUnavailable, LeaseLost
 from teiten.loader import members, metrics, tables
+from teiten.loader.canaries import take_out
 from teiten.loader.config import LoaderConfig
-from teiten.loader.doors import SensorRegister
+from teiten.loader.doors import CanaryDoor, SensorRegister
 from teiten.loader.errors import BlockFailed, ReferenceFileError, ReferenceMissing
 from teiten.loader.examples import build_examples
 from teiten.loader.facts import Facts, facts_of
@@ -70,6 +71,7 @@ class Loader:
         register: SensorRegister,
         reference: ReferenceBook,
         clock: Clock,
+        canaries: CanaryDoor | None = None,
         is_helper: bool = False,
         at: Callable[[str], None] = _nothing,
     ) -> None:
@@ -84,6 +86,7 @@ class Loader:
         self._store = store
         self._reference = reference
         self._clock = clock
+        self._canaries = canaries
         self._is_helper = is_helper
         self._at = at
         self._limits = BlockLimits(max_batches=config.max_batches, max_bytes=config.max_bytes)
@@ -176,6 +179,7 @@ class Loader:
         datasets: set[str] = set()
         for number, part in enumerate(members.split_parts(landed, self._config.part_bytes)):
             found = self._sorter.sort(part)
+            found.verified = take_out(found.verified, self._canaries)
             rows += self._write(block, number, found)
             aside += found.aside
             batches += len(found.verified)

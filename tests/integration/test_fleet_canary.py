@@ -1,0 +1,289 @@
+"""What probers sent against what arrived: reachability, alarms, and files that nobody can forge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from teiten.fleet.config import FleetConfig
+from teiten.foundation.clock import FixedClock
+from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.protocol import canary
+from teiten.protocol.canary import Probe, Target
+
+pytestmark = pytest.mark.requirement("R1.3", "R2.1")
+CONFIG = FleetConfig(canary_tcp_ports=(23, 80), canary_udp_ports=(53,), canary_lost_after=4)
+
+
+@pytest.fixture
+def database(postgres_server_url: str) -> Iterator[str]:
+    with migrated_database(postgres_server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def cast(database: str, clock: FixedClock) -> Cast:
+    return make_cast(clock.now())
+
+
+def act(clock: FixedClock) -> Any:
+    from teiten.fleet.services import Act
+
+    return Act(clock.now())
+
+
+def make_sensor(cast: Cast, clock: FixedClock, name: str, address: str, *, organisation=None) -> Any:
+    from teiten.fleet import services
+    from teiten.fleet.models import SensorHealth
+
+    region = services.find_or_create_region(code="kanto", name_ja="関東", name_en="Kanto")
+    sensor = services.create_sensor(
+        name=name,
+        region=region,
+        organisation=organisation or cast.alpha,
+        dataset="live",
+        act=act(clock),
+        config=CONFIG,
+    ).sensor
+    sensor.state, sensor.enrolled_at = "active", clock.now()
+    sensor.save()
+    report = {"interfaces": [{"name": "e", "state": "up", "addresses": [address, "10.0.0.9", "fe80::1"]}]}
+    SensorHealth.objects.create(
+        sensor=sensor,
+        heartbeat_at=clock.now(),
+        counter=1,
+        boot_id="a",
+        booted_at=clock.now(),
+        software="1",
+        report=report,
+    )
+    return sensor
+
+
+def register(clock: FixedClock, name: str = "lab") -> Any:
+    from teiten.fleet.canary import services
+
+    return services.register_prober(name, addresses=["203.0.113.9"], slot_seconds=900, act=act(clock))
+
+
+def play(
+    clock: FixedClock, held: Any, folder: Path, *, closed: frozenset[int] = frozenset(), away: bool = False
+) -> None:
+    """Play one slot: what the prober sends, its log, what the loader notes, and the sensor's heartbeat."""
+    from teiten.fleet.canary import files, services
+    from teiten.fleet.canary.door import CanaryDesk
+    from teiten.fleet.canary.models import Prober
+    from teiten.fleet.models import SensorHealth
+
+    slot = clock.now_us() // 900_000_000
+    prober = Prober.objects.get(name=held.prober)
+    plan = services.make_plan(prober, now=clock.now(), config=CONFIG)
+    due = tuple(
+        canary.list_probes(
+            held.key, plan.targets, slot=slot, tcp_ports=plan.tcp_ports, udp_ports=plan.udp_ports
+        )
+    )
+    log = files.write_log(folder, files.SentLog(held.prober, slot, due), key=held.key)
+    arrived = [
+        SimpleNamespace(
+            prober=prober.pk,
+            slot=slot,
+            sensor=one.target.sensor,
+            address=canary.pack_address(one.target.address),
+            protocol=one.protocol,
+            port=one.port,
+            at=clock.now(),
+        )
+        for one in due
+        if one.port not in closed and not away
+    ]
+    if arrived:
+        desk = CanaryDesk(clock)
+        desk.note_arrivals(arrived)
+        desk.note_arrivals(arrived)  # a block that is loaded again
+    clock.advance(900)
+    services.bring_log(log, now=clock.now())
+    services.bring_log(log, now=clock.now())
+    clock.advance(900)
+    SensorHealth.objects.update(heartbeat_at=clock.now(), spool_batches=0)
+
+
+def judge(clock: FixedClock) -> dict[str, int]:
+    from teiten.fleet.canary.judging import judge_canaries
+
+    return judge_canaries(now=clock.now(), config=CONFIG)
+
+
+def reach(viewer: Any = None, **how: Any) -> dict[tuple[str, int], tuple[int, int, bool]]:
+    from teiten.fleet.canary.selectors import reachability_visible_to
+
+    rows = reachability_visible_to(viewer, config=CONFIG, **how)
+    return {(one.name, one.port): (one.sent, one.arrived, one.is_unreachable) for one in rows}
+
+
+def test_it_works(cast: Cast, clock: FixedClock, tmp_path: Path) -> None:
+    sensor = make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    held = register(clock)
+
+    play(clock, held, tmp_path)
+    play(clock, held, tmp_path)
+    assert judge(clock) == {"arrived": 4, "lost": 0, "unknown": 0}
+    assert judge(clock) == {"arrived": 0, "lost": 0, "unknown": 0}, "each is judged once"
+
+    found = reach()
+    assert found["TK-001", 53] == (2, 2, False)
+    assert sum(sent for sent, _, _ in found.values()) == 4
+    assert reach(cast.alice) == reach(cast.ann, sensor_id=sensor.pk) == found
+    assert reach(cast.charlie) == {}
+
+
+def test_a_port_that_never_arrives_is_unreachable_once_that_is_sure(
+    cast: Cast, clock: FixedClock, tmp_path: Path
+) -> None:
+    from teiten.fleet.canary.selectors import unreachable_ports
+
+    sensor = make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    held = register(clock)
+    for _ in range(10):
+        play(clock, held, tmp_path, closed=frozenset({53}))
+        judge(clock)
+    assert unreachable_ports(CONFIG) == {}, "often, but not for days"
+    clock.advance(3 * 86_400)
+    play(clock, held, tmp_path, closed=frozenset({53}))
+    judge(clock)
+
+    assert unreachable_ports(CONFIG) == {sensor.pk: frozenset({(17, 53)})}
+    assert reach()["TK-001", 53] == (11, 0, True)
+    play(clock, held, tmp_path)
+    judge(clock)
+    assert unreachable_ports(CONFIG) == {}, "one that arrives opens it again"
+
+
+def alarms() -> list[str]:
+    from teiten.fleet.alarms.models import Alarm
+
+    return list(Alarm.objects.filter(closed_at=None).values_list("kind", flat=True))
+
+
+def test_a_sensor_that_watches_and_gets_none_is_alarmed_about(
+    cast: Cast, clock: FixedClock, tmp_path: Path
+) -> None:
+    from teiten.fleet.alarms.models import Alarm
+
+    make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    held = register(clock)
+    play(clock, held, tmp_path)
+    judge(clock)
+    play(clock, held, tmp_path, away=True)
+    judge(clock)
+    assert alarms() == [], "two may be lost"
+    play(clock, held, tmp_path, away=True)
+    judge(clock)
+    assert alarms() == ["canary_lost"]
+    assert Alarm.objects.get().detail["lost"] == 4
+    play(clock, held, tmp_path, closed=frozenset({23, 80}))
+    judge(clock)
+    assert alarms() == [], "one that arrives ends it"
+
+
+def test_nothing_is_judged_before_everything_is_there(cast: Cast, clock: FixedClock, tmp_path: Path) -> None:
+    from teiten.fleet.canary.models import Canary
+    from teiten.fleet.models import SensorHealth
+
+    make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    held = register(clock)
+    play(clock, held, tmp_path, away=True)
+    SensorHealth.objects.update(spool_batches=40)
+    assert judge(clock)["lost"] == 0, "what it has not delivered may hold them"
+    SensorHealth.objects.update(spool_batches=0, heartbeat_at=clock.now() - timedelta(hours=1))
+    assert judge(clock)["lost"] == 0, "a silent sensor tells nothing"
+    clock.advance(86_400)
+    assert judge(clock) == {"arrived": 0, "lost": 0, "unknown": 2}
+    assert not Canary.objects.exists()
+
+
+def test_files_are_believed_only_whole_and_in_time(cast: Cast, clock: FixedClock, tmp_path: Path) -> None:
+    from teiten.fleet.canary import files, services
+    from teiten.fleet.canary.files import CanaryFileError
+    from teiten.fleet.canary.models import Canary
+    from teiten.fleet.errors import FleetInputError, SensorUnknownError
+
+    sensor = make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    held = register(clock)
+    slot = clock.now_us() // 900_000_000
+    probe = Probe(Target(sensor.pk, "192.0.2.7"), 6, 23)
+    good = files.SentLog("lab", slot, (probe,))
+    value = json.loads(files.write_log(tmp_path, good, key=held.key).read_text())
+    stranger = tmp_path / "log.json"
+
+    def refuse(text: Any, rule: str) -> None:
+        stranger.write_text(text if isinstance(text, str) else json.dumps(text))
+        with pytest.raises((CanaryFileError, SensorUnknownError), match=rule):
+            services.bring_log(stranger, now=clock.now())
+
+    refuse("", "no JSON")
+    refuse([], "of no version")
+    refuse({**value, "sent": [[sensor.pk, "192.0.2.7", 6, 80]]}, "was changed")
+    refuse({**value, "prober": "other"}, "no prober 'other'")
+    refuse({**value, "mac": ""}, "was changed")
+    refuse({"v": 1}, "no log")
+    files.write_log(tmp_path, replace(good, slot=slot - 200), key=held.key)
+    with pytest.raises(CanaryFileError, match="cannot be compared"):
+        services.bring_log(files.log_path(tmp_path, "lab", slot - 200), now=clock.now())
+    with pytest.raises(CanaryFileError, match="cannot be read"):
+        services.bring_log(tmp_path / "nothing", now=clock.now())
+    assert not Canary.objects.exists()
+    rules: list[tuple[dict[str, Any], str]] = [
+        ({"name": "Lab!"}, "small letters"),
+        ({"name": "lab"}, "is another prober's"),
+        ({"slot_seconds": 1}, "60 to"),
+        ({"addresses": ["x"]}, "address"),
+        ({"addresses": []}, "from which"),
+    ]
+    for bad, rule in rules:
+        given = {"name": "b", "addresses": ["203.0.113.9"], "slot_seconds": 900, **bad}
+        with pytest.raises(FleetInputError, match=rule):
+            services.register_prober(given.pop("name"), **given, act=act(clock))
+    services.revoke_prober("lab", act=act(clock))
+    with pytest.raises(SensorUnknownError, match="in use"):
+        services.get_prober("lab")
+    path = tmp_path / "key.json"
+    files.write_key_file(path, held)
+    assert (files.read_key_file(path), path.stat().st_mode & 0o777) == (held, 0o600)
+
+
+def test_a_plan_names_what_stands_now(cast: Cast, clock: FixedClock) -> None:
+    from teiten.fleet.canary import services
+    from teiten.fleet.canary.models import Prober
+    from teiten.fleet.models import ObservedAddress
+
+    first = make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    second = make_sensor(cast, clock, "TK-002", "10.1.1.1")
+    paused = make_sensor(cast, clock, "TK-003", "192.0.2.9")
+    paused.state = "suspended"
+    paused.save()
+    hour_ago = clock.now() - timedelta(hours=1)
+    for local, public, start, end in (
+        ("10.1.1.1/32", "198.51.100.4/32", hour_ago, None),
+        ("2001:db8:5::/64", "2001:db8:5::/64", hour_ago, None),
+        ("10.1.1.1/32", "198.51.100.3/32", hour_ago - timedelta(hours=1), hour_ago),
+    ):
+        ObservedAddress.objects.create(
+            sensor=second, local=local, public=public, valid_from=start, valid_to=end, known_by="configured"
+        )
+    register(clock)
+
+    plan = services.make_plan(Prober.objects.get(), now=clock.now(), config=CONFIG)
+
+    assert plan.targets == (
+        Target(first.pk, "192.0.2.7"),
+        Target(second.pk, "198.51.100.4"),
+        Target(second.pk, "2001:db8:5::1"),
+    )
