@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from teiten.foundation.clock import FixedClock
+from teiten.gateway import knocking
 from teiten.gateway.config import GatewayConfig
+from teiten.gateway.endpoints import public_files
+from teiten.gateway.errors import Refusal
 from teiten.gateway.testing import AUTHORITY, Answer, HonestSensor, MadeRequest, RawClient, run_gateway
 from teiten.landing.log import LandingLog
 from teiten.landing.testing import SIGNING_KEY, make_config, start_ledger
-from teiten.protocol import seal
+from teiten.protocol import seal, signature
 
 pytestmark = pytest.mark.requirement("R1.2", "R2.1")
 
@@ -117,3 +120,34 @@ def test_an_honest_sensor_with_a_large_body_still_hears_why(
 
     assert (answer.status, answer.json()["error"]) == (401, "clock_skew")
     assert answer.json()["server_time_us"] == clock.now_us()
+
+
+def test_strangers_who_only_begin_to_enrol_keep_nobody_from_enrolling(port: int, clock: FixedClock) -> None:
+    """One address may hold 64 connections; each says that a body follows, and sends none."""
+    clients = [RawClient(port) for _ in range(knocking.MOST_AT_ONCE)]
+    for client in clients:
+        client.connect().sendall(
+            f"POST /v1/enrol HTTP/1.1\r\nHost: {AUTHORITY}\r\nContent-Length: 500\r\n\r\n".encode()
+        )
+    try:
+        with closing(RawClient(port)) as honest:
+            digest = signature.format_digest(seal.digest_of(b"{}"))
+            fields = {"Host": AUTHORITY, "Content-Length": "2", "Content-Digest": digest}
+            answer = honest.send("POST", "/v1/enrol", list(fields.items()), b"{}")
+    finally:
+        for client in clients:
+            client.close()
+
+    # It was read and judged, and not turned away for the others' sake.
+    assert answer.status == 400
+
+
+def test_an_ipv6_site_fetches_as_one_peer() -> None:
+    downloads = public_files.Downloads()
+    with ExitStack() as stack:
+        for number in range(8):
+            stack.enter_context(downloads.one_for(f"2001:db8::{number + 1}"))
+        with pytest.raises(Refusal, match="too many files"), downloads.one_for("2001:db8::99"):
+            pass
+        with downloads.one_for("2001:db8:0:1::1"), downloads.one_for("192.0.2.1"):
+            pass

@@ -15,7 +15,7 @@ from teiten.gateway import metrics
 from teiten.gateway.errors import Refusal
 from teiten.gateway.peers import find_site
 
-#: At once, of all addresses.
+#: Decided at once, of all addresses.
 MOST_AT_ONCE = 32
 #: Refusals of one address in a period.
 MOST_REFUSALS = 30
@@ -38,19 +38,29 @@ class Knocks:
         """Let one request be handled; a refusal of it is counted.
 
         Raises:
-            Refusal: 429 for an address that was refused too often, 503 when too many ask.
+            Refusal: 429 for an address that was refused too often.
         """
         site = find_site(peer)
         self._check(site)
-        if self._open >= MOST_AT_ONCE:
-            raise Refusal(503, "gateway_busy", "too many sensors enrol at once; come back later")
-        self._open += 1
         try:
             yield
         except Refusal as error:
             if error.status < 500 and error.code != "clock_skew":
                 self._note(site)
             raise
+
+    @contextmanager
+    def deciding(self) -> Iterator[None]:
+        """Let one whole request be decided; whoever only begins to send one takes nobody's place.
+
+        Raises:
+            Refusal: 503 when too many are.
+        """
+        if self._open >= MOST_AT_ONCE:
+            raise Refusal(503, "gateway_busy", "too many sensors enrol at once; come back later")
+        self._open += 1
+        try:
+            yield
         finally:
             self._open -= 1
 

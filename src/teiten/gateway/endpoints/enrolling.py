@@ -27,7 +27,9 @@ async def enrol(desk: Desk, request: web.BaseRequest, _match: re.Match[str]) -> 
         except (MessageError, SignatureError) as error:
             raise Refusal(400, error.code, str(error)) from error
         desk.check_time(asked.created_s)
-        return 201, complete_answer(desk, await desk.doors.enrol.enrol(asked, peer=peer))
+        with desk.knocks.deciding():
+            answer = await desk.doors.enrol.enrol(asked, peer=peer)
+    return 201, complete_answer(desk, answer)
 
 
 async def read_unsigned(desk: Desk, request: web.BaseRequest, *, at_most: int) -> bytes:

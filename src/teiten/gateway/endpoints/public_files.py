@@ -21,6 +21,7 @@ from aiohttp import web
 from teiten.gateway.answers import refusal_body
 from teiten.gateway.authenticating import Desk
 from teiten.gateway.errors import Refusal
+from teiten.gateway.peers import find_site
 from teiten.gateway.routing import Reply, Route
 
 _METADATA = re.compile(r"/tuf/(metadata/(?:[1-9][0-9]{0,8}\.(?:root|snapshot|targets)|timestamp)\.json)")
@@ -44,11 +45,12 @@ class Downloads:
 
     @contextmanager
     def one_for(self, peer: str) -> Iterator[None]:
-        """Count one download while it lasts.
+        """Count one download while it lasts; an IPv6 site (/64) is one peer.
 
         Raises:
             Refusal: 503 when there are too many.
         """
+        peer = find_site(peer) or peer
         if self._by_peer.total() >= _MAX_DOWNLOADS or self._by_peer[peer] >= _MAX_DOWNLOADS_A_PEER:
             raise Refusal(503, "downloads_busy", "too many files are being fetched at once; come back later")
         self._by_peer[peer] += 1

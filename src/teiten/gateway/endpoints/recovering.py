@@ -28,7 +28,9 @@ async def recover(desk: Desk, request: web.BaseRequest, _match: re.Match[str]) -
         except (MessageError, SignatureError) as error:
             raise Refusal(400, error.code, str(error)) from error
         desk.check_time(asked.created_s)
-        return 201, complete_answer(desk, await door.recover(asked, peer=peer))
+        with desk.knocks.deciding():
+            answer = await door.recover(asked, peer=peer)
+    return 201, complete_answer(desk, answer)
 
 
 ROUTE = Route("recover", "POST", re.compile(r"/v1/recover"), "/v1/recover", recover)
