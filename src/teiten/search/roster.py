@@ -167,13 +167,13 @@ def _read_roster(desk: Desk, visibility: Visibility, query: Query, window: Windo
     )
     merged = _merge(earlier, rows)
     is_new = (rows["rows_in_mode"] > 0) & ~np.isin(rows["sensor"], earlier["sensor"])
-    first = _read_first_windows(
+    first = read_first_windows(
         desk, visibility, query, sensors=rows["sensor"][is_new], first_us=rows["first_us"][is_new]
     )
     if first:
         known, places = np.array(list(first)), np.array(list(first.values()))
         merged["first_us"][np.searchsorted(merged["sensor"], known)] = places
-    found = _make_roster(desk, query, _pick(merged, merged["rows_in_mode"] > 0))
+    found = make_roster(desk, query, _pick(merged, merged["rows_in_mode"] > 0))
     return found.where(found.until_us > np.maximum(found.from_us, span_us))
 
 
@@ -311,7 +311,7 @@ def _merge(earlier: _Rows, rows: _Rows) -> _Rows:
     return merged
 
 
-def _read_first_windows(
+def read_first_windows(
     desk: Desk,
     visibility: Visibility,
     query: Query,
@@ -359,7 +359,8 @@ def _full_hour(instant_us: int) -> int:
     return instant_us // HOUR_US * HOUR_US
 
 
-def _make_roster(desk: Desk, query: Query, rows: _Rows) -> Roster:
+def make_roster(desk: Desk, query: Query, rows: _Rows) -> Roster:
+    """Tell from when to when the sensors of ``rows`` were expected."""
     now_us, last_us = view_from(desk, query), rows["last_us"]
     # Of two prefixes in two modes only the first one's rows carry the sensor's seconds.
     seconds = np.where(rows["mode_seconds"] != 0, rows["mode_seconds"], rows["any_seconds"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from teiten.foundation.clock import to_us
 from teiten.search import dimensions, guarding
@@ -40,6 +43,8 @@ _GUARDED_SETS: Mapping[str, tuple[str, ...]] = {
     **{name: names for name, names in _SETS.items() if name not in ("sensor", "ttl")},
     "sensor": ("region",),
 }
+#: Columns of sets of which more than the first values are needed.
+_WHOLE_SETS = frozenset({"hints", "actor", "region"})
 _IS_SYN = f"protocol = 6 AND bitAnd(tcp_flags, 23) = {_SYN}"
 
 
@@ -75,11 +80,8 @@ class SourceCounts:
             f" GROUP BY GROUPING SETS ({sets}){guarding.having(visibility, PACKETS)}"
             f" ORDER BY packet_count DESC, {', '.join(columns)} LIMIT 20000"
         )
-        by_set: dict[frozenset[str], list[dict[str, Any]]] = {}
-        for row in self._desk.select(visibility, statement, binding.parameters).to_pylist():
-            kept = frozenset(column for column in columns if not row[f"without_{column}"])
-            by_set.setdefault(kept, []).append(row)
-        return by_set
+        found = self._desk.select(visibility, statement, binding.parameters)
+        return {frozenset(names): _keep_set(found, names, columns) for names in self._sets.values()}
 
     def _count_all(self, visibility: Visibility, query: Query) -> dict[str, Any]:
         """Count what would be dear to count for each value; all 0 where a guarded viewer may not be told."""
@@ -163,6 +165,16 @@ class SourceCounts:
             last = max(row["last_at"], known.last_seen_at) if known else row["last_at"]
             regions[row["region"]] = SeenBy(None, row["region"], packets, last)
         return tuple(sorted(regions.values(), key=lambda seen: -seen.packets))
+
+
+def _keep_set(found: pa.Table, names: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Give the rows of one grouping set, by its columns alone: thousands of rows of all would cost more than the pass."""
+    mask = np.ones(found.num_rows, dtype=np.bool_)
+    for column in columns:
+        mask &= (found.column(f"without_{column}").to_numpy() == 0) == (column in names)
+    kept = found.select([*names, "last_at", "packet_count"]).filter(pa.array(mask))
+    whole = _WHOLE_SETS & set(names)
+    return (kept if whole else kept.slice(0, MOST_PER_LIST)).to_pylist()
 
 
 def _count_sensors(visibility: Visibility) -> str:
