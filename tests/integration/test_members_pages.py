@@ -40,6 +40,13 @@ OTHERS: dict[str, dict[str, Any]] = {
     "names": {"kind": "tcp_fp", "value": "31337:2-4-8-1-3:1337:9"},
     "sensor": {"sensor": FIRST + 1},
     "survey-list": {"name": "nothing"},
+    "act-on-sensor": {"sensor": FIRST + 1, "action": "suspend"},
+    "acknowledge-alarm": {"number": 1},
+    "command": {"command_id": "NOTHING"},
+    "start-command": {"command_id": "NOTHING"},
+    "stop-command": {"command_id": "NOTHING"},
+    "rollout": {"number": 1},
+    "move-rollout": {"number": 1},
 }
 #: Pages whose question a filter narrows: asked about a hit and a miss by filter.
 NARROWED = ("overview", "explore", "packets", "sensors", "compare")

@@ -119,6 +119,22 @@ def _make_kit(installation: Installation, options: argparse.Namespace) -> Kit:
     )
 
 
+def make_web_kit(installation: Installation, *, allow_exec: bool) -> Kit:
+    """Give what scripts made by the portal have in common: packages that are public already, nothing embedded."""
+    from teiten.fleet import installing, trust_files
+
+    repository = installation.releases_dir
+    public = repository / "public" / "packages"
+    trust = trust_files.read_trust(repository)
+    return installing.Kit(
+        gateway_url=_gateway_url(installation),
+        settings=_common_settings(installation, allow_exec=allow_exec),
+        root=trust.root,
+        operators=trust.operators,
+        packages=installing.find_published(public),
+    )
+
+
 def _common_settings(installation: Installation, *, allow_exec: bool) -> Mapping[str, str]:
     url = _gateway_url(installation)
     extra: dict[str, object] = {"operators_file": _OPERATORS_FILE, "allow_exec": allow_exec}

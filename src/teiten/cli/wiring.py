@@ -103,8 +103,8 @@ def make_context(installation: Installation, store: Store | None) -> Context:
 
 def give_portal_its_search(installation: Installation, store: Store) -> Search:
     """Let the portal and the API ask the store; close what is given before the store."""
-    from teiten.fleet.facts import FleetFacts
     from teiten.cli.making_commands import make_web_kit
+    from teiten.fleet.facts import FleetFacts
     from teiten.portal import services
 
     search = Search(

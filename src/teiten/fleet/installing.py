@@ -151,6 +151,19 @@ def publish_packages(packages: Iterable[Package], public: Path) -> None:
             part.replace(path)
 
 
+def find_published(folder: Path) -> tuple[Package, ...]:
+    """Give the packages that the gateway hands out already, the newest of each kind and processor; maybe none."""
+    found: dict[tuple[str, str], Package] = {}
+    listed = sorted(folder.glob("*.teiten-launcher_*"), key=lambda path: path.stat().st_mtime_ns)
+    for path in listed if folder.is_dir() else ():
+        sha256, _, name = path.name.partition(".")
+        match = _PACKAGE.fullmatch(name)
+        if match is not None and len(sha256) == hashlib.sha256().digest_size * 2:
+            package = Package(path.with_name(name), match[2], _MACHINES.get(match[1], match[1]), sha256)
+            found[(package.kind, package.arch)] = package
+    return tuple(found.values())
+
+
 def check_embedded(paths: Sequence[Path]) -> tuple[Path, ...]:
     """Give the files to carry along.
 

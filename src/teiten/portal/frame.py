@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from teiten.accounts.models import Role, User
 from teiten.custody.payload import active_reason
+from teiten.fleet.alarms.selectors import alarms_visible_to
 from teiten.portal import access, middleware
 from teiten.portal.naming.instants import Instants
 from teiten.search.visibility import Visibility
@@ -34,6 +35,8 @@ class Place:
     needs_live: bool = False
     #: Shown only to operators.
     needs_operator: bool = False
+    #: Shows how many alarms are open.
+    counts_alarms: bool = False
 
 
 PLACES = (
@@ -44,6 +47,7 @@ PLACES = (
     Place("rules", "rules", gettext_lazy("Rules")),
     Place("notes", "notes", gettext_lazy("Annotations")),
     Place("live", "live", gettext_lazy("Live"), needs_live=True),
+    Place("operations", "alarms", gettext_lazy("Operations"), counts_alarms=True),
     Place("disclosures", "disclosures", gettext_lazy("Disclosures"), needs_operator=True),
 )
 
@@ -59,6 +63,8 @@ class Frame:
     organisation: str
     #: Until when payload is open to this person, as a clock; empty when it is not.
     payload_until: str = ""
+    #: Alarms that concern this person and that nobody has taken note of.
+    alarms: int = 0
 
 
 def visibility_of(request: HttpRequest) -> Visibility:
@@ -93,7 +99,11 @@ def describe_frame(request: HttpRequest | None) -> Frame:
         if (may_watch or not entry.needs_live) and (is_operator or not entry.needs_operator)
     )
     name = user.organisation.name_ja if language() == "ja" else user.organisation.name_en
-    return Frame(places, _theme_of(request), language(), name, _payload_until(user))
+    return Frame(places, _theme_of(request), language(), name, _payload_until(user), _count_alarms(user))
+
+
+def _count_alarms(user: User) -> int:
+    return alarms_visible_to(user).order_by().filter(acknowledged_at=None).count()
 
 
 def _payload_until(user: User) -> str:

@@ -22,5 +22,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("teiten.portal.payload.urls")),
     path("disclosures/", include("teiten.portal.disclosures.urls")),
     path("live/", include("teiten.portal.live.urls")),
+    path("operations/", include("teiten.portal.operations.urls")),
     path("api/", include("teiten.portal.api.urls")),
 ]

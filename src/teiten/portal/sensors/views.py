@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from teiten.accounts.models import Role
+from teiten.accounts.models import Role, User
 from teiten.fleet import selectors
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.health import Condition
@@ -18,6 +20,8 @@ from teiten.portal.controls import list_controls
 from teiten.portal.problems import attempt
 from teiten.portal.refused_questions import refuse_question
 from teiten.portal.screen import Screen, read_screen
+from teiten.portal.sensors.actions import list_actions
+from teiten.portal.sensors.history import describe_more
 from teiten.portal.sensors.presenter import calendar_query, describe_sensor, describe_sensors
 from teiten.search.errors import QueryError, SearchError
 
@@ -94,6 +98,16 @@ def show_sensor(request: HttpRequest, sensor: int) -> HttpResponse:
         "screen": screen,
         "sensor": describe_sensor(row, answered.answer, events, screen),
         "problem": answered.problem,
+        **_list_beside(viewer, row, is_whole=not frame.is_partial(request)),
     }
     template = "portal/sensors/drawer.html" if frame.is_partial(request) else "portal/sensors/sensor.html"
     return render(request, template, context)
+
+
+def _list_beside(viewer: User, row: SensorRow, *, is_whole: bool) -> dict[str, Any]:
+    """Give what may be done and, for the whole page, what is known beside the calendar; nothing where it is masked."""
+    found = selectors.sensors_visible_to(viewer).filter(pk=row.id).first() if row.id is not None else None
+    if found is None:
+        return {}
+    beside = {"standing": found, "actions": list_actions(viewer, found)}
+    return {**beside, "more": describe_more(found, row, viewer)} if is_whole else beside
