@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from teiten.cli import demo, sensor_verbs, user_verbs, wiring
+from teiten.cli import sensor_settings, sensor_verbs, user_verbs, wiring
 from teiten.cli.installation import Installation
 from teiten.foundation import settings
 
@@ -23,10 +23,10 @@ def main() -> int:
         wiring.migrate(installation)
         made = [make_sensor(installation, text) for text in options.sensors]
         told = {
-            "gateway_url": demo.gateway_url(installation),
+            "gateway_url": sensor_settings.gateway_url(installation),
             "authority": installation.gateway_config.authority,
-            "pins": [demo.gateway_pin(installation)],
-            "gateway_keys": [demo.gateway_key_text(installation)],
+            "pins": [sensor_settings.gateway_pin(installation)],
+            "gateway_keys": [sensor_settings.gateway_key_text(installation)],
             "sensors": made,
             "api_tokens": [make_api_token(installation, f"analyst{n}") for n in range(options.analysts)],
         }

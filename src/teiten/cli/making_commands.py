@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from teiten.cli import demo, sensor_verbs
+from teiten.cli import sensor_settings, sensor_verbs
 from teiten.cli.errors import CliError
 from teiten.cli.installation import Installation
 from teiten.cli.place_commands import site_of
@@ -57,7 +57,7 @@ def _create_one(installation: Installation, options: argparse.Namespace) -> None
     )
     print(sensor_verbs.token_of(made[0]))
     if options.bundle is not None:
-        demo.write_sensor_settings(
+        sensor_settings.write_sensor_settings(
             installation, options.bundle, state_dir=None, extra={}, url=_gateway_url(installation)
         )
         print(f"settings for teiten-sensor: {options.bundle} (no secret in it)")
@@ -138,7 +138,7 @@ def make_web_kit(installation: Installation, *, allow_exec: bool) -> Kit:
 def _common_settings(installation: Installation, *, allow_exec: bool) -> Mapping[str, str]:
     url = _gateway_url(installation)
     extra: dict[str, object] = {"operators_file": _OPERATORS_FILE, "allow_exec": allow_exec}
-    return demo.sensor_settings(installation, state_dir=None, extra=extra, url=url)
+    return sensor_settings.sensor_settings(installation, state_dir=None, extra=extra, url=url)
 
 
 def _gateway_url(installation: Installation) -> str:

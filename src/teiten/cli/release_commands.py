@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from teiten.cli import demo, printing
+from teiten.cli import printing, sensor_settings
 from teiten.cli.errors import CliError
 from teiten.cli.installation import Installation
 from teiten.foundation.settings import Source
@@ -200,12 +200,12 @@ def status(source: Source, options: argparse.Namespace) -> int:
 def write_gateway(source: Source, options: argparse.Namespace) -> int:
     """Write gateway.json."""
     with Installation(source) as installation:
-        keys = [demo.gateway_key_text(installation), *options.gateway_key]
+        keys = [sensor_settings.gateway_key_text(installation), *options.gateway_key]
         record: dict[str, Any] = {
             "v": 1,
             "url": options.url or f"https://{installation.gateway_config.authority}",
             "authority": installation.gateway_config.authority,
-            "pins": [demo.gateway_pin(installation), *options.pin],
+            "pins": [sensor_settings.gateway_pin(installation), *options.pin],
             "gateway_keys": dict(key.split("=", 1) for key in keys),
         }
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
