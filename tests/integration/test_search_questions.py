@@ -402,8 +402,20 @@ class TestNews:
         first = datetime(2026, 11, 20, tzinfo=ZoneInfo("Asia/Tokyo"))
         now = {keys(p) for p in news_world.packets if p["observed_at"] >= first}
         past = {keys(p) for p in news_world.packets if first - 2 * DAY <= p["observed_at"] < first}
-        expected = {key for key in now - past if key}
-        assert answer.distinct == len(answer.items) == len(expected) > 0
+        new = {key for key in now - past if key}
+        # What one source alone sent is counted, and not listed; a fingerprint's sources are those of all its ports.
+        field = {"fingerprint_port": "tcp_fp", "tcp_fp": "tcp_fp", "payload_hash": "payload_hash"}.get(
+            dimension
+        )
+        sources: dict[Any, set[Any]] = {}
+        for p in news_world.packets:
+            if field and p["observed_at"] >= first:
+                sources.setdefault(p[field], set()).add(p["src_addr"])
+        lone = {key for key in new if field and len(sources[key[0] if isinstance(key, tuple) else key]) == 1}
+        expected = new - lone
+        assert answer.from_one_source == len(lone)
+        assert answer.distinct == len(answer.items) == len(expected)
+        assert new
         assert answer.days_watched == 2
         for item in answer.items:
             narrowed = language.parse(" and ".join(group.condition for group in item.groups))

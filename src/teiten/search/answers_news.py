@@ -35,7 +35,7 @@ class News:
     dimension: NewsDimension
     #: Seen by most sensors first, then by packets.
     items: tuple[NewsItem, ...]
-    #: All new values, those beyond the limit included.
+    #: All new values that are listed, those beyond the limit included.
     distinct: int
     #: Days before the period in which a value must not have been seen.
     days: int
@@ -43,6 +43,8 @@ class News:
     days_watched: int
     basis: Basis
     cost: Cost
+    #: New fingerprints or payloads that are not listed, since only one source is known to have sent them; 0 where masked.
+    from_one_source: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 Read by whole days from roll-ups, so that a month costs little. A value is new when no
 packet of the question's kind (mode, survey switch, filter) had it in the days before.
+What one source alone sent is counted, and not listed (:mod:`teiten.search.lone`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from teiten.foundation.clock import from_us
-from teiten.search import dimensions, guarding, lines, periods, watched
+from teiten.search import dimensions, guarding, lines, lone, periods, watched
 from teiten.search.answers import Group
 from teiten.search.answers_news import News, NewsDimension, NewsItem
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
 from teiten.search.dimensions import Dimension, get_dimension, write_chosen
 from teiten.search.errors import QueryError
+from teiten.search.lone import Found
 from teiten.search.masking import check_column
 from teiten.search.periods import DAY, Window
 from teiten.search.planner import Plan
@@ -70,15 +72,17 @@ def answer_news(
     watched_days = count_watched_days(desk, visibility, query, before)
     splits = [get_dimension(name) for name in kind.splits]
     asked = query if kind.table.only == () else lines.narrow_to_split(query, splits[0])
-    rows: list[dict[str, Any]] = []
+    found = Found([], 0, 0)
     if watched_days:
-        rows = _read(desk, visibility, asked, kind, splits, windows=(window, before), limit=limit)
+        found = _read(desk, visibility, asked, kind, splits, windows=(window, before), limit=limit)
+    rows = found.rows
     if rows:
         _add_details(desk, visibility, asked, kind, get_dimension(dimension), rows=rows, window=window)
     return News(
         dimension=dimension,
         items=tuple(_make_item(visibility, splits, row) for row in rows),
-        distinct=rows[0]["distinct_count"] if rows else 0,
+        distinct=found.distinct,
+        from_one_source=found.lone,
         days=days,
         days_watched=watched_days,
         basis=observe(desk, visibility, query, window).basis,
@@ -137,7 +141,7 @@ def _read(
     *,
     windows: tuple[Window, Window],
     limit: int,
-) -> list[dict[str, Any]]:
+) -> Found:
     """Read the new values, by packets and sensors alone; the rest is read for those that are shown."""
     binding = Binding()
     now, past = (
@@ -155,15 +159,21 @@ def _read(
     # A set of hashes is a tenth of the work of a set of keys; one in 10^12 new values may hide behind another's hash.
     enough = f" GROUP BY {keys}{guarding.having(visibility, table)}" if visibility.is_guarded else ""
     order = "packet_count DESC" if visibility.is_guarded else "sensor_count DESC, packet_count DESC"
-    statement = (
+    is_lone = lone.write_lone(visibility, query, kind.splits[0], windows[0], binding)
+    inner = (
         f"SELECT {keys}, {guarding.count_packets(visibility, table)} AS packet_count,"  # noqa: S608 - declared names, bound values
-        " bitCount(groupBitOr(sensor_bits)) AS sensor_count, count() OVER () AS distinct_count"
+        " bitCount(groupBitOr(sensor_bits)) AS sensor_count"
         f" FROM {table.name} WHERE {now.where()} AND cityHash64({keys}) NOT IN (SELECT cityHash64({keys})"
         f" FROM {table.name} WHERE {past.where()}{enough})"
         f" GROUP BY {keys}{guarding.having(visibility, table)}"
-        f" ORDER BY {order}, {keys} LIMIT {binding.bind('UInt32', limit)}"
     )
-    return desk.select(visibility, statement, binding.parameters).to_pylist()
+    statement = (
+        f"SELECT *, {is_lone} AS is_lone, countIf(is_lone = 0) OVER () AS distinct_count,"  # noqa: S608 - as above
+        f" countIf(is_lone = 1) OVER () AS lone_count FROM ({inner})"
+        f" ORDER BY is_lone, {order}, {keys} LIMIT {binding.bind('UInt32', limit + lone.MORE)}"
+    )
+    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    return lone.drop_lone(desk, visibility, query, rows, window=windows[0], limit=limit)
 
 
 def _add_details(

@@ -54,11 +54,22 @@ def describe_news(news: News, screen: Screen) -> dict[str, Any]:
         "items": [_describe_item(item, screen) for item in news.items],
         "title": name_news(news.dimension),
         "distinct": news.distinct,
+        "lone": _word_lone(news),
         "days": news.days,
         "days_watched": news.days_watched,
         "is_told": news.days_watched > 0,
         "file": f"teiten-new-{news.dimension}",
     }
+
+
+def _word_lone(news: News) -> str:
+    """Say how many are not listed; with nothing listed they are no more than these."""
+    count = news.from_one_source
+    if not count:
+        return ""
+    return ngettext(
+        "%(count)s more was seen from one source only", "%(count)s more were seen from one source only", count
+    ) % {"count": f"{count:,}"}
 
 
 def name_news(dimension: str) -> str:
