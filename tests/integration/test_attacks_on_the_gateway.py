@@ -151,3 +151,13 @@ def test_an_ipv6_site_fetches_as_one_peer() -> None:
             pass
         with downloads.one_for("2001:db8:0:1::1"), downloads.one_for("192.0.2.1"):
             pass
+
+
+@pytest.mark.parametrize("seq", [(1 << 48) + 1, (1 << 63) - 2, (1 << 63) - 1, 1 << 63])
+def test_a_number_at_the_end_of_all_numbers_is_refused(port: int, clock: FixedClock, seq: int) -> None:
+    """The ledger keeps ranges that end behind a number: behind 2^63-1 there is nothing, and the whole group fails."""
+    answer = send(port, put(SEVEN, clock, seq))
+
+    assert (answer.status, answer.json()["error"]) == (404, "unknown_path")
+    assert send(port, put(SEVEN, clock, 1 << 48)).status == 201
+    assert send(port, put(SEVEN, clock)).status == 201

@@ -20,6 +20,9 @@ from teiten.protocol.errors import SealError
 from teiten.protocol.seal import SealField
 
 _SHOWN = "/v1/batches/{epoch}/{seq}"
+#: Windows of one second for nine million years. Close to 2^63 the ledger's ranges have no end, and one
+#: sensor's number would undo the transaction that it shares with others; sums of holes would overflow.
+_MAX_SEQ = 1 << 48
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ ROUTE = Route("batch", "PUT", re.compile(r"/v1/batches/([1-9][0-9]{0,9})/([1-9][
 
 def _read_name(match: re.Match[str]) -> BatchName:
     name = BatchName(int(match[1]), int(match[2]))
-    if name.epoch >= 1 << 32 or name.seq >= 1 << 63:
+    if name.epoch >= 1 << 32 or name.seq > _MAX_SEQ:
         raise Refusal(404, "unknown_path", f"epoch and sequence of {_SHOWN} are too large")
     return name
 
