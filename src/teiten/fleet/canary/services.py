@@ -123,7 +123,7 @@ def bring_log(path: Path, *, now: datetime) -> SentLog:
     log = files.read_log(path, find_key=find_key)
     prober = probers[log.prober]
     ended_at = end_of_slot(prober.slot_seconds, log.slot)
-    if not now - OLDEST < ended_at < now + timedelta(seconds=prober.slot_seconds):
+    if not now - OLDEST < ended_at <= now + timedelta(seconds=prober.slot_seconds):
         raise CanaryFileError(
             f"{path}: its slot ended at {ended_at:%Y-%m-%d %H:%M} UTC, which cannot be compared"
         )
