@@ -285,7 +285,7 @@ def count_whole(
 
 def _plan_total(desk: Desk, query: Query, made: Plan, *, needs_buckets: bool) -> Plan:
     """Take a smaller roll-up for the total when there is one, of the same grain where buckets matter."""
-    if made.table is PACKETS:
+    if made.table is PACKETS and (needs_buckets or query.is_guarded):
         return made
     plain = plan(
         query,

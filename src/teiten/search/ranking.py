@@ -46,6 +46,8 @@ class Ranking:
 
     ranked: tuple[Ranked, ...]
     distinct: int
+    #: What values that are gone now had in the previous period; known of dimensions of a few values.
+    gone: int = 0
     #: Keys that a longer list of the same screen would show after these.
     following: tuple[Key, ...] = ()
 
@@ -69,7 +71,7 @@ def rank(
         lambda: _rank(desk, visibility, query, made, dimension=dimension, limit=size, previous=previous),
     )
     following = tuple(item.key for item in found.ranked[limit:])
-    return Ranking(found.ranked[:limit], found.distinct, following)
+    return replace(found, ranked=found.ranked[:limit], following=following)
 
 
 def _rank(
@@ -91,10 +93,17 @@ def _rank(
         f"{expression} AS {name}" for expression, name in zip(dimension.keys, names, strict=True)
     )
     before = count(f"NOT {current}") if previous else "toUInt64(0)"
-    inner = (
-        f"SELECT {keys}, {count(current)} AS value, {before} AS previous"
-        f" {draft.rows()} GROUP BY {', '.join(names)}"
-    )
+    rows = draft.rows()
+    if dimension.is_multiple and query.metric != "hosts" and not visibility.is_guarded:
+        # A few combinations are taken apart, not every row.
+        columns = ", ".join(sorted(dimension.columns))
+        rows = (
+            f"FROM (SELECT {columns}, {count(current)} AS now, {before} AS earlier {rows} GROUP BY {columns})"
+        )
+        figures = "sum(now) AS value, sum(earlier) AS previous"
+    else:
+        figures = f"{count(current)} AS value, {before} AS previous"
+    inner = f"SELECT {keys}, {figures} {rows} GROUP BY {', '.join(names)}"
     order = ", ".join(names)
     statement = (
         f"SELECT {order}, value, previous, countIf(value > 0) OVER () AS distinct_count,"  # noqa: S608 - as above
@@ -170,7 +179,8 @@ def _count_ranked(
     sparks: bool,
 ) -> dict[int, Counts]:
     """Count each ranked line, the others and all; without sparks the rank knows the lines already."""
-    if sparks or split.is_multiple or query.metric == "hosts" or visibility.is_guarded:
+    is_whole = ranking.distinct <= len(ranking.ranked)
+    if sparks or query.metric == "hosts" or visibility.is_guarded or (split.is_multiple and not is_whole):
         return lines.count_lines(
             desk,
             visibility,
@@ -187,6 +197,10 @@ def _count_ranked(
         line: Counts(made.steps, total_packets=[item.previous, item.value])
         for line, item in enumerate(ranking.ranked, start=1)
     }
+    if split.is_multiple:  # all values are told, and a packet may have several
+        known[ALL] = lines.count_whole(desk, visibility, query, made, previous=previous)
+        known[OTHERS] = Counts(made.steps, total_packets=[ranking.gone, 0])
+        return known
     return lines.add_rest(desk, visibility, query, made, known, previous=previous)
 
 
@@ -218,7 +232,8 @@ def _read(table: pa.Table, names: list[str]) -> Ranking:
         for row in rows
         if row["value"]
     )
-    return Ranking(ranked, rows[0]["distinct_count"] if rows else 0)
+    gone = sum(row["previous"] for row in rows if not row["value"])
+    return Ranking(ranked, rows[0]["distinct_count"] if rows else 0, gone)
 
 
 def _make_rows(
