@@ -2,8 +2,9 @@
 
 The questions go through ``teiten.search.service.Search`` as the portal asks them, alone and
 four at once, as an analyst and as a member; what masking costs is the ratio of the two.
-Every round begins with a new ``Search``, so no answer is remembered; then the same is asked
-of it once more, which is the warm figure. DuckDB answers the
+Every round begins with a new ``Search``, so no answer is remembered (cold); then the same is asked
+of it once more (identical). Another ``Search`` is asked for the period an hour earlier first, so that
+it has answered questions, but never this one (new). DuckDB answers the
 main statement of some screens on the same packets, if it is installed.
 
 ``BENCH_FOLDER`` names a folder in which the store is kept: one that was made is used again,
@@ -63,6 +64,9 @@ class Times:
     processor: list[float] = field(default_factory=list)
     #: The same asked again of the same ``Search``.
     warm: list[float] = field(default_factory=list)
+    #: Asked of a ``Search`` that was asked for the period an hour earlier before; and its processor time.
+    new: list[float] = field(default_factory=list)
+    new_processor: list[float] = field(default_factory=list)
     at_once: list[float] = field(default_factory=list)
     problem: str = ""
 
@@ -87,10 +91,22 @@ class Runner:
         finally:
             search.close()
 
+    def ask_new(self, screen: Screen, viewer: Visibility, *, note: Times) -> None:
+        """Ask what was never asked, of a ``Search`` that has answered the same an hour earlier."""
+        search = Search(self._store, CLOCK, SearchConfig())
+        try:
+            self._ask(search, screen, viewer, shift_hours=1)
+            used = time.process_time()
+            note.new.append(self._ask(search, screen, viewer))
+            note.new_processor.append(1_000 * (time.process_time() - used))
+        finally:
+            search.close()
+
     @staticmethod
-    def _ask(search: Search, screen: Screen, viewer: Visibility) -> float:
+    def _ask(search: Search, screen: Screen, viewer: Visibility, *, shift_hours: int = 0) -> float:
         began = time.perf_counter()
-        questions = screen.ask(search, viewer, question_over(END_AT, screen.hours))
+        end = END_AT - timedelta(hours=screen.ends_before + shift_hours)
+        questions = screen.ask(search, viewer, question_over(end, screen.hours))
         with ThreadPoolExecutor(PANELS_AT_ONCE) as workers:
             waiting = [workers.submit(question) for question in questions]
             for one in waiting:
@@ -111,6 +127,8 @@ class Runner:
         for _ in range(ROUNDS):
             for name in asked:
                 self.ask(screen, VIEWERS[name], note=found[name])
+                if name == "analyst":
+                    self.ask_new(screen, VIEWERS[name], note=found[name])
         if "analyst" in asked and (ROUNDS or screen.name == "overview"):
             with ThreadPoolExecutor(AT_ONCE) as users:
                 again = [
@@ -198,7 +216,7 @@ def report(
 ) -> dict[str, object]:
     kinds = {screen.name: screen.kind for screen in screens}
     print(
-        f"\n{'screen':26}{'kind':>8}{'p50 ms':>9}{'p95 ms':>9}{'p95 at 4':>10}{'cpu ms':>9}{'warm p50':>10}{'member p50':>12}{'duckdb':>9}"
+        f"\n{'screen':26}{'kind':>8}{'p50 ms':>9}{'p95 ms':>9}{'p95 at 4':>10}{'cpu ms':>9}{'new p50':>9}{'new cpu':>9}{'same p50':>10}{'member p50':>12}{'duckdb':>9}"
     )
     answers: dict[str, dict[str, object]] = {}
     for name, by_viewer in measured.items():
@@ -214,6 +232,10 @@ def report(
             "p95_ms_at_4": round(percentile(analyst.at_once or analyst.alone, 0.95), 1),
             "processor_p50_ms": round(statistics.median(analyst.processor), 1) if analyst.processor else None,
             "warm_p50_ms": round(statistics.median(analyst.warm), 1) if analyst.warm else None,
+            "new_p50_ms": round(statistics.median(analyst.new), 1) if analyst.new else None,
+            "new_processor_p50_ms": round(statistics.median(analyst.new_processor), 1)
+            if analyst.new_processor
+            else None,
             "peers": {"duckdb": {"p50_ms": peers[name]}} if name in peers else {},
         }
         if member.alone:
@@ -223,7 +245,8 @@ def report(
         shown = answers[name]
         print(
             f"{name:26}{kinds[name]:>8}{shown['p50_ms']:>9}{shown['p95_ms']:>9}{shown['p95_ms_at_4']:>10}"
-            f"{shown['processor_p50_ms'] or '-':>9}{shown['warm_p50_ms'] or '-':>10}{shown.get('member_p50_ms', '-'):>12}{peers.get(name, '-'):>9}"
+            f"{shown['processor_p50_ms'] or '-':>9}{shown['new_p50_ms'] or '-':>9}{shown['new_processor_p50_ms'] or '-':>9}"
+            f"{shown['warm_p50_ms'] or '-':>10}{shown.get('member_p50_ms', '-'):>12}{peers.get(name, '-'):>9}"
         )
     return {**_worst(answers), "screens": answers, **_masking(answers)}
 

@@ -38,6 +38,8 @@ class Screen:
     ask: Ask
     #: Members have it too.
     for_members: bool = True
+    #: Hours before the end of the data, a midnight, at which the period ends.
+    ends_before: int = 0
 
 
 def _overview(search: Search, viewer: Visibility, query: Query) -> Sequence[Question]:
@@ -141,6 +143,7 @@ def list_screens(busy: str, quiet: str) -> tuple[Screen, ...]:
     ports = ("country", "asn", "region", "hint", "tcp_fp")
     return (
         Screen("overview", "rollup", 24, _overview),
+        Screen("overview 14:00 to 14:00", "rollup", 24, _overview, ends_before=10),
         Screen("overview 7d", "rollup", 168, _overview),
         Screen("overview 365d", "rollup", 365 * 24, _overview),
         Screen("overview news", "rollup", 24, _news),
