@@ -294,3 +294,35 @@ def test_those_whom_it_concerns_get_mail(cast: Cast, clock: FixedClock) -> None:
     assert "TK-001  Sensor silent" in texts[1]
     assert "OS-001" not in server.mails[1]
     assert mailing.send_mails(now=clock.now(), config=CONFIG) == {}, "without settings there is no mail"
+
+
+def test_while_the_base_is_away_hosts_are_left_in_peace(cast: Cast, clock: FixedClock) -> None:
+    from teiten.fleet import hosting
+    from teiten.fleet.alarms import mailing
+    from teiten.fleet.services import Act
+
+    sensors = make_sensors(cast, clock, *(f"A-{n:02}" for n in range(12)))
+    hosting.add_contact(cast.alpha, name="N", mail="noc@alpha.example", language="ja", act=Act(clock.now()))
+    server = MailServer()
+    config = replace(
+        CONFIG,
+        alarm_mail_from="teiten@observatory.example",
+        alarm_mail_to=("ops@observatory.example",),
+        smtp_host="127.0.0.1",
+        smtp_port=server.port,
+    )
+    try:
+        clock.advance(200)
+        watch(clock)
+        assert kinds() == [("mass_silence", "fleet")]
+        mailing.send_mails(now=clock.now(), config=config)
+        assert server.recipients == ["ops@observatory.example"]
+        clock.advance(60)
+        beat(clock, *sensors[1:])
+        watch(clock)
+        mailing.send_mails(now=clock.now(), config=config)
+    finally:
+        server.close()
+    assert server.recipients == ["ops@observatory.example"] * 2 + ["noc@alpha.example"], (
+        "then whoever is left"
+    )

@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from teiten.accounts.models import Language
 from teiten.fleet.alarms import metrics
+from teiten.fleet.alarms.grouping import FLEET
 from teiten.fleet.alarms.models import Alarm
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.models import HostContact
@@ -48,6 +49,8 @@ def send_mails(*, now: datetime, config: FleetConfig) -> dict[str, int]:
         Alarm.objects.filter(
             mailed_at=None, closed_at=None, acknowledged_at=None, opened_at__gte=now - _PATIENCE
         )
+        # Half of all silent: it is the base, and nothing that a host could do something about.
+        .exclude(within__group=FLEET)
         .select_related("sensor", "organisation")
         .order_by("pk")
     )
