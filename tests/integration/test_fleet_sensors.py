@@ -300,3 +300,29 @@ def test_sensors_are_found_by_name_or_number(cast: Cast, clock: FixedClock) -> N
     for unknown in ("TK-002", "0", "9" * 30, "", "²"):
         with pytest.raises(SensorUnknownError, match="teiten sensor list"):
             services.get_sensor(unknown)
+
+
+def test_a_name_is_never_taken_for_another_sensors_number(cast: Cast, clock: FixedClock) -> None:
+    """Whoever types ``revoke 1`` must not end another sensor than the one he means."""
+    from teiten.fleet import making, services
+    from teiten.fleet.errors import FleetInputError, SensorUnknownError
+    from teiten.fleet.models import Region, Sensor
+    from teiten.fleet.services import Act
+
+    first = make_sensor(cast, clock, "TK-001")
+    number = str(first.pk)
+    with pytest.raises(FleetInputError, match="letter"):
+        make_sensor(cast, clock, number)
+    with pytest.raises(FleetInputError, match="letter"):
+        making.create_sensors(
+            [number], region=Region.objects.get(), organisation=cast.alpha, dataset="live",
+            act=Act(clock.now()), config=CONFIG,
+        )  # fmt: skip
+    # One that was made before this rule.
+    other = make_sensor(cast, clock, "TK-002")
+    Sensor.objects.filter(pk=other.pk).update(name=number)
+
+    with pytest.raises(SensorUnknownError, match=rf"say {other.pk} or TK-001"):
+        services.get_sensor(number)
+    assert services.get_sensor("TK-001") == first
+    assert services.get_sensor(str(other.pk)) == other

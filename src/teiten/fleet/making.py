@@ -24,6 +24,7 @@ from teiten.fleet.models import (
     SensorState,
     TokenPurpose,
 )
+from teiten.fleet.naming import check_name
 from teiten.fleet.services import Act, IssuedToken
 from teiten.fleet.sites import UNKNOWN_SITE, Site
 from teiten.protocol import enrolment
@@ -107,6 +108,7 @@ def _check_all(sensors: Sequence[Sensor]) -> None:
     _check(sensors[0], exclude=("name",))
     field = Sensor._meta.get_field("name")  # noqa: SLF001  # Django's documented interface
     for sensor in sensors:
+        check_name(sensor.name)
         try:
             field.clean(sensor.name, sensor)
         except ValidationError as error:

@@ -19,3 +19,13 @@ def name_sensors(name: str, count: int) -> list[str]:
         raise FleetInputError("count", f"{count} is not 1 to {MAX_SENSORS}")
     digits = max(_DIGITS, len(str(count)))
     return [name] if count == 1 else [f"{name}-{number:0{digits}}" for number in range(1, count + 1)]
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could be another sensor's number.
+
+    Raises:
+        FleetInputError: for a name of digits only.
+    """
+    if name.isdigit():
+        raise FleetInputError("name", f"{name!r} could be another sensor's number; put a letter into it")

@@ -28,6 +28,7 @@ from teiten.fleet.models import (
     StoppedBy,
     TokenPurpose,
 )
+from teiten.fleet.naming import check_name
 from teiten.fleet.sites import UNKNOWN_SITE, Site
 from teiten.protocol import enrolment
 from teiten.protocol.sensor_config import SensorConfig
@@ -109,6 +110,7 @@ def create_sensor(
         note=note,
         created_at=act.at,
     )
+    check_name(name)
     check_row(sensor)
     with transaction.atomic():
         sensor.save(force_insert=True)
@@ -322,15 +324,22 @@ def get_sensor(name_or_number: str) -> Sensor:
     """Give the sensor with this name, or else with this number.
 
     Raises:
-        SensorUnknownError: when there is none.
+        SensorUnknownError: when there is none, or one is called like another's number.
     """
     sensors = Sensor.objects.select_related("region", "organisation")
     found = sensors.filter(name=name_or_number).first()
-    if found is None and name_or_number.isascii() and name_or_number.isdigit() and len(name_or_number) < 10:
-        found = sensors.filter(pk=int(name_or_number)).first()
-    if found is None:
+    numbered = None
+    if name_or_number.isascii() and name_or_number.isdigit() and len(name_or_number) < 10:
+        numbered = sensors.filter(pk=int(name_or_number)).first()
+    if found is not None and numbered is not None and found != numbered:
+        raise SensorUnknownError(
+            f"{name_or_number!r} is the name of sensor {found.pk} and the number of sensor {numbered.name};"
+            f" say {found.pk} or {numbered.name}"
+        )
+    either = found or numbered
+    if either is None:
         raise SensorUnknownError(f"there is no sensor {name_or_number!r}; `teiten sensor list` names them")
-    return found
+    return either
 
 
 def lock_sensor(sensor_id: int) -> Sensor:
