@@ -26,7 +26,7 @@ from teiten.launcher.config import LauncherConfig
 from teiten.launcher.errors import LauncherError, NoReleaseError, UpdateBlocked
 from teiten.launcher.flipping import Bench
 from teiten.launcher.installing import install_bundle
-from teiten.launcher.probation import Seen, check_probation, judge
+from teiten.launcher.probation import Seen, check_probation, judge, read_health
 from teiten.launcher.releases import Pending
 from teiten.launcher.restarting import Systemctl
 from teiten.launcher.running import build_command, choose_runnable
@@ -336,6 +336,19 @@ def test_a_really_full_disk_neither(scene: Scene) -> None:
         assert scene.current == 1
     finally:
         subprocess.run(["umount", str(own)], check=True)
+
+
+@pytest.mark.parametrize(
+    "written", [f"1{'0' * 400}", f"-1{'0' * 400}", "1e999", "NaN", "true", "null", '"1"', "[]"]
+)
+def test_a_time_that_the_sensors_user_made_up_stops_nothing(scene: Scene, written: str) -> None:
+    """The file is the sensor's; a number that is too large for a float must not end the root launcher's look."""
+    scene.host.say_health(2)
+    told = json.loads(scene.host.places.health.read_text())
+    text = json.dumps({**told, "written_boot_s": "HERE"}).replace('"HERE"', written)
+    scene.host.places.health.write_text(text)
+
+    assert read_health(scene.host.bench.shelf) == Seen()
 
 
 def test_old_health_counts_as_none(scene: Scene) -> None:

@@ -24,6 +24,8 @@ Verdict: TypeAlias = Literal["none", "wait", "committed", "rolled_back"]
 _STALE_SECONDS = 45.0
 #: Two looks closer than this prove nothing.
 _APART_SECONDS = 2.0
+#: Three hundred years of uptime.
+_MOST_SECONDS = 1e10
 #: With more batches than this before it in the spool, the new release's own batch may come too late.
 _BACKLOG = 20
 
@@ -160,9 +162,11 @@ def read_health(shelf: ReleaseShelf) -> Seen:
 def _read_seen(told: dict[str, Any]) -> Seen:
     capture, sending = files.take_object(told, "capture"), files.take_object(told, "sending")
     written = told.get("written_boot_s")
+    # The sensor's user writes this: JSON takes a number of 400 digits for a whole one, float() does not.
+    is_time = isinstance(written, (int, float)) and abs(written) < _MOST_SECONDS
     return Seen(
         release=files.take_int(told, "release"),
-        written_s=float(written) if isinstance(written, (int, float)) else -1e9,
+        written_s=float(written or 0) if is_time else -1e9,
         capture_release=files.take_int(capture, "release"),
         rounds=files.take_int(capture, "rounds"),
         capture_pid=files.take_int(capture, "pid"),
