@@ -16,12 +16,22 @@ from teiten.portal.charts.calendar import draw_hours
 from teiten.portal.naming.regions import name_region, region_names
 from teiten.portal.presenting.pivots import narrow_by
 from teiten.portal.screen import Screen
+from teiten.portal.sensors.choosing import (
+    NOWHERE,
+    Chosen,
+    Place,
+    list_choices,
+    narrow,
+    put_in_order,
+    read_places,
+)
 from teiten.portal.sensors.facts import SensorFacts, describe_facts
 from teiten.portal.sensors.grid import draw_region
+from teiten.portal.sensors.marking import mark_rows
 from teiten.portal.sensors.states import ORDER, RARE, StateMark, mark_of
 from teiten.search.watching import SensorCoverage, Sensors
 
-_MOST_ROWS = 200
+_PAGE_ROWS = 50
 _CALENDAR_DAYS = 28
 _SECOND_US = 1_000_000
 
@@ -42,26 +52,52 @@ class StateCount:
 
 
 def describe_sensors(
-    rows: Sequence[SensorRow], coverage: Sensors | None, screen: Screen, *, state: str
+    rows: Sequence[SensorRow], coverage: Sensors | None, screen: Screen, *, chosen: Chosen
 ) -> dict[str, Any]:
-    """Give the state bar, the cells by region, and the table."""
+    """Give the state bar, the cells by region, and a page of the table."""
     shares = {name_of(sensor): sensor for sensor in coverage.sensors} if coverage else {}
-    rows = [mask_row(row, shares) if row.is_masked else row for row in rows]
-    shown = [row for row in rows if not state or row.condition.value == state]
-    urgent_first = sorted(
-        shown, key=lambda row: (list(Condition).index(row.condition), row.is_masked, row.name)
-    )
+    masked = [mask_row(row, shares) if row.is_masked else row for row in rows]
+    places = read_places(masked, screen)
+    left = put_in_order(narrow(masked, places, chosen), places, chosen.order)
+    shown = [row for row in left if not chosen.state or row.condition.value == chosen.state]
     return {
-        "states": list_states(rows, screen, state),
-        "regions": _list_regions(rows, screen),
+        "states": list_states(left, screen, chosen),
         "region_shares": _list_region_shares(coverage, screen),
-        "table": [describe_sensor_row(row, shares, screen) for row in urgent_first[:_MOST_ROWS]],
-        "more": max(0, len(urgent_first) - _MOST_ROWS),
-        "total": len(rows),
+        "total": len(left),
         "shown": len(shown),
-        "organisations": len({row.organisation for row in rows if row.organisation}),
-        "state": state,
-        "marks": [mark_of(condition) for condition in ORDER if condition not in RARE],
+        "organisations": len({row.organisation for row in left if row.organisation}),
+        "state": chosen.state,
+        **list_choices(masked, places, chosen, screen),
+        **_draw_cells(shown if chosen.state else left, shares, screen, view=chosen.view),
+        **_list_page(shown, shares, screen, chosen=chosen, places=places),
+    }
+
+
+def _list_page(
+    rows: Sequence[SensorRow],
+    shares: Mapping[int | str, SensorCoverage],
+    screen: Screen,
+    *,
+    chosen: Chosen,
+    places: Mapping[int, Place],
+) -> dict[str, Any]:
+    """Give a page of the table, the worst first."""
+    severity = {condition: place for place, condition in enumerate(Condition)}
+    worst_first = sorted(rows, key=lambda row: (severity[row.condition], row.is_masked, row.name))
+    start = (chosen.page - 1) * _PAGE_ROWS
+    after = len(worst_first) - start - _PAGE_ROWS
+
+    def address(page: int) -> str:
+        return screen.url(screen.query, **chosen.given(), page=str(page))
+
+    return {
+        "table": [
+            {**describe_sensor_row(row, shares, screen), "place": places.get(row.id or 0, NOWHERE)}
+            for row in worst_first[start : start + _PAGE_ROWS]
+        ],
+        "more": max(0, after),
+        "newer": address(chosen.page - 1) if chosen.page > 1 else "",
+        "older": address(chosen.page + 1) if after > 0 else "",
     }
 
 
@@ -81,17 +117,18 @@ def mask_row(row: SensorRow, watched: Mapping[int | str, SensorCoverage]) -> Sen
     )  # fmt: skip
 
 
-def list_states(rows: Sequence[SensorRow], screen: Screen, state: str) -> list[StateCount]:
+def list_states(rows: Sequence[SensorRow], screen: Screen, chosen: Chosen) -> list[StateCount]:
     """Count sensors by state; the parts of the bar follow one another."""
-    counted = {condition: [row for row in rows if row.condition is condition] for condition in ORDER}
+    counted: dict[Condition, list[SensorRow]] = {condition: [] for condition in ORDER}
+    for row in rows:
+        counted[row.condition].append(row)
     total = max(1, len(rows))
     states, left = [], 0.0
     for condition, members in counted.items():
         if condition in RARE and not members:
             continue
         width = len(members) / total * 100
-        is_current = state == condition.value
-        extra = {} if is_current else {"state": condition.value}
+        is_current = chosen.state == condition.value
         states.append(
             StateCount(
                 mark=mark_of(condition),
@@ -100,7 +137,7 @@ def list_states(rows: Sequence[SensorRow], screen: Screen, state: str) -> list[S
                 left=f"{left:.2f}%",
                 width=f"{width:.2f}%",
                 detail=_describe_state(condition, members, screen),
-                url=screen.url(screen.query, **extra),
+                url=screen.url(screen.query, **chosen.given(state="" if is_current else condition.value)),
                 is_current=is_current,
             )
         )
@@ -140,17 +177,30 @@ _DETAILS = {
 }
 
 
-def _list_regions(rows: Sequence[SensorRow], screen: Screen) -> list[Any]:
+def _draw_cells(
+    rows: Sequence[SensorRow], shares: Mapping[int | str, SensorCoverage], screen: Screen, *, view: str
+) -> dict[str, Any]:
+    """Draw the sensors of each region, and say what the colours mean."""
+    marks, legend = mark_rows(rows, view, shares)
     names = region_names()
-    codes = sorted({row.region for row in rows}, key=lambda code: (names.get(code, ("", "", 999))[2], code))
-    return [
-        draw_region(
-            name_region(code, screen.language),
-            [row for row in rows if row.region == code],
-            fleet_size=len(rows),
-        )
-        for code in codes
-    ]
+    regions: dict[str, list[tuple[SensorRow, StateMark]]] = {}
+    for row, mark in zip(rows, marks, strict=True):
+        regions.setdefault(row.region, []).append((row, mark))
+    marked = sum(mark.css.startswith("st-") and mark.css != "st-w" for mark in marks)
+    return {
+        "regions": [
+            draw_region(
+                name_region(code, screen.language),
+                [row for row, _mark in regions[code]],
+                [mark for _row, mark in regions[code]],
+                attention=sum(row.condition is not Condition.WATCHING for row, _mark in regions[code]),
+                fleet_size=len(rows),
+                marked=marked,
+            )
+            for code in sorted(regions, key=lambda code: (names.get(code, ("", "", 999))[2], code))
+        ],
+        "marks": legend,
+    }
 
 
 def _list_region_shares(coverage: Sensors | None, screen: Screen) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from django.views.decorators.http import require_safe
 from teiten.accounts.models import Role, User
 from teiten.fleet import selectors
 from teiten.fleet.config import FleetConfig
-from teiten.fleet.health import Condition
 from teiten.fleet.selectors import SensorRow
 from teiten.portal import access, frame, services
 from teiten.portal.access import role_required
@@ -21,9 +20,10 @@ from teiten.portal.problems import attempt
 from teiten.portal.refused_questions import refuse_question
 from teiten.portal.screen import Screen, read_screen
 from teiten.portal.sensors.actions import list_actions
+from teiten.portal.sensors.choosing import PARAMETERS, read_chosen
 from teiten.portal.sensors.history import describe_more
 from teiten.portal.sensors.presenter import calendar_query, describe_sensor, describe_sensors
-from teiten.search.errors import QueryError, SearchError
+from teiten.search.errors import SearchError
 
 _MOST_EVENTS = 6
 
@@ -33,8 +33,8 @@ _MOST_EVENTS = 6
 def show_sensors(request: HttpRequest) -> HttpResponse:
     """Show every sensor of the data set with its state."""
     try:
-        screen = read_screen(request, extra=("state",))
-        state = _read_state(request)
+        screen = read_screen(request, extra=PARAMETERS)
+        chosen = read_chosen(request)
     except SearchError as error:
         return refuse_question(request, error, place="sensors")
     answered = attempt(lambda: services.get_search().sensors(screen.viewer, screen.query))
@@ -44,20 +44,9 @@ def show_sensors(request: HttpRequest) -> HttpResponse:
         "controls": list_controls(screen),
         "coverage": answered,
         "basis": answered.answer.basis if answered.answer else None,
-        **describe_sensors(_list_rows(request, screen), answered.answer, screen, state=state),
+        **describe_sensors(_list_rows(request, screen), answered.answer, screen, chosen=chosen),
     }
     return render(request, "portal/sensors/sensors.html", context)
-
-
-def _read_state(request: HttpRequest) -> str:
-    state = request.GET.get("state", "")
-    known = [condition.value for condition in Condition]
-    if state and state not in known:
-        rule = f"one of {', '.join(known)}"
-        raise QueryError(
-            f"URL parameter state={state!r} must be {rule}", field="state", value=state, rule=rule
-        )
-    return state
 
 
 def _list_rows(request: HttpRequest, screen: Screen) -> list[SensorRow]:

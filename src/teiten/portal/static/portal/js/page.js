@@ -75,6 +75,17 @@ document.addEventListener("click", (event) => {
   }
 });
 
+/** Finds the sensor of a large fleet by the place of its cell, and opens it in the drawer. */
+document.addEventListener("click", (event) => {
+  const map = event.target.closest?.(".map-of");
+  const fleet = map?.closest("[data-sensor]");
+  if (!fleet) return;
+  const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse());
+  const place = Math.floor(point.y / 7) * Number(map.dataset.columns) + Math.floor(point.x / 7);
+  const sensor = map.dataset.sensors.split(",")[place];
+  if (sensor > 0) window.htmx.ajax("GET", fleet.dataset.sensor.replace("/0/", `/${sensor}/`), { target: "#drawer", swap: "innerHTML" });
+});
+
 document.addEventListener("change", (event) => {
   if (event.target.matches("select[data-go]")) location.assign(event.target.value);
 });
