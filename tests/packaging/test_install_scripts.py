@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import os
 import re
@@ -66,6 +67,30 @@ def test_a_script_is_clean_posix_shell(script: str, tmp_path: Path) -> None:
     )
     assert subprocess.run(["dash", "-n", path], check=False).returncode == 0
     assert not re.findall(r"@[A-Z_]+@", script)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://https://gateway.example",
+        "https://gateway.example/",
+        'https://gateway.example"\nuser = "root',
+        "https://gateway.example$(id)",
+        "https://gateway.example\nTEITEN\nid",
+        "https://gateway.example:8443\n",
+        "https://見本.example",
+        "https://",
+        "http://gateway.example",
+    ],
+)
+def test_a_gateway_that_is_no_address_is_named_before_anything_is_made(tmp_path: Path, url: str) -> None:
+    with pytest.raises(FleetInputError, match="HOST:PORT"):
+        Renderer(dataclasses.replace(make_kit(tmp_path), gateway_url=url))
+
+
+@pytest.mark.parametrize("host", ["localhost:8443", "192.0.2.1:8443", "[2001:db8::1]:8443", "gw-1.example"])
+def test_every_form_of_address_is_carried(tmp_path: Path, host: str) -> None:
+    Renderer(dataclasses.replace(make_kit(tmp_path), gateway_url=f"https://{host}"))
 
 
 def test_the_token_is_the_only_secret_and_stands_there_once(script: str) -> None:

@@ -35,6 +35,10 @@ _OF_SENSOR = frozenset({"NAME", "NAME_Q", "NUMBER", "TOKEN_Q", "EXPIRES", "EXPIR
 _LINE = 76
 #: What every provider takes as user data; AWS has the lowest limit.
 MAX_USER_DATA_BYTES = 16_384
+#: What scripts, TOML and YAML can carry in every place where they name the gateway.
+_GATEWAY_URL = re.compile(
+    r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+)
 #: Where cloud-init puts the script; gone with the next boot.
 _CLOUD_PATH = "/run/teiten-install.sh"
 
@@ -194,9 +198,17 @@ class Renderer:
 
     Args:
         kit: what they have in common.
+
+    Raises:
+        FleetInputError: when the gateway's name is none that a script can carry.
     """
 
     def __init__(self, kit: Kit) -> None:
+        if _GATEWAY_URL.fullmatch(kit.gateway_url) is None:
+            raise FleetInputError(
+                "gateway.authority",
+                f"{kit.gateway_url!r:.120} is no address; it must be HOST or HOST:PORT, such as gateway.example:8443",
+            )
         self._kit = kit
         common = {
             "GATEWAY_Q": shlex.quote(kit.gateway_url),
