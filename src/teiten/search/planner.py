@@ -96,7 +96,8 @@ def choose_table(
         for table in ROLL_UPS
         if table.grain_seconds <= finest and _is_enough(query, table, needed, needs_hosts=needs_hosts)
     ]
-    if coarsest or (step_seconds is None and query.length.total_seconds() > _DAILY_SECONDS):
+    is_daily = step_seconds is None or step_seconds % DAY == 0
+    if coarsest or (is_daily and query.length.total_seconds() > _DAILY_SECONDS):
         fit.sort(key=lambda table: -table.grain_seconds)
     return fit[0] if fit else PACKETS
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from teiten.search import dimensions, guarding, lines
 from teiten.search.answers import Figure, Others, Top, TopRow
@@ -20,12 +22,15 @@ from teiten.search.masking import check_column, check_filters
 from teiten.search.planner import Plan
 from teiten.search.query import Query
 from teiten.search.statements import Draft
+from teiten.search.tables import PACKETS
 from teiten.search.visibility import Visibility
 
 #: More ranks than this no screen shows; exports take rows.
 MOST_RANKS = 1_000
 #: So many are ranked for a panel that shows at most as many.
 _SIZES = (10, 50, 300)
+#: Columns of packets by which a page lists values, and which no roll-up has beside its value.
+_TOGETHER = ("asn", "hints")
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,14 @@ def _rank(
     limit: int,
     previous: bool,
 ) -> Ranking:
+    column = next(iter(dimension.columns)) if len(dimension.columns) == 1 else ""
+    if (
+        made.table is PACKETS
+        and column in _TOGETHER
+        and query.metric != "hosts"
+        and not visibility.is_guarded
+    ):
+        return _rank_together(desk, visibility, query, made, column=column, limit=limit, previous=previous)
     draft = Draft(made, query.dataset, query.survey, previous=previous)
     current = draft.current()
     counting = guarding.count_hosts if query.metric == "hosts" else guarding.count_packets
@@ -111,6 +124,55 @@ def _rank(
         f" FROM ({inner}) ORDER BY value DESC, {order} LIMIT {draft.binding.bind('UInt32', limit)}"
     )
     return _read(desk.select(visibility, statement, draft.parameters), names)
+
+
+def _rank_together(
+    desk: Desk, visibility: Visibility, query: Query, made: Plan, *, column: str, limit: int, previous: bool
+) -> Ranking:
+    """Rank values out of a pass over single packets that all of :data:`_TOGETHER` share."""
+
+    def ask() -> pa.Table:
+        draft = Draft(made, query.dataset, query.survey, previous=previous)
+        current = draft.current()
+        before = made.table.count_packets(f"NOT {current}") if previous else "toUInt64(0)"
+        columns = ", ".join(_TOGETHER)
+        statement = (
+            f"SELECT {columns}, {made.table.count_packets(current)} AS now, {before} AS earlier"
+            f" {draft.rows()} GROUP BY {columns}"
+        )
+        return desk.select(visibility, statement, draft.parameters)
+
+    key = ("together", query.dataset, query.survey, made, previous)
+    found = lines.share(desk, visibility, key, ask)
+    return order_values(*_add_up(found, column), limit=limit)
+
+
+def _add_up(found: pa.Table, column: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Give the values of a column, and their packets now and before; of a mask each bit, or 0 without one."""
+    values = found.column(column).to_numpy().astype(np.int64)
+    figures = [found.column(name).to_numpy().astype(np.int64) for name in ("now", "earlier")]
+    if column != "hints":
+        keys, places = np.unique(values, return_inverse=True)
+        now, earlier = (np.bincount(places, each, len(keys)).astype(np.int64) for each in figures)
+        return keys, now, earlier
+    bits = [0, *(1 << place for place in range(32))]
+    masks = [(values & bit) != 0 if bit else values == 0 for bit in bits]
+    sums = [[int(each[mask].sum()) for mask in masks] for each in figures]
+    return np.array(bits, np.int64), np.array(sums[0], np.int64), np.array(sums[1], np.int64)
+
+
+def order_values(
+    keys: NDArray[np.int64], now: NDArray[np.int64], earlier: NDArray[np.int64], *, limit: int
+) -> Ranking:
+    """Rank values by their packets, of equals the lower one first, as the store does."""
+    before = np.empty(len(keys), np.int64)
+    before[np.lexsort((keys, -earlier))] = np.arange(1, len(keys) + 1)
+    order = [place for place in np.lexsort((keys, -now)).tolist() if now[place]]
+    ranked = tuple(
+        Ranked((int(keys[i]),), int(now[i]), int(earlier[i]), int(before[i]) if earlier[i] else None)
+        for i in order[:limit]
+    )
+    return Ranking(ranked, len(order), int(earlier[now == 0].sum()))
 
 
 def check_split(visibility: Visibility, query: Query, dimension: str) -> Dimension:
