@@ -23,6 +23,7 @@ from teiten.protocol import commands, results
 from teiten.protocol.command_testing import NOW_S, make_command, make_operators, sign
 from teiten.protocol.commands import Command, Delivery, Targets
 from teiten.protocol.enrolment import EnrolAnswer
+from teiten.protocol.operator_list import OperatorList
 from teiten.protocol.sensor_config import SensorConfig as Wanted
 from teiten.sensor.chain import Chain, read_chain, verify_chain
 from teiten.sensor.config import SensorConfig
@@ -612,6 +613,7 @@ class TestTime:
             ("B", 0, 20_000, 20_000),  # a clock in 1970
             ("B", 25_600, 20_000, 20_000),  # a clock in 2040
             ("D", 20_300, 20_000, 20_300),  # ten months ahead: the sensor's own word stands
+            ("B", 20_500, 20_000, 20_500),  # keys are good by its clock: it is the base that lies
         ],
     )
     def test_the_base_can_only_make_commands_expire_sooner(
@@ -619,7 +621,25 @@ class TestTime:
     ) -> None:
         own, told = own_days * self.DAY, told_days * self.DAY
 
-        assert find_time_s(command_class, own, told - own) == judged_days * 86_400
+        operators = make_operators(20_500 * 86_400)
+
+        judged = find_time_s(command_class, own, told - own, operators=operators)
+        assert judged == judged_days * 86_400
+
+    def test_a_base_that_says_years_ago_revives_nothing_while_operators_keys_are_good(
+        self, bench: Bench
+    ) -> None:
+        """A sensor that has obeyed nothing yet, and a command that two persons signed and that never came."""
+        long_ago = NOW_S - 800 * 86_400
+        keys = [
+            dataclasses.replace(one, valid_from_s=long_ago - 86_400)
+            for one in make_operators(NOW_S).operators
+        ]
+        bench.operators.write_bytes(OperatorList(2, tuple(keys)).to_json())
+        old = make_command("set_config", now_s=long_ago, arguments={"payload_bytes": 0})
+        bench.take(deliver(old, "alice", "bob"), offset_us=-800 * self.DAY)
+
+        assert bench.answer().outcome.reason == "expired"
 
     def test_a_base_that_says_two_years_ago_revives_nothing_older_than_what_was_obeyed(
         self, bench: Bench

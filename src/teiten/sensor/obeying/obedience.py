@@ -198,7 +198,11 @@ class Obedience:
             delivery.envelope,
             operators,
             now_s=find_time_s(
-                command.command_class, self._clock.now_us(), offset_us, floor_s=self._memory.floor_s
+                command.command_class,
+                self._clock.now_us(),
+                offset_us,
+                operators=operators,
+                floor_s=self._memory.floor_s,
             ),
             sensor=rules.sensor,
             state=self._memory.as_state(classes=rules.classes, allow_exec=rules.allow_exec),
