@@ -60,7 +60,7 @@ PLACES = 400
 #: Windows of an outage: ten minutes of 300 s.
 OUTAGE_WINDOWS = 2
 #: A gateway has closed a connection that was idle so long.
-IDLE_SECONDS = 11.0
+IDLE_SECONDS = 4.0
 #: Share of the sensors that load the release; the others say only that they run it.
 LOADING_SHARE = 0.02
 #: Seconds until a sensor that took a release beats again, as often as a real restart takes.

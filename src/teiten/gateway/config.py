@@ -38,8 +38,8 @@ class GatewayConfig:
     max_connections_per_address: int = 64
     #: Networks of load balancers that pass TCP on and tell the sensor's address by PROXY protocol version 2.
     trusted_proxies: tuple[str, ...] = ()
-    #: Seconds until an idle connection is closed.
-    keepalive_seconds: float = 10.0
+    #: Seconds until an idle connection is closed; 10,000 sensors ask 200 times a second, each on a new one.
+    keepalive_seconds: float = 3.0
     #: Seconds in which a request must have come in.
     receive_seconds: float = 30.0
     #: Seconds that a sensor is told to wait when the gateway is full.

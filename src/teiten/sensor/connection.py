@@ -28,7 +28,7 @@ from teiten.sensor.state import GatewaySettings
 
 _PIN_BYTES = 32
 #: A gateway closes idle connections soon; an older one is not worth a failed request.
-_REUSE_SECONDS = 5.0
+_REUSE_SECONDS = 2.0
 _MAX_ANSWER_BYTES = 1 << 20
 
 
