@@ -520,6 +520,24 @@ class TestRootHelper:
         assert (secret.read_bytes(), helper.actions.acted) == (b"untouched", [])
         assert read_request(secret) is None
 
+    @pytest.mark.parametrize("is_above", [True, False])
+    def test_a_folder_that_became_a_link_leads_nowhere(
+        self, bench: Bench, helper: HelperBench, is_above: bool
+    ) -> None:
+        """The sensor's user owns both folders; root would have emptied any other folder called ``requests``."""
+        own = bench.places.requests
+        other = bench.folder / "other" / own.name
+        other.mkdir(parents=True)
+        other.joinpath("important.json").write_bytes(b"{}")
+        swapped = own.parent if is_above else own
+        swapped.rename(bench.folder / "aside")
+        swapped.symlink_to(other.parent if is_above else other)
+
+        with pytest.raises(StateError, match="symbolic link"):
+            helper.run()
+
+        assert [path.name for path in other.iterdir()] == ["important.json"]
+
     @pytest.mark.parametrize("text", [b"[]", b"{", b'{"clock_offset_us":true}', b"x" * 100_000, None])
     def test_the_clocks_offset_is_read_from_anything(self, bench: Bench, text: bytes | None) -> None:
         path = bench.state.path / ORDERS

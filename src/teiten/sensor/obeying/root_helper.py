@@ -26,7 +26,7 @@ from teiten.protocol.errors import CommandError
 from teiten.protocol.judging import Accepted, Refused
 from teiten.protocol.verbs import VERBS
 from teiten.sensor.chain import FILE_NAME, Chain
-from teiten.sensor.errors import DeclarationError, SensorError, StateBusyError
+from teiten.sensor.errors import DeclarationError, SensorError, StateBusyError, StateError
 from teiten.sensor.obeying.files import make_folder, write_durably
 from teiten.sensor.obeying.handing import RUNNING, Places, list_requests, read_request
 from teiten.sensor.obeying.memory import Begun, Memory
@@ -93,6 +93,8 @@ class Helper:
             SensorError: the first that kept one from being taken; the others were obeyed all the same.
         """
         requests, faults = list_requests(self._places), []
+        if requests:
+            _check_folder(self._places.requests)
         for path in requests:
             try:
                 self.obey(path, offset_us=offset_us)
@@ -235,7 +237,7 @@ def _lock(path: Path) -> int:
 def _remove(path: Path) -> None:
     """Remove a name from another user's folder, through no symbolic link; a folder loses its name only."""
     with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        folder = _open_folder(path.parent.absolute())
         try:
             os.unlink(path.name, dir_fd=folder)
         except OSError:
@@ -244,3 +246,31 @@ def _remove(path: Path) -> None:
             os.rename(path.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             os.close(folder)
+
+
+def _check_folder(requests: Path) -> None:
+    """Refuse a folder that another user has put a symbolic link in place of.
+
+    Raises:
+        StateError: naming it.
+    """
+    try:
+        os.close(_open_folder(requests))
+    except OSError as error:
+        raise StateError(
+            f"{requests}, or the folder above it, is a symbolic link; remove it: {error.strerror}"
+        ) from error
+
+
+def _open_folder(requests: Path) -> int:
+    """Open ``…/obey/requests``; both names are in a folder of the sensor's user, who may have made them links."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    above = os.open(requests.parent.parent, flags)
+    try:
+        own = os.open(requests.parent.name, flags | os.O_NOFOLLOW, dir_fd=above)
+    finally:
+        os.close(above)
+    try:
+        return os.open(requests.name, flags | os.O_NOFOLLOW, dir_fd=own)
+    finally:
+        os.close(own)
