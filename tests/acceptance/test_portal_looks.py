@@ -35,12 +35,16 @@ PAGES = {
     "live": f"/live/?{ASKED}",
     "account": "/me/",
 }
-#: Screens of issue 3; built of the same parts, so that two looks of each are enough.
+#: Screens of issues 3 and 4; built of the same parts, so that two looks of each are enough.
 MORE_PAGES = {
     "port": f"/port/23-tcp?{ASKED}",
     "compare": f"/compare/?{ASKED}&one_region=kanto&other_region=kinki",
     "rules": f"/rules/?{ASKED}",
     "notes": f"/notes/?{ASKED}",
+    "sensor": f"/sensors/3/?{ASKED}",
+    "alarms": "/operations/alarms/",
+    "commands": "/operations/commands/",
+    "releases": "/operations/releases/",
 }
 #: A picture of each page takes a third of the time, and nobody looks at those of a run without failures.
 TAKES_PICTURES = os.environ.get("SCREENSHOTS") == "1"
