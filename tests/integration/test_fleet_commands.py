@@ -228,6 +228,29 @@ def test_another_payload_under_the_same_id_is_refused(
     assert command.sensors == sensors
 
 
+def test_who_was_withdrawn_after_signing_has_approved_nothing(
+    cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    """Ten thousand sensors would each refuse it, and the roll-out would halt for a reason that was known."""
+    import dataclasses
+
+    from teiten.fleet.commands import services
+    from teiten.fleet.commands.errors import CommandStateError
+    from teiten.fleet.commands.operators import find_operators, import_operators
+
+    act = act_of(cast, clock)
+    command, _ = submit(make_content(sensors, clock), cast, clock)
+    known = find_operators()
+    assert known is not None
+    alice, *others = known.operators
+    gone = dataclasses.replace(alice, withdrawn_s=seconds(clock))
+    import_operators(dataclasses.replace(known, version=2, operators=(gone, *others)).to_json(), act=act)
+
+    with pytest.raises(CommandStateError, match="was approved, and is not any more"):
+        services.start(command, act=act, per_minute=10)
+    assert services.get_command(command.pk).rollout is None
+
+
 def test_one_operators_commands_of_a_class_do_not_overtake_each_other(
     cast: Cast, clock: FixedClock, sensors: list[int]
 ) -> None:

@@ -312,6 +312,7 @@ def _check_startable(command: Command, now: datetime) -> None:
         raise CommandStateError(f"command {command.pk} is {command.state}, not approved")
     if now >= command.expires_at:
         raise CommandStateError(f"command {command.pk} expired at {command.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+    _check_still_approved(command, now)
     unagreed = _tell_unagreed(command.sensors, command.command_class)
     if unagreed:
         raise CommandStateError(unagreed)
@@ -327,6 +328,16 @@ def _check_startable(command: Command, now: datetime) -> None:
         raise CommandStateError(
             f"command {older.pk} of the same operator and class is under way; sensors further behind "
             "would refuse it: let it end or stop it first"
+        )
+
+
+def _check_still_approved(command: Command, now: datetime) -> None:
+    """Refuse what its sensors would: somebody who signed may have been withdrawn since."""
+    envelope = wire.read_envelope(bytes(command.envelope))
+    verdict = judging.examine(envelope, operators.get_operators(), now_s=int(now.timestamp()))
+    if isinstance(verdict, judging.Refused):
+        raise CommandStateError(
+            f"command {command.pk} was approved, and is not any more: {verdict}; have it signed again"
         )
 
 
