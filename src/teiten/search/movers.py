@@ -217,10 +217,11 @@ def _count_by_bucket(
         f" FROM {made.table.name} WHERE {draft.where()} AND {kept} GROUP BY {', '.join(names)}, bucket"
     )
     found: dict[Key, NDArray[np.float64]] = {}
-    for row in desk.select(visibility, statement, draft.parameters).to_pylist():
-        key = tuple(row[name] for name in names)
-        if row["bucket"] < made.steps:
-            found.setdefault(key, np.zeros(made.steps))[row["bucket"]] = row["packet_count"]
+    table = desk.select(visibility, statement, draft.parameters)
+    columns = [table.column(name).to_pylist() for name in (*names, "bucket", "packet_count")]
+    for *key, bucket, packets in zip(*columns, strict=True):
+        if bucket < made.steps:
+            found.setdefault(tuple(key), np.zeros(made.steps))[bucket] = packets
     return found
 
 

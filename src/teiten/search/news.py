@@ -74,10 +74,26 @@ def answer_news(
     asked = query if kind.table.only == () else lines.narrow_to_split(query, splits[0])
     found = Found([], 0, 0)
     if watched_days:
-        found = _read(desk, visibility, asked, kind, splits, windows=(window, before), limit=limit)
+        # Of whole days: asked again until now, the question is the same.
+        days_asked = asked.within(from_us(window.start_us), from_us(window.end_us))
+        found = desk.memory.recall(
+            (
+                "news",
+                dimension,
+                days_asked,
+                asked.length,
+                days,
+                limit,
+                visibility.cache_key,
+                visibility.own_sensors,
+            ),
+            now=desk.clock.monotonic(),
+            keep_seconds=periods.keep_seconds(desk.config.freshness_cache_seconds, window),
+            make=lambda: _find(
+                desk, visibility, asked, kind, dimension, windows=(window, before), limit=limit
+            ),
+        )
     rows = found.rows
-    if rows:
-        _add_details(desk, visibility, asked, kind, get_dimension(dimension), rows=rows, window=window)
     return News(
         dimension=dimension,
         items=tuple(_make_item(visibility, splits, row) for row in rows),
@@ -88,6 +104,26 @@ def answer_news(
         basis=observe(desk, visibility, query, window).basis,
         cost=desk.cost_of(kind.details, window, started, call="news"),
     )
+
+
+def _find(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    kind: _Kind,
+    dimension: str,
+    *,
+    windows: tuple[Window, Window],
+    limit: int,
+) -> Found:
+    """Find the new values, and what is told of those that are shown."""
+    splits = [get_dimension(name) for name in kind.splits]
+    found = _read(desk, visibility, query, kind, splits, windows=windows, limit=limit)
+    if found.rows:
+        _add_details(
+            desk, visibility, query, kind, get_dimension(dimension), rows=found.rows, window=windows[0]
+        )
+    return found
 
 
 def list_days_before(window: Window, days: int, *, zone: str) -> Window:
