@@ -29,7 +29,8 @@ def mark_rows(
         return _mark_canaries(rows)
     if view == "version":
         return _mark_versions(rows)
-    marks = [mark_of(row.condition) for row in rows]
+    known = {condition: mark_of(condition) for condition in {row.condition for row in rows}}
+    marks = [known[row.condition] for row in rows]
     return marks, list(dict.fromkeys(sorted(marks, key=lambda mark: mark.css != "st-w")))
 
 
