@@ -66,13 +66,13 @@ def test_an_abstract_address_is_understood() -> None:
         assert sock.recv(100) == b"READY=1"
 
 
-@pytest.mark.parametrize(("owner", "expected"), [("", 4), (str(os.getpid()), 4), ("1", 2), ("x", 2)])
+@pytest.mark.parametrize(("owner", "expected"), [("", 4), ("own", 4), ("1", 2), ("x", 2)])
 def test_a_limit_is_taken_only_when_it_is_for_this_process(
     systemd: socket.socket, monkeypatch: pytest.MonkeyPatch, owner: str, expected: int
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", systemd.getsockname())
     monkeypatch.setenv("WATCHDOG_USEC", "3000000")
-    monkeypatch.setenv("WATCHDOG_PID", owner)
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if owner == "own" else owner)
     clock = FixedClock(START)
     watchdog = find_watchdog(clock)
 
