@@ -130,8 +130,9 @@ class Bench:
         if not SMALL:
             assert self.house.stop_up() == 0, self.house.log.read_text()[-2000:]
             self.start_up()
+        # The load seals what the outage has spooled before this returns.
+        told = fleet.tell("reconnect")
         with self.phase("reconnect", fleet):
-            told = fleet.tell("reconnect")
             end = time.monotonic() + 2 * WINDOW_S + 30.0
             while fleet.tell("seen")["in_outage"] and time.monotonic() < end:
                 time.sleep(0.2)
