@@ -50,6 +50,18 @@ def test_sensors_and_users_are_made_and_listed(operator: Operator) -> None:
     assert "analyst1" in operator.type("user", "list").stdout
 
 
+@pytest.mark.requirement("R1.4")
+def test_a_place_that_a_slip_of_the_pen_makes_is_said(operator: Operator) -> None:
+    words = "--region", "kantou", "--org", "exampel"
+
+    slipped = operator.type("sensor", "create", "TK-0101", *words)
+    meant = operator.type("sensor", "create", "TK-0102", *words)
+
+    assert "no region 'kantou' yet" in slipped.stderr
+    assert "no organisation 'exampel' yet" in slipped.stderr
+    assert " yet" not in meant.stderr
+
+
 @pytest.mark.requirement("R2.1")
 def test_a_refused_verb_says_why_and_gives_1(operator: Operator) -> None:
     done = operator.type("sensor", "revoke", "NO-SUCH", "--reason", "test")

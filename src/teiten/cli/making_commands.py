@@ -36,6 +36,8 @@ def create(source: Source, options: argparse.Namespace) -> int:
         )
     with Installation(source) as installation:
         installation.start_django()
+        for place in sensor_verbs.find_unknown_places(options.region, options.org):
+            print(f"There is no {place} yet; the first sensor makes it. Was that meant?", file=sys.stderr)
         if options.output is None:
             _create_one(installation, options)
         else:

@@ -156,6 +156,20 @@ def create_sensors(
         )
 
 
+def find_unknown_places(region: str, organisation: str) -> list[str]:
+    """Name what of these does not exist yet: a slip of the pen would make it."""
+    from teiten.accounts.models import Organisation
+    from teiten.fleet.models import Region
+
+    house = organisation or DEFAULT_ORGANISATION
+    unknown = []
+    if not Region.objects.filter(code=region).exists():
+        unknown.append(f"region {region!r}")
+    if not Organisation.objects.filter(code=house).exists():
+        unknown.append(f"organisation {house!r}")
+    return unknown
+
+
 def issue_token(name: str, *, clock: Clock, config: FleetConfig, cidr: str = "") -> SensorToken:
     """Issue a new token for a sensor that has not enrolled yet; its older ones stop working.
 
