@@ -83,7 +83,7 @@ document.addEventListener("click", (event) => {
   const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse());
   const place = Math.floor(point.y / 7) * Number(map.dataset.columns) + Math.floor(point.x / 7);
   const sensor = map.dataset.sensors.split(",")[place];
-  if (sensor > 0) window.htmx.ajax("GET", fleet.dataset.sensor.replace("/0/", `/${sensor}/`), { target: "#drawer", swap: "innerHTML" });
+  if (sensor > 0) window.htmx.ajax("GET", fleet.dataset.sensor.replace("/0/", `/${sensor}/`), { target: "#drawer" });
 });
 
 document.addEventListener("change", (event) => {
