@@ -66,7 +66,7 @@ check: .venv/dev ## Format, lint, types, contracts, dependencies, dead code, spe
 	$(BIN)/djade --check $$(git ls-files 'src/**/*.html')
 	$(BIN)/python -m pytest -q -n 2 tests/house
 
-bench-%: .venv/dev ## Run one benchmark beside its peers: capture wire loader freshness start query masking
+bench-%: .venv/dev ## Run one benchmark beside its peers: capture wire loader freshness start query masking fleet
 	@$(CLEAN_ENV) $(BIN)/python benchmarks/bench_$*.py
 
 # ── make ─────────────────────────────────────────────────────────────────────

@@ -52,13 +52,13 @@ def test_sensors_and_users_are_made_and_listed(operator: Operator) -> None:
 
 @pytest.mark.requirement("R1.4")
 def test_a_place_that_a_slip_of_the_pen_makes_is_said(operator: Operator) -> None:
-    words = "--region", "kantou", "--org", "exampel"
+    words = "--region", "kantou", "--org", "elsewhere"
 
     slipped = operator.type("sensor", "create", "TK-0101", *words)
     meant = operator.type("sensor", "create", "TK-0102", *words)
 
     assert "no region 'kantou' yet" in slipped.stderr
-    assert "no organisation 'exampel' yet" in slipped.stderr
+    assert "no organisation 'elsewhere' yet" in slipped.stderr
     assert " yet" not in meant.stderr
 
 

@@ -16,6 +16,7 @@ KEYS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R1.3")
 def test_the_short_form_loses_nothing_and_prints_its_figures() -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "bench_fleet.py"
