@@ -19,44 +19,24 @@ of spool come to be without waiting for them.
 from __future__ import annotations
 
 import collections
-import functools
 import hashlib
 import heapq
 import json
 import random
 import resource
-import ssl
 import sys
 import threading
 import time
-import urllib.parse
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fleet_house import key_of
-from teiten.foundation.clock import SystemClock
-from teiten.protocol.operator_list import read_operator_list
-from teiten.sensor import connection
-from teiten.sensor.config import SensorConfig
-from teiten.sensor.connection import parse_address
+from fleet_figures import Figures
+from fleet_sensors import CLOCK, load_target, make_recorders, make_sensors, new_backoff
 from teiten.sensor.errors import BusyError, UplinkError
-from teiten.sensor.sealed import SealingIdentity
-from teiten.sensor.sender import Backoff
-from teiten.sensor.state import parse_gateway_keys
-from teiten.sensor.uplink import Uplink
-from teiten.simulators import roster
-from teiten.simulators.config import SensorPlan, TelescopeConfig
-from teiten.simulators.population import DAY_US, HOUR_US
-from teiten.simulators.recorder import Recorder
-from teiten.simulators.swarm import SwarmSensor
-from teiten.simulators.telescope import Telescope
 
-CLOCK = SystemClock()
-THREADS = 64
-#: Different places that something arrives at; more sensors share them.
-PLACES = 400
+#: Enough that a base that answers late keeps no other sensor waiting for a thread: that would be our own lateness.
+THREADS = 256
 #: Windows of an outage: ten minutes of 300 s.
 OUTAGE_WINDOWS = 2
 #: A gateway has closed a connection that was idle so long.
@@ -65,26 +45,6 @@ IDLE_SECONDS = 4.0
 LOADING_SHARE = 0.02
 #: Seconds until a sensor that took a release beats again, as often as a real restart takes.
 RESTART_SECONDS = 5.0
-
-# Ten thousand contexts would be ten thousand copies of the same: a real sensor has one in its process.
-connection._make_context = functools.cache(connection._make_context)  # noqa: SLF001
-
-
-@dataclass
-class Figures:
-    """What happened since it was last asked."""
-
-    ack_ms: list[float] = field(default_factory=list)
-    beat_ms: list[float] = field(default_factory=list)
-    #: How late duties began, by the load's own fault.
-    late_ms: list[float] = field(default_factory=list)
-    errors: collections.Counter[str] = field(default_factory=collections.Counter)
-    batches: int = 0
-    rows: int = 0
-    sent_bytes: int = 0
-    answered_at: list[float] = field(default_factory=list)
-    updated_at: list[float] = field(default_factory=list)
-    loaded: int = 0
 
 
 @dataclass(order=True)
@@ -119,6 +79,8 @@ class Swarm:
         self.duties: list[Duty] = []
         self.changed = threading.Condition()
         self.is_cut = self.is_over = False
+        #: A thread waits for the first duty's time.
+        self.is_watched = False
         self.figures = Figures()
         self.counter = 0
         #: Places of the sensors whose spool holds an outage; when the last such spool was empty.
@@ -193,17 +155,7 @@ class Swarm:
     def tell(self) -> dict[str, Any]:
         figures, self.figures = self.figures, Figures()
         return {
-            "ack_ms": percentiles(figures.ack_ms),
-            "beat_ms": percentiles(figures.beat_ms),
-            "late_ms": percentiles(figures.late_ms),
-            "beats": len(figures.beat_ms),
-            "errors": dict(figures.errors),
-            "batches": figures.batches,
-            "rows": figures.rows,
-            "mb": round(figures.sent_bytes / 1e6, 1),
-            "answered_at": sorted(figures.answered_at),
-            "updated_at": sorted(figures.updated_at),
-            "loaded": figures.loaded,
+            **figures.tell(),
             "settled_at": self.settled_at,
             "waiting": sum(len(one.spool) for one in self.sensors),
             "seqs": [one.seq for one in self.sensors],
@@ -225,8 +177,11 @@ class Swarm:
     def add(self, what: str, place: int, in_seconds: float) -> None:
         with self.changed:
             self.counter += 1
-            heapq.heappush(self.duties, Duty(time.monotonic() + in_seconds, self.counter, place, what))
-            self.changed.notify()
+            duty = Duty(time.monotonic() + in_seconds, self.counter, place, what)
+            heapq.heappush(self.duties, duty)
+            if self.duties[0] is duty:
+                # Whoever watches over the first one must look again.
+                self.changed.notify_all()
 
     def work(self) -> None:
         while True:
@@ -239,14 +194,21 @@ class Swarm:
                 self.used.append((self.used_at[duty.place], duty.place))
 
     def take(self) -> Duty:
+        """Wait for the next duty; one thread watches the time, so that not all of them wake for each."""
         with self.changed:
             while True:
-                wait = self.duties[0].due - time.monotonic() if self.duties and not self.is_cut else 1.0
-                if wait <= 0:
+                wait = self.duties[0].due - time.monotonic() if self.duties and not self.is_cut else None
+                if wait is not None and wait <= 0:
                     duty = heapq.heappop(self.duties)
                     self.figures.late_ms.append(-wait * 1000)
+                    self.changed.notify()
                     return duty
+                if self.is_watched:
+                    self.changed.wait()
+                    continue
+                self.is_watched = True
                 self.changed.wait(wait)
+                self.is_watched = False
 
     def do(self, duty: Duty) -> None:
         place = duty.place
@@ -332,68 +294,6 @@ class Swarm:
 
     def until_next(self, place: int, now_us: int) -> float:
         return (self.last_end(place, now_us) + self.window_us - (now_us - self.lag_us)) / 1e6 + 0.002
-
-
-def new_backoff() -> Backoff:
-    config = SensorConfig()
-    return Backoff(
-        shortest_seconds=config.backoff_min_seconds,
-        longest_seconds=config.backoff_max_seconds,
-        rng=random.Random(),
-    )
-
-
-def make_recorders(factor: int, order: dict[str, Any]) -> list[Recorder]:
-    """Make what arrives at some places, ``factor`` times NICTER's rate."""
-    anchor_us = CLOCK.now_us() // DAY_US * DAY_US
-    # Windows are shorter by the pace, and hold as many packets as if they were not.
-    rate = factor * float(order["pace"])
-    telescope = Telescope(TelescopeConfig(anchor_us=anchor_us, rate=rate, unit_hours=1))
-    made = []
-    for plan in roster.list_sensors(min(PLACES, len(order["sensors"]))):
-        steady = SensorPlan(plan.name, plan.region, plan.prefixes, plan.mode)
-        recorder = Recorder(
-            steady, telescope, anchor_us=anchor_us, payload_bytes=64, boot_id=f"swarm-{random.getrandbits(40):010x}"
-        )  # fmt: skip
-        # Made before anything is measured, and kept over an hour's end: windows lag behind.
-        recorder._kept_units = 2  # noqa: SLF001
-        recorder._unit(CLOCK.now_us() // HOUR_US * HOUR_US)  # noqa: SLF001
-        made.append(recorder)
-    return made
-
-
-def make_sensors(order: dict[str, Any], recorders: list[Recorder]) -> list[SwarmSensor]:
-    address = parse_address(
-        order["gateway_url"], pins=tuple(order["pins"]), authority=order["authority"], timeout_seconds=30.0
-    )
-    gateway_keys = dict(parse_gateway_keys(tuple(order["gateway_keys"])))
-    operators = read_operator_list(order["operators"].encode())
-    made = []
-    for place, number in enumerate(order["sensors"]):
-        identity = SealingIdentity(number, 1, 1, private_key=key_of(place))
-        uplink = Uplink(address, CLOCK, identity=identity, gateway_keys=gateway_keys)
-        made.append(SwarmSensor(identity, uplink, recorders[place % len(recorders)], operators, CLOCK))
-    return made
-
-
-def load_target(order: dict[str, Any]) -> int:
-    """Load the release as the launcher does, without its judgement; give the bytes."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    url = urllib.parse.urljoin(order["gateway_url"] + "/", order["target"])
-    with urllib.request.urlopen(url, timeout=30, context=context) as answer:
-        return len(answer.read())
-
-
-def percentiles(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    if not ordered:
-        return {"p50": 0.0, "p99": 0.0, "max": 0.0}
-    return {
-        "p50": round(ordered[len(ordered) // 2], 1),
-        "p99": round(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)], 1),
-        "max": round(ordered[-1], 1),
-    }
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from teiten.protocol.header import Watched
 from teiten.protocol.heartbeat import Heartbeat
 from teiten.protocol.sensor_config import SensorConfig
 from teiten.protocol.testing import make_columns
-from teiten.sensor.connection import parse_address, parse_pin
+from teiten.sensor.connection import make_context, parse_address, parse_pin
 from teiten.sensor.errors import (
     BusyError,
     ClockSkewError,
@@ -209,6 +209,26 @@ def test_another_servers_key_is_not_spoken_to(gateway: FakeGateway, identity: Se
         uplink.send(make_sealed(identity))
 
     assert gateway.arrivals == []
+
+
+def test_sensors_of_one_process_may_share_their_tls_but_not_their_trust(
+    gateway: FakeGateway, identity: SealingIdentity
+) -> None:
+    shared = make_context(gateway.address)
+    strict = parse_address(gateway.address.url, pins=("00" * 32,))
+    given = {"identity": identity, "gateway_keys": gateway.gateway_keys, "context": shared}
+
+    for seq in (1, 2):
+        with Uplink(gateway.address, SystemClock(), **given) as uplink:
+            uplink.send(make_sealed(identity, seq=seq))
+    with (
+        Uplink(strict, SystemClock(), **given) as uplink,
+        pytest.raises(UntrustedError, match="nothing was sent"),
+    ):
+        uplink.send(make_sealed(identity, seq=3))
+
+    assert shared.session_stats()["connect_good"] == 3
+    assert gateway.arrivals == [1, 2]
 
 
 def test_an_unknown_authority_is_not_spoken_to(gateway: FakeGateway, identity: SealingIdentity) -> None:

@@ -128,12 +128,20 @@ class Answer:
 
 
 class Connection:
-    """A connection that is opened when needed and used again while it is fresh."""
+    """A connection that is opened when needed and used again while it is fresh.
 
-    def __init__(self, address: GatewayAddress, clock: Clock) -> None:
+    Args:
+        address: where the gateway is and what proves it.
+        clock: this machine's.
+        context: TLS as :func:`make_context` makes it, for many connections to one gateway; None: an own one.
+    """
+
+    def __init__(
+        self, address: GatewayAddress, clock: Clock, *, context: ssl.SSLContext | None = None
+    ) -> None:
         self._address = address
         self._clock = clock
-        self._context: ssl.SSLContext | None = None
+        self._context = context
         self._socket: ssl.SSLSocket | None = None
         self._used_at = 0.0
 
@@ -188,7 +196,7 @@ class Connection:
     def _connect(self) -> ssl.SSLSocket:
         address = self._address
         if self._context is None:
-            self._context = _make_context(address)
+            self._context = make_context(address)
         plain = socket.create_connection((address.host, address.port), timeout=address.timeout_seconds)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -224,7 +232,12 @@ class Connection:
         return UplinkError(f"{where} cannot be reached: {reason}")
 
 
-def _make_context(address: GatewayAddress) -> ssl.SSLContext:
+def make_context(address: GatewayAddress) -> ssl.SSLContext:
+    """Make the TLS of a connection to this gateway: version 1.3, proven by authority, by pin or by both.
+
+    Raises:
+        UntrustedError: when the authority's file cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if address.ca_file is not None:

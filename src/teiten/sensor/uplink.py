@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -57,6 +58,7 @@ class Uplink:
         gateway_keys: id → raw public key of the gateway's signing keys.
         clock_offset_us: server minus sensor, when known.
         renew: asked before each signed request; gives the identity when it has changed.
+        context: TLS that many uplinks of one process share; None: an own one.
     """
 
     def __init__(
@@ -68,13 +70,14 @@ class Uplink:
         gateway_keys: Mapping[str, bytes] | None = None,
         clock_offset_us: int | None = None,
         renew: Callable[[], SealingIdentity | None] = lambda: None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self._renew = renew
         self._address = address
         self._clock = clock
         self._identity = identity
         self._gateway_keys = dict(gateway_keys or {})
-        self._connection = Connection(address, clock)
+        self._connection = Connection(address, clock, context=context)
         #: Server minus sensor, µs, from the last signed answer that told it.
         self.clock_offset_us = clock_offset_us
 

@@ -119,6 +119,14 @@ class Recorder:
             columns["observed_at"] = np.asarray(columns["observed_at"]) + self._behaviour.clock_ahead_us
         return columns
 
+    def prepare(self, start_us: int, end_us: int) -> None:
+        """Make the packets of a time now and keep all of them, so that :meth:`record` costs the same in all of it."""
+        unit_us = self._telescope.unit_us
+        starts = range(start_us // unit_us * unit_us, end_us, unit_us)
+        self._kept_units = max(self._kept_units, len(starts))
+        for start in starts:
+            self._unit(start)
+
     def _cut(self, columns: WireColumns, start_us: int, end_us: int) -> WireColumns:
         first, last = np.searchsorted(np.asarray(columns["observed_at"]), (start_us, end_us), side="left")
         return column_sets.slice_rows(columns, int(first), int(last))
