@@ -41,10 +41,22 @@ def test_another_column_type_stops_the_start(clock: FixedClock) -> None:
 
 
 def test_migrations_make_the_snapshot(clock: FixedClock) -> None:
-    with temporary_store(clock) as store:
+    with temporary_store(clock, is_cloned=False) as store:
         made = schema.describe(store.connections)
 
     assert made == SNAPSHOT.read_text(encoding="utf-8"), "run: python -m teiten.store.snapshot"
+
+
+def test_a_tests_own_copy_is_what_migrations_make(clock: FixedClock) -> None:
+    with temporary_store(clock) as one, temporary_store(clock) as other:
+        told = [schema.describe(store.connections) for store in (one, other)]
+        one.command("INSERT INTO store_meta VALUES ('mark', 'one')")
+        marks = [
+            store.select("SELECT 1 FROM store_meta WHERE name = 'mark'").num_rows for store in (one, other)
+        ]
+
+    assert told == [SNAPSHOT.read_text(encoding="utf-8")] * 2
+    assert marks == [1, 0]
 
 
 def test_migrating_again_does_nothing(clock: FixedClock) -> None:

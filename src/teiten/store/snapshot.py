@@ -13,7 +13,7 @@ from teiten.store.testing import temporary_store
 
 def write_snapshot(path: Path) -> None:
     """Migrate an empty store and write down its tables and views."""
-    with temporary_store() as store:
+    with temporary_store(is_cloned=False) as store:
         path.write_text(schema.describe(store.connections), encoding="utf-8")
 
 
