@@ -22,9 +22,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from teiten.foundation.clock import FixedClock
-from teiten.gateway import tls
+from teiten.gateway import pacing, tls
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.errors import GatewayStartError
+from teiten.gateway.pacing import Pace
 from teiten.gateway.testing import (
     AUTHORITY,
     Answer,
@@ -688,6 +689,21 @@ class TestHeartbeat:
         _, answer = self.beat(client, BEAT.to_json().replace(b'"uptime_s":60', b'"uptime_s":-1'))
 
         assert (answer.status, answer.json()["error"]) == (400, "heartbeat.uptime_s")
+
+    def test_a_flood_is_told_to_wait_without_a_question_to_the_database(
+        self, client: RawClient, running: RunningGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pacing, "HEARTBEATS", Pace("heartbeats", 0.5, 4))
+        beats = [dataclasses.replace(BEAT, counter=BEAT.counter + number) for number in range(4)]
+        taken = [self.beat(client, one.to_json())[1].status for one in beats[:2]]
+        running.doors.is_closed = True
+
+        made, answer = self.beat(client, beats[2].to_json())
+
+        assert taken == [200, 200]
+        assert (answer.status, answer.json()["error"]) == (429, "too_many_requests")
+        assert 1 <= int(answer.fields["retry-after"]) <= 5
+        check_signed(answer, made)
 
     def test_a_large_one_is_refused_unread(self, client: RawClient) -> None:
         _, answer = self.beat(client, b" " * 20_000)

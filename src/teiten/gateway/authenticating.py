@@ -15,6 +15,7 @@ from teiten.gateway.config import GatewayConfig
 from teiten.gateway.doors import Doors, SensorIdentity
 from teiten.gateway.errors import Refusal
 from teiten.gateway.knocking import Knocks
+from teiten.gateway.pacing import Pace, Paces
 from teiten.landing.log import LandingLog
 from teiten.protocol import signature
 from teiten.protocol.errors import ClockSkewError, SignatureError
@@ -43,15 +44,18 @@ class Desk:
         self.signer = signer
         self.clock = clock
         self.knocks = Knocks(clock)
+        self.paces = Paces(clock)
         self._inflight_bytes = 0
 
-    async def authenticate(self, request: web.BaseRequest, *, superseded: bool = False) -> Authenticated:
+    async def authenticate(
+        self, request: web.BaseRequest, *, pace: Pace, superseded: bool = False
+    ) -> Authenticated:
         """Prove the sender before its body is read: whoever holds no key costs no memory.
 
         ``superseded`` lets a key in that the next one has replaced.
 
         Raises:
-            Refusal: 401, with the rule that the signature breaks.
+            Refusal: 401, with the rule that the signature breaks; 429 when the sensor asks too often.
             DoorClosed: when nobody can say whose key it is now.
         """
         fields = requests.signed_fields(request)
@@ -59,6 +63,8 @@ class Desk:
             asked = signature.read_request(fields)
         except SignatureError as error:
             raise Refusal(401, error.code, str(error)) from error
+        # Before anybody is asked; what counts is counted only once the sender is proven.
+        self.paces.check(pace, asked.key_id.sensor)
         identity = await self.doors.identify.identify(asked.key_id.sensor, asked.key_id.key_no)
         if identity is None:
             raise Refusal(401, "unknown_key", f"key {asked.key_id} is not known; enrol the sensor first")
@@ -67,6 +73,7 @@ class Desk:
             raise Refusal(
                 401, "key_superseded", f"key {asked.key_id} has been replaced; use the one after it"
             )
+        self.paces.spend(pace, identity.sensor)
         return Authenticated(identity, asked.digest)
 
     async def read(self, request: web.BaseRequest, length: int, sender: Authenticated) -> bytes:
@@ -83,7 +90,7 @@ class Desk:
         return body
 
     async def read_message(
-        self, request: web.BaseRequest, *, at_most: int | None = None, superseded: bool = False
+        self, request: web.BaseRequest, *, pace: Pace, at_most: int | None = None, superseded: bool = False
     ) -> tuple[Authenticated, bytes]:
         """Authenticate a request of a sensor that is not revoked, and read its small body.
 
@@ -92,7 +99,7 @@ class Desk:
             DoorClosed: when nobody can say whose key it is now.
         """
         length = requests.length_of(request, at_most=at_most or self.config.max_message_bytes)
-        sender = await self.authenticate(request, superseded=superseded)
+        sender = await self.authenticate(request, pace=pace, superseded=superseded)
         if sender.identity.state == "revoked":
             raise Refusal(403, "sensor_revoked", f"sensor {sender.identity.sensor} has been revoked")
         return sender, await self.read(request, length, sender)

@@ -32,6 +32,10 @@ class GatewayConfig:
     max_message_bytes: int = 16 * 1024
     #: Bodies that may be in memory at once, bytes; beyond it sensors are told to wait.
     max_inflight_bytes: int = 128 * 1024 * 1024
+    #: Batches that one sensor may send in a second for ever; an hour's worth may come at once, as after an outage.
+    sensor_batches_per_second: float = 20.0
+    #: Bytes of batches that one sensor may send in a second for ever; an hour's worth may come at once.
+    sensor_bytes_per_second: int = 1_048_576
     #: Connections at once; an idle one costs about 300 KiB.
     max_connections: int = 2_000
     #: Connections at once from one address (IPv6: one /64); those from this machine are not counted.

@@ -20,6 +20,8 @@ MOST_AT_ONCE = 32
 #: Refusals of one address in a period.
 MOST_REFUSALS = 30
 PERIOD_SECONDS = 60.0
+#: Refusals that say nothing against an address.
+_BLAMELESS = frozenset({"clock_skew", "too_many_requests"})
 #: Addresses that are remembered; beyond it all begin anew.
 _MOST_ADDRESSES = 10_000
 
@@ -45,7 +47,7 @@ class Knocks:
         try:
             yield
         except Refusal as error:
-            if error.status < 500 and error.code != "clock_skew":
+            if error.status < 500 and error.code not in _BLAMELESS:
                 self._note(site)
             raise
 

@@ -28,6 +28,9 @@ KNOCKS_REFUSED = Counter(
     "teiten_gateway_knocks_refused_total",
     "Requests to enrol or recover that were not read, because their address was refused too often.",
 )
+PACED = Counter(
+    "teiten_gateway_paced_total", "Requests that were told to wait: their sensor asks too often.", ["what"]
+)
 SLOW_HEADS = Counter(
     "teiten_gateway_slow_heads_total", "Connections cut because a request did not begin in time."
 )

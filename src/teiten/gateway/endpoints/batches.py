@@ -11,6 +11,7 @@ from teiten.gateway import metrics, requests
 from teiten.gateway.authenticating import Authenticated, Desk
 from teiten.gateway.doors import SealKey, SensorIdentity
 from teiten.gateway.errors import Refusal
+from teiten.gateway.pacing import OUTAGE_SECONDS, Pace
 from teiten.gateway.routing import Reply, Route
 from teiten.landing.errors import LandingError, LandingFull, ReceiptExpired, SequenceConflict
 from teiten.landing.groups import Landed
@@ -46,7 +47,8 @@ async def land(desk: Desk, request: web.BaseRequest, match: re.Match[str]) -> Re
     name = _read_name(match)
     field = _read_seal(request)
     length = requests.length_of(request, at_most=desk.config.max_batch_bytes)
-    sender = await desk.authenticate(request)
+    sender = await desk.authenticate(request, pace=_pace_of_batches(desk))
+    desk.paces.spend(_pace_of_bytes(desk), sender.identity.sensor, amount=length)
     _check_may_send(sender.identity, name.epoch)
     sealed = Sealed(field.seal, field.key_no or sender.identity.key_no)
     await _check_seal(desk, sender, name=name, sealed=sealed)
@@ -60,6 +62,14 @@ async def land(desk: Desk, request: web.BaseRequest, match: re.Match[str]) -> Re
 
 
 ROUTE = Route("batch", "PUT", re.compile(r"/v1/batches/([1-9][0-9]{0,9})/([1-9][0-9]{0,18})"), _SHOWN, land)
+
+
+def _pace_of_batches(desk: Desk) -> Pace:
+    return Pace("batches", desk.config.sensor_batches_per_second, OUTAGE_SECONDS)
+
+
+def _pace_of_bytes(desk: Desk) -> Pace:
+    return Pace("bytes", desk.config.sensor_bytes_per_second, OUTAGE_SECONDS)
 
 
 def _read_name(match: re.Match[str]) -> BatchName:

@@ -9,7 +9,7 @@ import re
 
 from aiohttp import web
 
-from teiten.gateway import requests
+from teiten.gateway import pacing, requests
 from teiten.gateway.authenticating import Desk
 from teiten.gateway.doors import CommandsDoor
 from teiten.gateway.errors import Refusal
@@ -22,7 +22,7 @@ from teiten.protocol.errors import ResultError
 async def give_commands(desk: Desk, request: web.BaseRequest, _match: re.Match[str]) -> Reply:
     """Give what waits for the sensor that asks; it keeps waiting until it is answered or expires."""
     door = _door_of(desk)
-    sender, _body = await desk.read_message(request)
+    sender, _body = await desk.read_message(request, pace=pacing.COMMANDS)
     deliveries = await door.pending(sender.identity)
     return 200, b'{"commands":[' + b",".join(deliveries) + b"]}"
 
@@ -35,7 +35,7 @@ async def take_result(desk: Desk, request: web.BaseRequest, match: re.Match[str]
         raise Refusal(400, "field_doubled", f"field {results.SIGNATURE_FIELD} must stand once")
     length = requests.length_of(request, at_most=results.MAX_RESULT_BYTES)
     with desk.holding(length):
-        sender, body = await desk.read_message(request, at_most=results.MAX_RESULT_BYTES)
+        sender, body = await desk.read_message(request, pace=pacing.RESULTS, at_most=results.MAX_RESULT_BYTES)
         try:
             signature = results.parse_signature(fields[0] if fields else "")
         except ResultError as error:

@@ -7,7 +7,7 @@ import re
 
 from aiohttp import web
 
-from teiten.gateway import requests
+from teiten.gateway import pacing, requests
 from teiten.gateway.authenticating import Desk
 from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
@@ -27,8 +27,10 @@ async def enrol(desk: Desk, request: web.BaseRequest, _match: re.Match[str]) -> 
         except (MessageError, SignatureError) as error:
             raise Refusal(400, error.code, str(error)) from error
         desk.check_time(asked.created_s)
+        desk.paces.check(pacing.ENROLMENTS, asked.token_id)
         with desk.knocks.deciding():
             answer = await desk.doors.enrol.enrol(asked, peer=peer)
+        desk.paces.spend(pacing.ENROLMENTS, asked.token_id)
     return 201, complete_answer(desk, answer)
 
 

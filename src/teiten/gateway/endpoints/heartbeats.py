@@ -7,6 +7,7 @@ import re
 
 from aiohttp import web
 
+from teiten.gateway import pacing
 from teiten.gateway.authenticating import Desk
 from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
@@ -17,7 +18,7 @@ from teiten.protocol.standing import Standing
 
 async def beat(desk: Desk, request: web.BaseRequest, _match: re.Match[str]) -> Reply:
     """Record a heartbeat and answer it."""
-    sender, body = await desk.read_message(request)
+    sender, body = await desk.read_message(request, pace=pacing.HEARTBEATS)
     try:
         said = heartbeat.read_heartbeat(body)
     except MessageError as error:

@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from teiten.gateway import pacing
 from teiten.gateway.authenticating import Desk
 from teiten.gateway.endpoints.enrolling import complete_answer, read_unsigned
 from teiten.gateway.errors import Refusal
@@ -28,8 +29,10 @@ async def recover(desk: Desk, request: web.BaseRequest, _match: re.Match[str]) -
         except (MessageError, SignatureError) as error:
             raise Refusal(400, error.code, str(error)) from error
         desk.check_time(asked.created_s)
+        desk.paces.check(pacing.ENROLMENTS, asked.token_id)
         with desk.knocks.deciding():
             answer = await door.recover(asked, peer=peer)
+        desk.paces.spend(pacing.ENROLMENTS, asked.token_id)
     return 201, complete_answer(desk, answer)
 
 

@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from teiten.gateway import pacing
 from teiten.gateway.authenticating import Desk
 from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
@@ -18,7 +19,9 @@ async def rotate(desk: Desk, request: web.BaseRequest, _match: re.Match[str]) ->
     door = desk.doors.rotate
     if door is None:
         raise Refusal(404, "not_offered", "this gateway does not rotate keys")
-    sender, body = await desk.read_message(request, at_most=rotation.MAX_REQUEST_BYTES, superseded=True)
+    sender, body = await desk.read_message(
+        request, pace=pacing.ROTATIONS, at_most=rotation.MAX_REQUEST_BYTES, superseded=True
+    )
     try:
         asked = rotation.read_request(body)
         rotation.verify_proof(asked)
