@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import PASSWORD, Cast, make_cast, migrated_database
+from teiten.portal.testing import PASSWORD, Cast
 
 pytestmark = pytest.mark.requirement("R3.1")
 HERE = "192.0.2.10"
 NEW = "quite another passphrase 7"
-
-
-@pytest.fixture
-def cast(postgres_server_url: str, clock: FixedClock) -> Iterator[Cast]:
-    with migrated_database(postgres_server_url):
-        yield make_cast(clock.now())
 
 
 def act_of(clock: FixedClock, actor=None):

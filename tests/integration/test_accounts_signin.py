@@ -12,18 +12,12 @@ import pytest
 
 from teiten.accounts.config import AccountsConfig
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import PASSWORD, Cast, make_cast, migrated_database
+from teiten.portal.testing import PASSWORD, Cast
 
 pytestmark = pytest.mark.requirement("R3.1")
 HERE = "192.0.2.10"
 ELSEWHERE = "198.51.100.20"
 CONFIG = AccountsConfig(attempts_per_user_and_address=3, attempts_per_user=6, attempts_per_address=20)
-
-
-@pytest.fixture
-def cast(postgres_server_url: str, clock: FixedClock) -> Iterator[Cast]:
-    with migrated_database(postgres_server_url):
-        yield make_cast(clock.now())
 
 
 def sign_in(clock: FixedClock, user_id: str = "alice", password: str = PASSWORD, address: str = HERE):

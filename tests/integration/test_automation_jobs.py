@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from teiten.foundation.clock import FixedClock, SystemClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 
 if TYPE_CHECKING:
     from teiten.automation.jobs import Context
@@ -44,17 +44,6 @@ class RecordingStore:
     def count_rows(self, **what: Any) -> dict[str, Any]:
         self.asked.append(("count", what))
         return {"rows": 7}
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 def context_with(store: RecordingStore | None = None, clock=None) -> Context:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from teiten.cli.installation import Installation as RealInstallation
 from teiten.fleet.errors import FleetError
 from teiten.foundation.clock import FixedClock
 from teiten.foundation.settings import Source
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 
 pytestmark = pytest.mark.requirement("R1.3", "R2.1")
 Type = Callable[..., str]
@@ -25,12 +25,6 @@ MODULES = {
     "canary_commands": canary_commands,
     "host_commands": host_commands,
 }
-
-
-@pytest.fixture
-def cast(postgres_server_url: str, clock: FixedClock) -> Iterator[Cast]:
-    with migrated_database(postgres_server_url):
-        yield make_cast(clock.now())
 
 
 @pytest.fixture

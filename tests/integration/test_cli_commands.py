@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -18,7 +18,7 @@ from teiten.cli.installation import Installation as RealInstallation
 from teiten.fleet.errors import FleetError
 from teiten.foundation.clock import FixedClock
 from teiten.foundation.settings import Source
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.protocol import command_testing as testing
 from teiten.protocol import commands as wire
 from teiten.protocol.commands import Targets
@@ -28,17 +28,6 @@ from command_fixtures import enter_sensors, make_content, make_result, payload_o
 
 pytestmark = pytest.mark.requirement("R1.3", "R2.1")
 Type = Callable[..., str]
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from teiten.cli.installation import Installation as RealInstallation
 from teiten.custody.errors import CustodyInputError, LegalHoldError
 from teiten.foundation.clock import FixedClock
 from teiten.foundation.settings import Source
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.store import writer
 from teiten.store.service import Store
 from teiten.store.testing import make_coverage, make_packets, temporary_store
@@ -36,12 +36,6 @@ Type = Callable[..., str]
 def store(clock: FixedClock) -> Iterator[Store]:
     with temporary_store(clock) as opened:
         yield opened
-
-
-@pytest.fixture
-def cast(postgres_server_url: str, clock: FixedClock) -> Iterator[Cast]:
-    with migrated_database(postgres_server_url):
-        yield make_cast(clock.now())
 
 
 @pytest.fixture

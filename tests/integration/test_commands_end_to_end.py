@@ -19,7 +19,7 @@ from teiten.gateway import tls
 from teiten.gateway.config import GatewayConfig
 from teiten.landing.config import LandingConfig
 from teiten.operators.main import main as operate
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast, make_cast
 from teiten.protocol import keys, results
 from teiten.protocol.enrolment import EnrolAnswer, GatewayKey
 from teiten.protocol.sensor_config import SensorConfig as Wanted
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.requirement("R1.3", "R2.1")
 CLOCK = SystemClock()
 AUTHORITY = "base.example:8443"
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from teiten.custody.config import CustodyConfig
 from teiten.custody.errors import CustodyInputError, CustodyUnknownError, LegalHoldError
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.store.errors import RebuildRefused, StoreUnavailable
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,17 +20,6 @@ from custody_fixtures import DAY, NOW, RecordingStore, act_of, make_sensor
 
 pytestmark = pytest.mark.requirement("R0.1", "R2.2")
 WHY = "asked for by the person concerned"
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 @pytest.fixture

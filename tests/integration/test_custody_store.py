@@ -16,7 +16,7 @@ from teiten.cli.doors import StoreMaintenance
 from teiten.custody.config import CustodyConfig
 from teiten.custody.errors import LegalHoldError
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.store import check, erasing, exclusion, writer
 from teiten.store.service import Store
 from teiten.store.testing import make_coverage, make_packets, temporary_store
@@ -28,12 +28,6 @@ from custody_fixtures import DAY, NOW, act_of, make_sensor
 pytestmark = pytest.mark.requirement("R0.1", "R2.2")
 ERASED, OTHER = "240.0.0.1", "240.0.0.2"
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def cast(postgres_server_url: str, clock: FixedClock) -> Iterator[Cast]:
-    with migrated_database(postgres_server_url):
-        yield make_cast(clock.now())
 
 
 @pytest.fixture

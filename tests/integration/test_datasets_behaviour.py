@@ -11,7 +11,6 @@ import pytest
 from teiten.cli.survey_doors import SurveyCounts
 from teiten.datasets.config import DatasetsConfig
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import migrated_database
 from teiten.store import writer
 from teiten.store.service import Store
 from teiten.store.testing import make_coverage, make_packets, temporary_store
@@ -25,12 +24,6 @@ NOW = datetime(2026, 11, 20, 17, 10, tzinfo=timezone.utc)
 SENSORS = range(1, 6)
 CONFIG = DatasetsConfig()
 SURVEY, FEW_PORTS, ONE_SENSOR, SPOOFED, ANSWERS = (f"240.0.0.{number}" for number in range(1, 6))
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

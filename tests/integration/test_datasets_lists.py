@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from teiten.datasets.config import DatasetsConfig
 from teiten.datasets.reading import Defaults
-from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 
 pytestmark = pytest.mark.requirement("R2.2", "R4.1")
 HEADER = "network,owner,valid_from,valid_to,source\n"
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 class Book:

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from teiten.datasets.config import DatasetsConfig
-from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.traffic.rules import RULE_VERSION
 
 sys.path.insert(0, str(Path(__file__).parent))
 from custody_fixtures import DAY, NOW, make_sensor
 
 pytestmark = pytest.mark.requirement("R0.2", "R5.1")
-
-
-@pytest.fixture
-def cast(postgres_server_url: str, clock: FixedClock) -> Iterator[Cast]:
-    with migrated_database(postgres_server_url):
-        yield make_cast(clock.now())
 
 
 def notice(now=NOW, sensors: int = 2):

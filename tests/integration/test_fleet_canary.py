@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,23 +13,12 @@ import pytest
 
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.protocol import canary
 from teiten.protocol.canary import Probe, Target
 
 pytestmark = pytest.mark.requirement("R1.3", "R2.1")
 CONFIG = FleetConfig(canary_tcp_ports=(23, 80), canary_udp_ports=(53,), canary_lost_after=4)
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 def act(clock: FixedClock) -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.protocol.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
@@ -36,17 +36,6 @@ BEAT = Heartbeat(
     last_window_end_us=None,
     config_version=1,
 )
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 def make_active_sensor(cast: Cast, clock: FixedClock, name: str = "TK-001"):

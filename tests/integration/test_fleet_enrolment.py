@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.protocol import enrolment
 from teiten.protocol.enrolment import EnrolRequest, Facts
 
@@ -19,12 +18,6 @@ pytestmark = pytest.mark.requirement("R1.2", "R2.1")
 CONFIG = FleetConfig()
 PEER = "192.0.2.10"
 FACTS = Facts(os="debian 12", arch="x86_64", python="3.11.7", software="0.1.0")
-
-
-@pytest.fixture
-def cast(postgres_server_url: str, clock: FixedClock) -> Iterator[Cast]:
-    with migrated_database(postgres_server_url):
-        yield make_cast(clock.now())
 
 
 def make_sensor(cast: Cast, clock: FixedClock, name: str = "TK-001", **given):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,12 @@ import pytest
 
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 
 sys.path.insert(0, str(Path(__file__).parent))
 from command_fixtures import enter_sensors, know_operators, make_content
 
 pytestmark = pytest.mark.requirement("R1.3", "R2.1")
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import psycopg
@@ -17,22 +17,11 @@ from teiten.fleet.config import FleetConfig
 from teiten.fleet.errors import FleetInputError, SensorUnknownError
 from teiten.fleet.sites import Site
 from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 
 pytestmark = pytest.mark.requirement("R1.1", "R2.1")
 HOUR = timedelta(hours=1)
 ELSEWHERE = Site(country="JP", asn=64500, provider="Example Net", kind="isp", mode="answering")
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from teiten.fleet.config import FleetConfig
 from teiten.fleet.sites import Site
 from teiten.fleet.stated import NOTHING, read_stated
 from teiten.foundation.clock import FixedClock, to_us
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.protocol.heartbeat import Heartbeat, InterfaceState, StatedAddress
 from teiten.traffic.addresses import from_text
 
@@ -27,17 +27,6 @@ BEAT = Heartbeat(
     excluded=0, spool_batches=0, spool_bytes=0, disk_free_bytes=10**9, last_error="", last_window_end_us=None,
     config_version=1, interfaces=BEHIND_NAT,
 )  # fmt: skip
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from teiten.foundation.clock import FixedClock
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.testing import AUTHORITY, HonestSensor, RawClient
 from teiten.landing.config import LandingConfig
-from teiten.portal.testing import Cast, make_cast, migrated_database
+from teiten.portal.testing import Cast
 from teiten.protocol import commands as wire
 from teiten.protocol import keys, results
 from teiten.protocol.commands import Targets
@@ -57,17 +57,6 @@ BEAT = Heartbeat(
     last_window_end_us=None,
     config_version=1,
 )
-
-
-@pytest.fixture
-def database(postgres_server_url: str) -> Iterator[str]:
-    with migrated_database(postgres_server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def cast(database: str, clock: FixedClock) -> Cast:
-    return make_cast(clock.now())
 
 
 @pytest.fixture

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from teiten.foundation.clock import FixedClock
-from teiten.portal.testing import Cast, client_of, make_cast, migrated_database
+from teiten.portal.testing import Cast, client_of
 
 pytestmark = pytest.mark.requirement("R3.1")
 
 #: What a stranger may open; everything else needs a role. Changing this list is a decision.
 PUBLIC = {"sign-in/", "language/"}
-
-
-@pytest.fixture
-def cast(postgres_server_url: str, clock: FixedClock) -> Iterator[Cast]:
-    with migrated_database(postgres_server_url):
-        yield make_cast(clock.now())
 
 
 def list_views() -> list[tuple[str, Callable[..., Any]]]:
