@@ -67,23 +67,93 @@ def test_it_works(cast: Cast, clock: FixedClock, sensor) -> None:
     (row,) = selectors.sensor_states(cast.bob, now=clock.now(), config=FleetConfig())
     assert row.condition.value == "paused"
     assert hosting.resume_sensor(sensor, reason="audit over", act=act(clock, cast.bob)).state == "active"
-    assert hosting.withdraw_sensor(sensor, reason="we move", act=mine).state == "revoked"
+    assert hosting.withdraw_sensor(sensor, name=sensor.name, reason="we move", act=mine).state == "revoked"
     (row,) = selectors.sensor_states(cast.alice, now=clock.now(), config=FleetConfig())
     assert row.condition.value == "withdrawn"
     kinds = set(AuditRecord.objects.values_list("kind", flat=True))
     assert {"host.contact_added", "host.contact_removed", "host.agreed", "sensor.suspended"} <= kinds
     assert AuditRecord.objects.get(kind="host.agreed").actor == "alice"
-    events = sensor.events.filter(kind__in=["suspended", "resumed", "revoked"]).order_by("pk")
+    events = sensor.events.filter(kind__in=["suspended", "resumed", "withdrawn"]).order_by("pk")
     assert [(one.kind, one.detail.get("by")) for one in events] == [
-        ("suspended", "host"), ("resumed", None), ("revoked", "host")
+        ("suspended", "host"), ("resumed", None), ("withdrawn", "host")
     ]  # fmt: skip
     assert verify_chain().broken is None
+
+
+def recover(issued, now):
+    from teiten.fleet import recovering
+    from teiten.protocol import enrolment, keys, recovery
+
+    token = enrolment.parse_token(issued.text, prefix=enrolment.RECOVER_PREFIX)
+    request = recovery.make_request(
+        token, keys.generate_key(), sensor=None, created_s=int(now.timestamp()), nonce="n" * 22
+    )
+    return recovering.recover_sensor(request, peer="192.0.2.9", now=now)
+
+
+def test_a_withdrawal_counts_at_once_is_noticed_and_can_be_taken_back(
+    cast: Cast, clock: FixedClock, sensor
+) -> None:
+    from teiten.fleet import hosting, recovering, services
+    from teiten.fleet.alarms import mailing, watching
+    from teiten.fleet.alarms import services as alarms
+    from teiten.fleet.alarms.models import Alarm
+    from teiten.fleet.errors import FleetInputError, SensorStateError
+
+    mine, theirs = act(clock, cast.alice), act(clock, cast.dana)
+    for name in ("night", "day"):
+        hosting.add_contact(cast.alpha, name=name, mail=f"{name}@alpha.example", language="ja", act=mine)
+    with pytest.raises(FleetInputError, match="type the sensor's name, TK-001"):
+        hosting.withdraw_sensor(sensor, name="TK-002", reason="a grudge", act=mine)
+    assert hosting.withdraw_sensor(sensor, name="TK-001", reason="a grudge", act=mine).state == "revoked"
+
+    watching.watch_alarms(now=clock.now(), config=FleetConfig())
+    alarm = Alarm.objects.get(closed_at=None)
+    assert alarm.kind == "withdrawn"
+    with pytest.raises(alarms.AlarmError, match="is for the operators"):
+        alarms.acknowledge(alarm, act=mine)
+    told = [letter.to for letter in mailing.list_letters([alarm], ["ops@observatory.example"])]
+    assert told == [("ops@observatory.example",), ("night@alpha.example",), ("day@alpha.example",)]
+    assert alarms.acknowledge(alarm, act=theirs).closed_at is not None
+
+    with pytest.raises(SensorStateError):
+        services.resume_sensor(sensor, reason="x", act=theirs)
+    issued = recovering.issue_recovery(sensor, reason="asked the host", act=theirs, config=FleetConfig())
+    sensor.refresh_from_db()
+    assert sensor.state == "revoked", "until the new key is there"
+    back = recover(issued, clock.now())
+    sensor.refresh_from_db()
+    assert (sensor.state, sensor.stopped_by, back.epoch, back.standing) == ("active", "", 2, None)
+
+
+def test_what_an_operator_revokes_or_nobody_approved_does_not_come_back_by_a_withdrawal(
+    cast: Cast, clock: FixedClock, sensor
+) -> None:
+    from teiten.fleet import hosting, journal, recovering, services
+    from teiten.fleet.errors import SensorStateError
+    from teiten.fleet.models import SensorEventKind
+
+    theirs, config = act(clock, cast.dana), FleetConfig()
+    journal.record_event(SensorEventKind.ENROLLED, sensor, at=clock.now(), state="pending_approval")
+    sensor.state = "pending_approval"
+    sensor.save()
+    hosting.withdraw_sensor(sensor, name="TK-001", reason="x", act=act(clock, cast.alice))
+    recover(recovering.issue_recovery(sensor, reason="x", act=theirs, config=config), clock.now())
+    sensor.refresh_from_db()
+    assert sensor.state == "pending_approval"
+
+    hosting.withdraw_sensor(sensor, name="TK-001", reason="x", act=act(clock, cast.alice))
+    services.revoke_sensor(sensor, reason="stolen", act=theirs)
+    with pytest.raises(SensorStateError, match="is revoked"):
+        recovering.issue_recovery(sensor, reason="x", act=theirs, config=config)
 
 
 ACTS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "pause": lambda hosting, sensor, doing: hosting.pause_sensor(sensor, reason="x", act=doing),
     "resume": lambda hosting, sensor, doing: hosting.resume_sensor(sensor, reason="x", act=doing),
-    "withdraw": lambda hosting, sensor, doing: hosting.withdraw_sensor(sensor, reason="x", act=doing),
+    "withdraw": lambda hosting, sensor, doing: hosting.withdraw_sensor(
+        sensor, name=sensor.name, reason="x", act=doing
+    ),
     "plan": lambda hosting, sensor, doing: hosting.plan_maintenance(
         sensor, start=doing.at, end=doing.at + timedelta(hours=1), reason="x", act=doing
     ),

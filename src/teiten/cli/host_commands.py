@@ -76,10 +76,10 @@ def resume(source: Source, options: argparse.Namespace) -> int:
 
 def withdraw(source: Source, options: argparse.Namespace) -> int:
     """Revoke a sensor in its host's name."""
-    return _change(source, options, "withdraw_sensor")
+    return _change(source, options, "withdraw_sensor", name=options.name)
 
 
-def _change(source: Source, options: argparse.Namespace, verb: str) -> int:
+def _change(source: Source, options: argparse.Namespace, verb: str, **more: str) -> int:
     with Installation(source) as installation:
         installation.start_django()
         from teiten.fleet import hosting, services
@@ -88,6 +88,7 @@ def _change(source: Source, options: argparse.Namespace, verb: str) -> int:
             services.get_sensor(options.name),
             reason=options.reason,
             act=services.Act(installation.clock.now()),
+            **more,
         )
         print(f"sensor {moved.pk} {moved.name} is {moved.state} now")
     return 0

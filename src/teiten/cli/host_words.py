@@ -70,7 +70,7 @@ def _add_host(verbs: Verbs[argparse.ArgumentParser]) -> None:
     for name, text in (
         ("pause", "Suspend a sensor in its host's name; the host may resume it."),
         ("resume", "Accept a paused sensor again."),
-        ("withdraw", "Revoke a sensor in its host's name, for ever."),
+        ("withdraw", "Revoke a sensor in its host's name; `teiten sensor recover` takes it back."),
     ):
         change = add_verb(group, name, f"host_commands:{name}", text)
         change.add_argument("name", metavar="SENSOR")

@@ -208,15 +208,20 @@ def resume_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
         return services.resume_sensor(locked, reason=reason, act=act)
 
 
-def withdraw_sensor(sensor: Sensor, *, reason: str, act: Act) -> Sensor:
-    """Revoke a sensor in its host's name, for ever.
+def withdraw_sensor(sensor: Sensor, *, name: str, reason: str, act: Act) -> Sensor:
+    """Revoke a sensor in its host's name; ``name`` is the sensor's, typed once more.
+
+    It counts from the sensor's next request on, whatever anybody thinks of it. Operators and all
+    contacts of the host are told, and only a recovery by an operator takes it back (ADR 0020).
 
     Raises:
         HostForbiddenError: when it is another organisation's.
         SensorStateError: when it is revoked already.
-        FleetInputError: without a reason.
+        FleetInputError: without a reason, or when another name was typed.
     """
     check_own(sensor, act)
+    if name.strip() != sensor.name:
+        raise FleetInputError("name", f"type the sensor's name, {sensor.name}, to withdraw it")
     return services.revoke_sensor(sensor, reason=reason, act=act, by=StoppedBy.HOST)
 
 

@@ -29,6 +29,7 @@ ALARMS = frozenset(
         SensorEventKind.TOKEN_REUSED,
         SensorEventKind.CLONE_SUSPECTED,
         SensorEventKind.CHAIN_BROKEN,
+        SensorEventKind.WITHDRAWN,
         SensorEventKind.SILENT,
     }
 )

@@ -5,6 +5,9 @@ sensor from now on uses it once. Every older key stops signing requests with tha
 moment, so a clone is out; batches that older keys have sealed stay what they are and
 may still come from the recovered machine's spool. Numbers begin again at 1 in the
 new epoch. Batches that were kept back wait for a decision (:mod:`teiten.fleet.holding`).
+
+So too a sensor comes back that its host withdrew: until the new key is there, it stays
+withdrawn. What an operator revoked stays revoked.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from teiten.fleet.models import (
     SensorHealth,
     SensorKey,
     SensorState,
+    StoppedBy,
     TokenPurpose,
 )
 from teiten.fleet.services import Act, IssuedToken
@@ -44,20 +48,25 @@ _RECOVERABLE = frozenset(
 )
 
 
+def is_recoverable(sensor: Sensor) -> bool:
+    """Tell whether a sensor may be given a new key: it had one, and no operator has ended it."""
+    return sensor.state in _RECOVERABLE or _is_withdrawn(sensor)
+
+
 def issue_recovery(
     sensor: Sensor, *, reason: str, act: Act, config: FleetConfig, cidr: str = ""
 ) -> IssuedToken:
     """Issue a recovery token for an enrolled sensor; older unused tokens of it stop working.
 
     Raises:
-        SensorStateError: when it never enrolled, or is revoked.
+        SensorStateError: when it never enrolled, or an operator has revoked it.
         FleetInputError: without a reason, or when ``cidr`` is no network.
     """
     check_reason(reason)
     network = checked_cidr(cidr)
     with transaction.atomic():
         locked = services.lock_sensor(sensor.pk)
-        if locked.state not in _RECOVERABLE:
+        if not is_recoverable(locked):
             raise SensorStateError(
                 f"sensor {locked.name} is {locked.state}; only a sensor that has enrolled can be recovered"
                 " (`teiten sensor token` is for one that has not)"
@@ -72,6 +81,7 @@ def issue_recovery(
             actor=act.actor,
             token=issued.token_id,
             reason=reason.strip(),
+            **({"withdrawn": True} if _is_withdrawn(locked) else {}),
         )
     return issued
 
@@ -126,7 +136,7 @@ def _check_sensor(request: RecoverRequest, sensor: Sensor) -> EnrolmentError | N
             "token_sensor",
             f"this token is for sensor {sensor.pk}, and this machine is sensor {request.sensor}",
         )
-    if sensor.state not in _RECOVERABLE:
+    if not is_recoverable(sensor):
         return EnrolmentError("sensor_state", f"the sensor is {sensor.state}; it cannot be recovered")
     return None
 
@@ -147,9 +157,9 @@ def _renew(
 ) -> Enrolled:
     sensor.keys.filter(revoked_at=None).update(revoked_at=now)
     sensor.epoch += 1
-    if sensor.state == SensorState.QUARANTINED:
-        sensor.state = SensorState.ACTIVE
-    sensor.save(update_fields=["epoch", "state"])
+    if sensor.state in (SensorState.QUARANTINED, SensorState.REVOKED):
+        sensor.state, sensor.stopped_by = _state_after(sensor), StoppedBy.NOBODY
+    sensor.save(update_fields=["epoch", "state", "stopped_by"])
     key = services.add_key(sensor, public_key=request.public_key, at=now)
     tokens.use_token(token, request.public_key, peer=peer, now=now)
     # Heartbeats of older keys open nothing any more, so the counter may begin anew.
@@ -159,3 +169,17 @@ def _renew(
         SensorEventKind.RECOVERED, sensor, at=now, key_no=key.key_no, epoch=sensor.epoch, peer=peer
     )
     return answer_for(sensor, key)
+
+
+def _is_withdrawn(sensor: Sensor) -> bool:
+    by_host = sensor.state == SensorState.REVOKED and sensor.stopped_by == StoppedBy.HOST
+    return by_host and sensor.enrolled_at is not None
+
+
+def _state_after(sensor: Sensor) -> SensorState:
+    """Give what a stopped sensor becomes: withdrawing one that nobody has approved approves nothing."""
+    waited = sensor.events.filter(
+        kind=SensorEventKind.ENROLLED, detail__state=SensorState.PENDING_APPROVAL.value
+    )
+    is_approved = sensor.events.filter(kind=SensorEventKind.APPROVED).exists()
+    return SensorState.PENDING_APPROVAL if waited.exists() and not is_approved else SensorState.ACTIVE

@@ -243,12 +243,16 @@ def forget_suspicion(sensor: Sensor) -> None:
 def revoke_sensor(sensor: Sensor, *, reason: str, act: Act, by: StoppedBy = StoppedBy.OPERATOR) -> Sensor:
     """Refuse a sensor for ever, with its keys and tokens; effective at its next request.
 
+    One that its host withdraws may be recovered, with a new key (:mod:`teiten.fleet.recovering`); an operator
+    may revoke it too: then it may not.
+
     Raises:
         SensorStateError: when it is revoked already.
         FleetInputError: without a reason.
     """
     with transaction.atomic():
-        moved = _move(sensor, SensorState.REVOKED, SensorEventKind.REVOKED, reason=reason, act=act, by=by)
+        kind = SensorEventKind.WITHDRAWN if by == StoppedBy.HOST else SensorEventKind.REVOKED
+        moved = _move(sensor, SensorState.REVOKED, kind, reason=reason, act=act, by=by)
         revoke_tokens(moved, at=act.at)
     return moved
 

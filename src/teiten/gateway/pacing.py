@@ -34,7 +34,7 @@ class Pace:
     burst_seconds: float
 
 
-HEARTBEATS = Pace("heartbeats", 0.5, 120)
+HEARTBEATS = Pace("heartbeats", 2.0, 60)
 COMMANDS = Pace("fetches of commands", 2.0, 120)
 RESULTS = Pace("results", 1.0, 300)
 ROTATIONS = Pace("rotations", 1 / 60, 1_200)

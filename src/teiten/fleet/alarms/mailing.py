@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.core.mail import EmailMessage, get_connection
+from django.db.models import Q
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from teiten.accounts.models import Language
+from teiten.accounts.models import Language, Role
 from teiten.fleet.alarms import metrics
 from teiten.fleet.alarms.grouping import FLEET
 from teiten.fleet.alarms.models import Alarm
@@ -47,7 +48,11 @@ def send_mails(*, now: datetime, config: FleetConfig) -> dict[str, int]:
         return {}
     untold = list(
         Alarm.objects.filter(
-            mailed_at=None, closed_at=None, acknowledged_at=None, opened_at__gte=now - _PATIENCE
+            # That a host has taken note is no reason why operators should not hear of it.
+            Q(acknowledged_at=None) | Q(acknowledged_by__role__in=[Role.MEMBER, Role.ANALYST]),
+            mailed_at=None,
+            closed_at=None,
+            opened_at__gte=now - _PATIENCE,
         )
         # Half of all silent: it is the base, and nothing that a host could do something about.
         .exclude(within__group=FLEET)

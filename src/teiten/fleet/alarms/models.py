@@ -24,6 +24,7 @@ class AlarmKind(models.TextChoices):
     UPDATE_FAILED = "update_failed", _("Update failed")
     CHAIN_BROKEN = "chain_broken", _("Audit chain went back")
     TOKEN_REUSED = "token_reused", _("Enrolment token used again with another key")
+    WITHDRAWN = "withdrawn", _("Withdrawn by its host")
     CANARY_LOST = "canary_lost", _("Canary lost")
 
 

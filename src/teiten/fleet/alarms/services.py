@@ -22,13 +22,17 @@ def acknowledge(alarm: Alarm, *, act: Act) -> Alarm:
 
     A group is acknowledged with its parts. The second one changes nothing.
 
+    What an event raised may be what somebody of the host did himself: only operators close that.
+
     Raises:
-        AlarmError: when it is over, or concerns another organisation.
+        AlarmError: when it is over, concerns another organisation, or is for operators.
     """
     with transaction.atomic():
         locked = Alarm.objects.select_for_update(of=("self",)).get(pk=alarm.pk)
         if not _may_acknowledge(locked, act):
             raise AlarmError(f"there is no alarm {alarm.pk}; `teiten alarm list` names them")
+        if locked.kind in OF_EVENTS and not _is_operator(act):
+            raise AlarmError(f"alarm {locked.pk} is for the operators to look at; ask them to acknowledge it")
         if locked.closed_at is not None:
             raise AlarmError(
                 f"alarm {locked.pk} has been over since {locked.closed_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -62,6 +66,10 @@ def get_alarm(number: int) -> Alarm:
 
 
 def _may_acknowledge(alarm: Alarm, act: Act) -> bool:
-    if act.actor is None or act.actor.has_role(Role.OPERATOR):
+    if act.actor is None or _is_operator(act):
         return True
     return alarm.organisation_id is not None and alarm.organisation_id == act.actor.organisation_id
+
+
+def _is_operator(act: Act) -> bool:
+    return act.actor is None or act.actor.has_role(Role.OPERATOR)

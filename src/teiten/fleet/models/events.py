@@ -22,6 +22,7 @@ class SensorEventKind(models.TextChoices):
     SUSPENDED = "suspended", _("Suspended")
     RESUMED = "resumed", _("Resumed")
     REVOKED = "revoked", _("Revoked")
+    WITHDRAWN = "withdrawn", _("Withdrawn by its host")
     KEY_ROTATED = "key_rotated", _("Key replaced")
     RECOVERY_ISSUED = "recovery_issued", _("Recovery token issued")
     RECOVERED = "recovered", _("Recovered with a new key")

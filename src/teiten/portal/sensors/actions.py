@@ -40,6 +40,17 @@ class RecoverForm(ReasonForm, NetworkForm):
     field_order = ("reason", "cidr")
 
 
+class WithdrawForm(ReasonForm):
+    """Why a sensor is taken away, and its name once more."""
+
+    name = forms.CharField(
+        label=_("Name of the sensor"), max_length=64,
+        help_text=_("Type it, so that it is no other sensor that you withdraw."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )  # fmt: skip
+    field_order = ("name", "reason")
+
+
 class MaintenanceForm(ReasonForm):
     """When a sensor is off as planned; instants are the installation's wall clock."""
 
@@ -78,6 +89,8 @@ class Action:
         """Tell whether it makes sense in the sensor's state."""
         if self.needs_held:
             return sensor.held_epoch > 0
+        if self.name == "recover":
+            return recovering.is_recoverable(sensor)
         if self.name == "resume" and not viewer.has_role(Role.OPERATOR):
             return sensor.state == _S.SUSPENDED and sensor.stopped_by == StoppedBy.HOST
         return sensor.state in self.states
@@ -122,7 +135,7 @@ def _pause(sensor: Sensor, values: Mapping[str, Any], act: Act) -> object:
 
 
 def _withdraw(sensor: Sensor, values: Mapping[str, Any], act: Act) -> object:
-    return hosting.withdraw_sensor(sensor, reason=values["reason"], act=act)
+    return hosting.withdraw_sensor(sensor, name=values["name"], reason=values["reason"], act=act)
 
 
 def _maintain(sensor: Sensor, values: Mapping[str, Any], act: Act) -> object:
@@ -151,8 +164,8 @@ ACTIONS = (
     Action("discard", _("Discard held batches"), _("What was kept back on suspicion counts nowhere, for ever."), _discard,
            needs_held=True, is_final=True),
     Action("revoke", _("Revoke"), _("Its keys are worth nothing from its next request on, for ever."), _revoke, is_final=True),
-    Action("withdraw", _("Withdraw"), _("The sensor leaves the telescope for ever; what it observed stays."), _withdraw,
-           for_hosts=True, for_operators=False, is_final=True),
+    Action("withdraw", _("Withdraw"), _("The sensor leaves the telescope at once; what it observed stays. All contacts and the operators are told."),
+           _withdraw, form=WithdrawForm, for_hosts=True, for_operators=False, is_final=True),
 )  # fmt: skip
 
 
