@@ -61,11 +61,11 @@ def observe_days(desk: Desk, visibility: Visibility, query: Query) -> DaysWatche
     """Read what was watched on each day of the calendar, in every mode and by all sensors."""
     span = query.within(query.end - timedelta(days=CALENDAR_DAYS), query.end)
     window = periods.lay_out(span, step_seconds=DAY, zone=desk.zone)
-    return desk.memory.recall(
-        ("calendar", query.dataset, window),
-        now=desk.clock.monotonic(),
-        keep_seconds=_KEPT_SECONDS,
-        make=lambda: _observe_days(desk, visibility, span, window),
+    return desk.remember(
+        ("calendar", query.dataset, query.is_guarded, window),
+        lambda: _observe_days(desk, visibility, span, window),
+        seconds=_KEPT_SECONDS,
+        viewer=None,
     )
 
 

@@ -92,11 +92,11 @@ def _suggest_values(desk: Desk, visibility: Visibility, field: Field, dataset: s
     if field.kind == "yesno":
         words = [Completion("yes", "value"), Completion("no", "value")]
     if field.name in _FROM_DATA:
-        words += desk.memory.recall(
-            ("values", dataset, field.name, visibility.cache_key),
-            now=desk.clock.monotonic(),
-            keep_seconds=_KEEP_SECONDS,
-            make=lambda: _read_values(desk, visibility, field, dataset),
+        words += desk.remember(
+            ("values", dataset, field.name),
+            lambda: _read_values(desk, visibility, field, dataset),
+            seconds=_KEEP_SECONDS,
+            viewer=visibility,
         )
     return words
 

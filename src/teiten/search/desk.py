@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -26,6 +26,7 @@ from teiten.search.tables import PACKETS, Table
 from teiten.search.visibility import Visibility
 from teiten.store.errors import LimitExceeded, StoreError
 
+Answer = TypeVar("Answer")
 #: Tables that hold no packets and no counts of them by anything that a sender chooses.
 _OBSERVATION = frozenset(
     {
@@ -87,6 +88,20 @@ class Desk:
     system_names: SystemNames | None = None
     #: The register of sensors; without it nothing is known of them and nothing planned.
     fleet: FleetFacts | None = None
+
+    def remember(
+        self, key: Hashable, make: Callable[[], Answer], *, seconds: float, viewer: Visibility | None
+    ) -> Answer:
+        """Give an answer that was made less than ``seconds`` ago, or make it.
+
+        Args:
+            key: the kind of the answer, and everything that it follows from besides this desk and the viewer.
+            make: asks the store.
+            seconds: for how long it may be given again.
+            viewer: who asks; None only where the answer is the same for all, and masked on its way out.
+        """
+        whose = None if viewer is None else viewer.cache_key
+        return self.memory.recall((key, whose), now=self.clock.monotonic(), keep_seconds=seconds, make=make)
 
     def select(
         self,

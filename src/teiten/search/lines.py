@@ -170,12 +170,7 @@ def _count_together(
 
 def share(desk: Desk, visibility: Visibility, key: Hashable, make: Callable[[], Answer]) -> Answer:
     """Make an answer once for the panels of one screen, which ask at the same moment."""
-    return desk.memory.recall(
-        (key, visibility.cache_key, visibility.own_sensors),
-        now=desk.clock.monotonic(),
-        keep_seconds=_SHARED_SECONDS,
-        make=make,
-    )
+    return desk.remember(key, make, seconds=_SHARED_SECONDS, viewer=visibility)
 
 
 def _count_total(

@@ -92,11 +92,11 @@ def list_strata(desk: Desk, visibility: Visibility, query: Query, window: Window
     """List what was watched in a window (in the hours around it, if it is finer), in every mode."""
     if window.step_seconds < HOUR:
         window = _widen(window.start_us, window.end_us, desk.zone)
-    return desk.memory.recall(
+    return desk.remember(
         ("strata", query.dataset, project(query.filters), window.start_us, window.end_us),
-        now=desk.clock.monotonic(),
-        keep_seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
-        make=lambda: _list_strata(desk, visibility, query, window),
+        lambda: _list_strata(desk, visibility, query, window),
+        seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
+        viewer=None,
     )
 
 

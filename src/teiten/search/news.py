@@ -76,22 +76,11 @@ def answer_news(
     if watched_days:
         # Of whole days: asked again until now, the question is the same.
         days_asked = asked.within(from_us(window.start_us), from_us(window.end_us))
-        found = desk.memory.recall(
-            (
-                "news",
-                dimension,
-                days_asked,
-                asked.length,
-                days,
-                limit,
-                visibility.cache_key,
-                visibility.own_sensors,
-            ),
-            now=desk.clock.monotonic(),
-            keep_seconds=periods.keep_seconds(desk.config.freshness_cache_seconds, window),
-            make=lambda: _find(
-                desk, visibility, asked, kind, dimension, windows=(window, before), limit=limit
-            ),
+        found = desk.remember(
+            ("news", dimension, days_asked, asked.length, days, limit),
+            lambda: _find(desk, visibility, asked, kind, dimension, windows=(window, before), limit=limit),
+            seconds=periods.keep_seconds(desk.config.freshness_cache_seconds, window),
+            viewer=visibility,
         )
     rows = found.rows
     return News(

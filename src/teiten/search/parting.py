@@ -130,11 +130,11 @@ def _is_negated(part: Expression) -> bool:
 def _has_enough(desk: Desk, visibility: Visibility, rest: Query, piece: Expression) -> bool:
     """Tell whether enough sensors saw what a piece takes or adds; panels of one screen ask for the same."""
     asked = rest.narrow(piece)
-    return desk.memory.recall(
-        ("enough", visibility.cache_key, visibility.own_sensors, asked),
-        now=desk.clock.monotonic(),
-        keep_seconds=desk.config.freshness_cache_seconds,
-        make=lambda: _ask(desk, visibility, asked),
+    return desk.remember(
+        ("enough", asked),
+        lambda: _ask(desk, visibility, asked),
+        seconds=desk.config.freshness_cache_seconds,
+        viewer=visibility,
     )
 
 

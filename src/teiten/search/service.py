@@ -322,11 +322,11 @@ class Search:
 
     def datasets(self, visibility: Visibility) -> tuple[DatasetExtent, ...]:
         """List the data sets that hold anything, and the time each spans."""
-        extents = self._desk.memory.recall(
+        extents = self._desk.remember(
             "datasets",
-            now=self._desk.clock.monotonic(),
-            keep_seconds=self._desk.config.freshness_cache_seconds,
-            make=lambda: live.list_datasets(self._desk, visibility),
+            lambda: live.list_datasets(self._desk, visibility),
+            seconds=self._desk.config.freshness_cache_seconds,
+            viewer=None,
         )
         return masking.mask_extents(visibility, extents)
 

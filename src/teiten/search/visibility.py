@@ -69,8 +69,11 @@ class Visibility:
 
     @property
     def cache_key(self) -> tuple[object, ...]:
-        """What answers that depend on the viewer must be remembered under."""
-        masked = (self.organisation_id, self.least_sensors) if self.is_guarded else ()
+        """What answers that depend on the viewer must be remembered under.
+
+        Of a guarded one all that guarding counts by: whose sensors do not count, how many must, and whose rounding.
+        """
+        masked = (self.pseudonym_key, self.own_sensors, self.least_sensors) if self.is_guarded else ()
         return self.level, self.may_see_payload, self.bound_to, *masked
 
     @property
