@@ -78,12 +78,19 @@ def clock() -> FixedClock:
 
 @pytest.fixture(scope="session")
 def postgres_server_url() -> Iterator[str]:
-    """One real PostgreSQL server for this test process."""
+    """One real PostgreSQL server for this test process; what it holds need not outlive the machine."""
+    import psycopg
+
     from teiten.cli.embedded import EmbeddedPostgres
 
     folder = Path(tempfile.mkdtemp(prefix="teiten-pg-", dir="/tmp"))
     server = EmbeddedPostgres(folder / "pg")
-    yield server.start()
+    url = server.start()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield url
     server.stop()
     shutil.rmtree(folder, ignore_errors=True)
 
