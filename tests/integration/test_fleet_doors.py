@@ -12,7 +12,7 @@ import pytest
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.clock import FixedClock
 from teiten.portal.testing import Cast
-from teiten.protocol.heartbeat import Heartbeat
+from teiten.protocol.heartbeat import ChainHead, Heartbeat
 
 if TYPE_CHECKING:
     from teiten.fleet.doors import FleetDoors
@@ -206,6 +206,50 @@ def test_a_restart_is_written_down(database: str, cast: Cast, clock: FixedClock)
     assert (sensor.health.boot_id, sensor.health.previous_boot_id) == ("boot-bbbb", "boot-aaaa")
     assert sensor.health.booted_at == clock.now()
     assert sensor.state == "active"
+
+
+def test_a_new_boot_with_each_heartbeat_fills_no_history(
+    database: str, cast: Cast, clock: FixedClock
+) -> None:
+    """A captured sensor's: a boot id never heard of each time, and a chain that goes back and forth."""
+    sensor = make_active_sensor(cast, clock)
+
+    async def use(doors: FleetDoors) -> None:
+        for counter in range(1, 41):
+            audit = ChainHead(100 - counter % 2, bytes(31) + bytes([counter]))
+            said = beat_with(counter=counter, boot_id=f"boot-{counter:04}", audit=audit)
+            await doors.heartbeat(sensor.pk, said, peer=PEER)
+            clock.advance(10)
+        clock.advance(3600)
+        await doors.heartbeat(sensor.pk, beat_with(counter=99, boot_id="boot-later"), peer=PEER)
+
+    through(database, clock, use)
+
+    kinds = history(sensor)
+    assert (kinds.count("restarted"), kinds.count("chain_broken")) == (13, 13)
+    marked = sensor.events.filter(detail__and_more=True).values_list("kind", flat=True)
+    assert sorted(marked) == ["chain_broken", "restarted"]
+
+
+def test_keys_do_not_follow_one_another_without_end(database: str, cast: Cast, clock: FixedClock) -> None:
+    from teiten.fleet import rotating
+    from teiten.fleet.errors import RotationError
+    from teiten.protocol.rotation import RotateRequest
+
+    sensor = make_active_sensor(cast, clock)
+
+    def rotate(key_no: int) -> None:
+        request = RotateRequest(
+            sensor=sensor.pk, key_no=key_no, public_key=bytes([key_no]) * 32, sealed_to=0, proof=bytes(64)
+        )
+        rotating.rotate_key(request, used_key_no=key_no - 1, peer=PEER, now=clock.now())
+
+    for key_no in range(2, 25):
+        rotate(key_no)
+    with pytest.raises(RotationError, match="at most 24 times a day"):
+        rotate(25)
+    clock.advance(86_401)
+    rotate(25)
 
 
 def test_two_machines_with_one_key_are_quarantined(database: str, cast: Cast, clock: FixedClock) -> None:

@@ -66,7 +66,7 @@ def note_break(sensor: int, broken: ChainBreak, *, now: datetime) -> None:
             },
         )
         if cursor.rowcount:
-            journal.record_event(
+            journal.record_often(
                 SensorEventKind.CHAIN_BROKEN,
                 sensor,
                 at=now,

@@ -168,7 +168,7 @@ async def note_beats(
 def write_history(sensor: int, beat: Heartbeat, noted: Noted, *, now: datetime) -> None:
     """Write what a heartbeat told into the sensor's history (in a thread: it uses Django)."""
     if noted.silent_since is not None:
-        journal.record_event(
+        journal.record_often(
             SensorEventKind.HEARD_AGAIN, sensor, at=now, silent_since=noted.silent_since.isoformat()
         )
     if noted.chain_break is not None:
@@ -178,7 +178,7 @@ def write_history(sensor: int, beat: Heartbeat, noted: Noted, *, now: datetime) 
             sensor, at=now, why=_explain_clone(noted), boot_id=beat.boot_id, counter=beat.counter
         )
     elif noted.is_restarted:
-        journal.record_event(
+        journal.record_often(
             SensorEventKind.RESTARTED, sensor, at=now, boot_id=beat.boot_id, software=beat.software
         )
 

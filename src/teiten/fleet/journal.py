@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -23,6 +23,8 @@ from teiten.fleet.models import KnownBy, Sensor, SensorEvent, SensorEventKind
 _log = logging.getLogger(__name__)
 #: Of what happened to many sensors at once, so many get a line of the log each.
 _LOGGED_EACH = 20
+#: Events of one kind that one sensor can cause by itself within an hour; the rest is counted.
+MOST_AN_HOUR = 12
 #: Kinds that somebody should look at.
 ALARMS = frozenset(
     {
@@ -45,6 +47,21 @@ def record_event(
     """Append one event; ``detail`` must hold no secret."""
     sensor_id = sensor if isinstance(sensor, int) else sensor.pk
     return record_events(kind, {sensor_id: detail}, at=at, actor=actor)[0]
+
+
+def record_often(kind: SensorEventKind, sensor: int, *, at: datetime, **detail: Any) -> SensorEvent | None:
+    """Append what a sensor causes by itself: so often an hour, the last of them with the word that more follows.
+
+    Whoever holds its key could have the history grow with every heartbeat. Gives None where nothing was written.
+    """
+    lately = SensorEvent.objects.filter(sensor=sensor, kind=kind, at__gt=at - timedelta(hours=1))
+    earlier = len(lately.values_list("pk", flat=True)[:MOST_AN_HOUR])
+    if earlier >= MOST_AN_HOUR:
+        metrics.EVENTS.labels(f"{kind.value}_unrecorded").inc()
+        return None
+    if earlier == MOST_AN_HOUR - 1:
+        detail["and_more"] = True
+    return record_events(kind, {sensor: detail}, at=at)[0]
 
 
 def record_events(

@@ -12,7 +12,7 @@ under the old one, for which :data:`OVERLAP` numbers are allowed.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -24,6 +24,9 @@ from teiten.protocol.rotation import RotateAnswer, RotateRequest
 
 #: Numbers after ``sealed_to`` that the old key may still seal; an hour of windows of one second is 3,600.
 OVERLAP = 4096
+
+#: Keys of one sensor within a day; each stays for ever, with a line in the history and one in the audit chain.
+MOST_A_DAY = 24
 
 _STANDS = {
     SensorState.QUARANTINED: "it is quarantined; its operator must recover it first",
@@ -64,16 +67,20 @@ def _decide(
         return RotationError(
             "key_conflict", f"another key has followed key {used.key_no}; an operator has been told"
         )
-    refusal = _reason_to_refuse(request, used, sensor)
+    refusal = _reason_to_refuse(request, used, sensor, now=now)
     return refusal or _replace(sensor, used, request, peer=peer, now=now)
 
 
-def _reason_to_refuse(request: RotateRequest, used: SensorKey, sensor: Sensor) -> RotationError | None:
+def _reason_to_refuse(
+    request: RotateRequest, used: SensorKey, sensor: Sensor, *, now: datetime
+) -> RotationError | None:
     if request.key_no != used.key_no + 1:
         return RotationError("key_number", f"the key after {used.key_no} is {used.key_no + 1}")
     if sensor.state != SensorState.ACTIVE:
         reason = _STANDS.get(SensorState(sensor.state), f"it is {sensor.state}")
         return RotationError(f"sensor_{sensor.state}", f"sensor {sensor.pk} cannot rotate its key: {reason}")
+    if sensor.keys.filter(created_at__gt=now - timedelta(days=1)).count() >= MOST_A_DAY:
+        return RotationError("rotated_often", f"a key is replaced at most {MOST_A_DAY} times a day")
     return None
 
 
