@@ -199,6 +199,62 @@ def read_file(file_format: str, data: bytes) -> list[dict[str, str]]:
     return [{name: str(value) for name, value in row.items()} for row in rows]
 
 
+VIEWERS = {**MEMBERS, "other": OTHER, "analyst": ANALYST}
+#: A whole local day, an hour of it, and a day beyond it: what analysts and members may see of them has one window.
+MIDNIGHT = datetime(2026, 11, 20, 15, tzinfo=timezone.utc)
+PERIODS = [
+    (MIDNIGHT - timedelta(days=1), MIDNIGHT),
+    (MIDNIGHT - timedelta(days=3), MIDNIGHT),
+    (MIDNIGHT - timedelta(hours=3), MIDNIGHT + timedelta(hours=2)),
+]
+SHARED: dict[str, Callable[[Search, Visibility, Query], Any]] = {
+    **{name: CALLS[name] for name in ("totals", "basis", "breadth", "sensors", "datasets")},
+    "ports": lambda search, viewer, query: search.top(viewer, query, dimension="dst_port"),
+    "hints": lambda search, viewer, query: search.top(viewer, query, dimension="hint", sparks=False),
+    "facets": lambda search, viewer, query: search.facets(viewer, query, dimensions=["dst_port", "asn"]),
+    "series": lambda search, viewer, query: search.series(viewer, query, dimension="country"),
+    "news": lambda search, viewer, query: search.news(viewer, query, dimension="tcp_fp", days=1),
+    "source": lambda search, viewer, query: search.source(viewer, query, source=BROAD),
+    "values": lambda search, viewer, _: search.complete(viewer, "dst_port = "),
+}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(list(SHARED)),
+            st.sampled_from(list(VIEWERS)),
+            st.sampled_from(PERIODS),
+            st.sampled_from(["", "not dst_port = 63000", f"sensor = {SENSORS[2]}"]),
+            st.sampled_from(["packets", "hosts", "rate"]),
+        ),
+        min_size=6,
+        max_size=8,
+    )
+)
+@settings(max_examples=3, deadline=None)
+def test_what_is_remembered_is_nobody_elses(world: World, asked: list[tuple[Any, ...]]) -> None:
+    """Questions of viewers in turn, out of one memory that never grows old, against one that knows nothing."""
+    cold = Search(world.store, world.clock)
+    try:
+        for name, viewer, (start, end), text, metric in asked:
+            query = Query("live", start, end, filters=language.parse(text), metric=metric)
+            cold._desk.memory.forget()
+            warm, fresh = (
+                _ask_shared(search, name, VIEWERS[viewer], query) for search in (world.search, cold)
+            )
+            assert warm == fresh, (name, viewer)
+    finally:
+        cold.close()
+
+
+def _ask_shared(search: Search, name: str, viewer: Visibility, query: Query) -> str:
+    try:
+        return _plain(SHARED[name](search, viewer, query))
+    except (NotPermitted, QueryError, TooExpensive) as refused:
+        return str(refused)
+
+
 def test_every_call_of_search_is_tried_here() -> None:
     calls = {
         name
