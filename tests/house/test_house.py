@@ -121,3 +121,20 @@ def test_every_test_of_a_promise_names_a_known_requirement() -> None:
 
     assert named
     assert named <= known
+
+
+#: An exemption from a check: which one, and after that why.
+EXEMPTION = re.compile(r"#\s*(?:noqa: [A-Z]+\d+(?:, [A-Z]+\d+)*|type: ignore\[[a-z, -]+\])(?P<why>.*)")
+
+
+def test_every_exemption_from_a_check_says_which_and_why() -> None:
+    unexplained = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in tracked(".py")
+        if path.relative_to(ROOT).parts[0] in ("src", "benchmarks") and "migrations" not in path.parts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(r"#\s*(?:noqa|type: ignore)", line)
+        and not ((found := EXEMPTION.search(line)) and re.search(r"\w", found["why"]))
+    ]
+
+    assert not unexplained

@@ -275,7 +275,7 @@ def _look_at_port(subject: str, host: str, port: int) -> Iterator[Finding]:
     """A part that does not run is no fault, but its port must be free."""
     with socket.socket() as probe:
         probe.settimeout(_TIMEOUT_SECONDS)
-        is_taken = probe.connect_ex((host if host not in ("", "0.0.0.0") else "127.0.0.1", port)) == 0  # noqa: S104
+        is_taken = probe.connect_ex((host if host not in ("", "0.0.0.0") else "127.0.0.1", port)) == 0  # noqa: S104 - compared, nothing is bound
     if is_taken:
         text = f"port {port} is taken by another program; free it or set {subject}.port"
         yield Finding(subject, "wrong", text)

@@ -12,7 +12,7 @@ from teiten.protocol import keys
 def gateway_url(installation: Installation) -> str:
     """Give the gateway's address for sensors on this machine."""
     config = installation.gateway_config
-    host = "127.0.0.1" if config.host in ("", "0.0.0.0", "::") else config.host  # noqa: S104
+    host = "127.0.0.1" if config.host in ("", "0.0.0.0", "::") else config.host  # noqa: S104 - compared, nothing is bound
     return f"https://{host}:{config.port}"
 
 

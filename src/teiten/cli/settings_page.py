@@ -60,7 +60,7 @@ def _comments_of(kind: type[Any]) -> dict[str, str]:
     source = inspect.getsource(kind)
     lines = source.split("\n")
     comments: dict[str, str] = {}
-    for node in ast.parse(inspect.cleandoc(source) if source[0].isspace() else source).body[0].body:  # type: ignore[attr-defined]
+    for node in ast.parse(inspect.cleandoc(source) if source[0].isspace() else source).body[0].body:  # type: ignore[attr-defined]  # the source of a class is a class
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             comments[node.target.id] = _comment_above(lines, node.lineno - 1)
     return comments

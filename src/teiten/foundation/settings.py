@@ -50,7 +50,7 @@ class Source:
             SettingsError: for an unknown, missing or mistyped key.
         """
         hints = typing.get_type_hints(kind)
-        fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+        fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # callers give a dataclass, which has no type of its own
         known = {field.name: hints[field.name] for field in fields}
         given = self._given(name, known)
         for field in fields:

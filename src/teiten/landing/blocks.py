@@ -194,7 +194,11 @@ class BlockLedger:
                     queries.get("quarantine_members"), {**_span(block), **_reasons(quarantined)}
                 )
                 loaded = connection.execute(queries.get("finish_members"), _span(block))
-                _require_all(block, aside.rowcount + loaded.rowcount, len(quarantined) == aside.rowcount)
+                _require_all(
+                    block,
+                    aside.rowcount + loaded.rowcount,
+                    are_listed=len(quarantined) == aside.rowcount,
+                )
             self._let_go(connection, block.id)
         metrics.BLOCKS.labels("loaded").inc()
 
@@ -382,6 +386,6 @@ def _reasons(quarantined: Sequence[Quarantine]) -> dict[str, object]:
     }
 
 
-def _require_all(block: Block, changed: int, are_listed: bool) -> None:  # noqa: FBT001
+def _require_all(block: Block, changed: int, *, are_listed: bool) -> None:
     if changed != len(block.members) or not are_listed:
         raise LeaseLost(f"block {block.id}: the ledger changed {changed} of {len(block.members)} members")

@@ -54,7 +54,7 @@ class Systemctl:
     def _call(self, *words: str) -> int:
         try:
             # Units come from root's own settings.
-            done = subprocess.run(  # noqa: S603
+            done = subprocess.run(  # noqa: S603 - see above
                 [str(self._program), *words],
                 timeout=_PATIENCE_SECONDS,
                 check=False,

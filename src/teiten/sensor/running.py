@@ -49,7 +49,7 @@ def run_sensor(config: SensorConfig, words: Sequence[str], stop: threading.Event
     if switch.must_begin_again:
         _log.info("Beginning again by command")
         # This very program with the options it was started with.
-        os.execv(sys.executable, [sys.executable, "-m", "teiten.sensor.main", *words])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-m", "teiten.sensor.main", *words])  # noqa: S606 - see above
     return 0
 
 

@@ -40,7 +40,7 @@ class Supervisor:
         wait = _FIRST_WAIT_SECONDS
         while not self._stop.is_set():
             # The command is this program itself, with the options it was started with.
-            child = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603
+            child = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603 - see above
             while not self._stop.is_set() and child.poll() is None:
                 self._stop.wait(_LOOK_SECONDS)
             if self._stop.is_set():

@@ -200,7 +200,7 @@ def _count(
     """Give the rows of one table that an erasure is about, by day."""
     final = " FINAL" if table in _REPLACING else ""
     rows = store.select(
-        f"SELECT toString(dataset) AS dataset, toDate32({_DAYS[table]}) AS day, count() AS n FROM {table}{final}"  # noqa: S608
+        f"SELECT toString(dataset) AS dataset, toDate32({_DAYS[table]}) AS day, count() AS n FROM {table}{final}"  # noqa: S608 - our own names, bound values
         f" WHERE {_condition(kind, what, table)} GROUP BY dataset, day ORDER BY dataset, day",
         _bind(what, store.config.zone),
         role="maintenance",
@@ -212,7 +212,7 @@ def _note_rows(store: StatementRunner, change: Change) -> None:
     """Write down how many rows of each batch go, before any does."""
     for table in _PACKETS:
         store.command(
-            "INSERT INTO erased_rows SELECT {change:UUID}, dataset, toDate(observed_at, {zone:String}) AS day,"  # noqa: S608
+            "INSERT INTO erased_rows SELECT {change:UUID}, dataset, toDate(observed_at, {zone:String}) AS day,"  # noqa: S608 - our own names, bound values
             f" sensor, epoch, batch_seq, count() FROM {table}{' FINAL' if table in _REPLACING else ''}"
             f" WHERE {_condition(change.kind, change.arguments, table)}"
             " GROUP BY dataset, day, sensor, epoch, batch_seq SETTINGS insert_deduplicate = 0",
@@ -242,7 +242,7 @@ def _find_address(what: Mapping[str, Any], table: str) -> str:
     if table in _EXAMPLES:
         names = "sensor, epoch, batch_seq, row"
         rows = " UNION ALL ".join(
-            f"SELECT {names} FROM {packets} WHERE {_condition('erase_address', what, packets)}"  # noqa: S608
+            f"SELECT {names} FROM {packets} WHERE {_condition('erase_address', what, packets)}"  # noqa: S608 - our own names, bound values
             for packets in _PACKETS
         )
         return f"{source} OR ({names}) IN ({rows})"

@@ -205,7 +205,7 @@ def _copy(store: StatementRunner, change: Change, source: str, target: str, *, b
     final = " FINAL" if source != "packets" else ""
     for part in _parts_of(store, change, source):
         store.command(
-            f"INSERT INTO {quote_identifier(target)} SELECT * FROM {quote_identifier(source)}{final}"  # noqa: S608
+            f"INSERT INTO {quote_identifier(target)} SELECT * FROM {quote_identifier(source)}{final}"  # noqa: S608 - our own names, bound values
             f" WHERE _partition_id = '{part}' AND {condition}{_AS_IT_IS}",
             _bind(change),
         )
@@ -215,12 +215,12 @@ def _remove(store: StatementRunner, change: Change, table: str) -> None:
     condition, name = _select_batches(change, "coverage_excluded"), quote_identifier(table)
     for part in _parts_of(store, change, table):
         found = store.select(
-            f"SELECT 1 AS one FROM {name} WHERE _partition_id = '{part}' AND {condition} LIMIT 1",  # noqa: S608
+            f"SELECT 1 AS one FROM {name} WHERE _partition_id = '{part}' AND {condition} LIMIT 1",  # noqa: S608 - our own names, bound values
             _bind(change),
             role="maintenance",
         )
         if found.num_rows:  # a deletion that finds nothing waits for the background as long as any
-            delete = f"DELETE FROM {name} IN PARTITION ID '{part}' WHERE {condition}"  # noqa: S608
+            delete = f"DELETE FROM {name} IN PARTITION ID '{part}' WHERE {condition}"  # noqa: S608 - our own names, bound values
             store.command(delete, _bind(change))
 
 
@@ -236,7 +236,7 @@ def _select_batches(change: Change, table: str) -> str:
         for number in range(len(change.arguments.get("standing", ())))
     )
     return (
-        "dataset = {dataset:String} AND sensor = {sensor:UInt32} AND (epoch, batch_seq) IN"  # noqa: S608
+        "dataset = {dataset:String} AND sensor = {sensor:UInt32} AND (epoch, batch_seq) IN"  # noqa: S608 - our own names, bound values
         f" (SELECT epoch, batch_seq FROM {table} FINAL"
         " WHERE dataset = {dataset:String} AND sensor = {sensor:UInt32}"
         f" AND {_OVERLAP.format('')}{excepted})"

@@ -62,7 +62,7 @@ class Instants:
 
     def period(self, start: datetime, end: datetime) -> str:
         """``2026-11-14 12:00 – 11-21 12:00 JST``."""  # noqa: RUF002 - a range
-        return f"{self.date(start)} {self.minute(start)} – {self.moment(end)} {self.zone_word(end)}"  # noqa: RUF001
+        return f"{self.date(start)} {self.minute(start)} – {self.moment(end)} {self.zone_word(end)}"  # noqa: RUF001 - a range
 
     def wall_ms(self, at: datetime) -> int:
         """Give the wall clock's reading as if it were UTC, in ms.

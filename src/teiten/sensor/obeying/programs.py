@@ -50,7 +50,7 @@ def run_program(
     """
     try:
         # Words come from signed commands whose arguments were checked, or from this program itself.
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 - see above
             list(words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
