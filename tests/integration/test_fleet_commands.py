@@ -239,6 +239,121 @@ def test_who_was_withdrawn_after_signing_has_approved_nothing(
     assert services.get_command(command.pk).rollout is None
 
 
+def withdraw(name: str, clock: FixedClock, cast: Cast) -> None:
+    """Bring a newer list on which ``name`` has been withdrawn."""
+    import dataclasses
+
+    from teiten.fleet.commands.operators import find_operators, import_operators
+
+    known = find_operators()
+    assert known is not None
+    key_id = testing.key_id_of(name)
+    changed = tuple(
+        dataclasses.replace(one, withdrawn_s=seconds(clock)) if one.key_id == key_id else one
+        for one in known.operators
+    )
+    newer = dataclasses.replace(known, version=known.version + 1, operators=changed)
+    import_operators(newer.to_json(), act=act_of(cast, clock))
+
+
+def test_a_command_under_way_halts_when_a_signer_is_withdrawn(
+    cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    from teiten.fleet.commands import services
+    from teiten.fleet.commands.errors import CommandStateError
+    from teiten.fleet.config import FleetConfig
+    from teiten.fleet.rollouts import services as rollouts
+    from teiten.fleet.rollouts.advancing import advance_all
+    from teiten.fleet.rollouts.errors import RolloutError
+
+    act = act_of(cast, clock)
+    command, _ = submit(make_content(sensors, clock), cast, clock)
+    command = services.start(command, act=act, per_minute=10, stages=[50, 100])
+    assert advance_all(clock.now(), FleetConfig())["released"] == 2
+    command.rollout.targets.filter(sensor=sensors[0]).update(state="fetched", fetched_at=clock.now())
+    withdraw("alice", clock, cast)
+
+    assert advance_all(clock.now(), FleetConfig()) == {"released": 0, "halted": 1}
+    command.rollout.refresh_from_db()
+    assert command.rollout.state == "halted"
+    assert "a signing key has been withdrawn: op." in command.rollout.reason
+    assert "alice" in command.rollout.reason
+    assert set(states(command).values()) <= {"waiting", "fetched"}
+    with pytest.raises(RolloutError, match=r"cannot go on: not approved any more.*withdrawn"):
+        rollouts.resume(command.rollout, reason="go on", act=act)
+    # The way out is named where the next command meets it.
+    later, _ = submit(make_content(sensors, clock, "bob", by="bob", counter=9), cast, clock)
+    assert services.start(later, act=act, per_minute=10).state == "started"
+    assert services.stop(command, reason="alice has left", act=act) >= 1
+    with pytest.raises(CommandStateError, match="is started, not approved"):
+        services.start(command, act=act, per_minute=10)
+
+
+def test_a_new_list_halts_what_it_does_not_stand_behind_at_once(
+    cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    from teiten.fleet.commands.consent import halt_objected
+
+    act = act_of(cast, clock)
+    mine = start_command(sensors, clock, cast)
+    other = start_command(sensors, clock, cast, names=("bob",), by="bob", counter=3)
+    assert halt_objected(act) == []
+    withdraw("alice", clock, cast)
+    assert halt_objected(act) == [mine.rollout]
+    other.rollout.refresh_from_db()
+    assert other.rollout.state == "running"
+
+
+def test_a_halted_command_names_itself_and_the_way_out(
+    cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    from teiten.fleet.commands import services
+    from teiten.fleet.commands.errors import CommandStateError
+    from teiten.fleet.rollouts import services as rollouts
+
+    act = act_of(cast, clock)
+    first = start_command(sensors, clock, cast, counter=7)
+    rollouts.halt(first.rollout, reason="3 of 3 sensors failed or refused", act=act)
+    later, _ = submit(make_content(sensors, clock, counter=9), cast, clock)
+    with pytest.raises(CommandStateError) as caught:
+        services.start(later, act=act, per_minute=10)
+    assert f"(roll-out {first.rollout.pk}, halted: 3 of 3 sensors failed or refused)" in str(caught.value)
+    assert f"`teiten command stop {first.pk} --reason …`" in str(caught.value)
+
+
+def test_a_command_that_ends_before_everybody_could_have_it_is_not_begun(
+    cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    from teiten.fleet.commands import services
+    from teiten.fleet.rollouts.errors import RolloutError
+
+    command, _ = submit(make_content(sensors, clock, expires_s=seconds(clock) + 90), cast, clock)
+    with pytest.raises(RolloutError, match=r"its time is over .*3 sensors at 1 a minute.*release 2 a minute"):
+        services.start(command, act=act_of(cast, clock), per_minute=1)
+    assert services.get_command(command.pk).state == "approved"
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [("\u3000 \t", "say why"), ("red\x1b[31m", "control characters"), ("x" * 201, "201 characters")],
+)
+def test_a_reason_is_one_line_that_can_be_shown(
+    cast: Cast, clock: FixedClock, sensors: list[int], reason: str, said: str
+) -> None:
+    from teiten.fleet.commands import services
+    from teiten.fleet.commands.errors import CommandStateError
+    from teiten.fleet.rollouts import services as rollouts
+    from teiten.fleet.rollouts.errors import RolloutError
+
+    act = act_of(cast, clock)
+    command = start_command(sensors, clock, cast)
+    with pytest.raises(CommandStateError, match=said):
+        services.stop(command, reason=reason, act=act)
+    with pytest.raises(RolloutError, match=said):
+        rollouts.pause(command.rollout, reason=reason, act=act)
+    assert rollouts.pause(command.rollout, reason="障害\u3000調査中\n", act=act).reason == "障害 調査中"
+
+
 def test_one_operators_commands_of_a_class_do_not_overtake_each_other(
     cast: Cast, clock: FixedClock, sensors: list[int]
 ) -> None:

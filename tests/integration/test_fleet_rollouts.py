@@ -372,3 +372,41 @@ def test_a_thousand_sensors_are_a_few_statements(cast: Cast, clock: FixedClock) 
         advance(clock)
     assert len(asked) < 25
     assert count(rollout) == {"ok": 10, "released": 990}
+
+
+def test_a_sensor_whose_host_keeps_it_from_an_update_has_failed_in_the_end(
+    cast: Cast, clock: FixedClock
+) -> None:
+    from teiten.fleet.models import SensorHealth
+
+    sensors = make_sensors(cast, clock, 3)
+    rollout = start(sensors, clock, cast, kind="update", subject="7", stages=[100])
+    advance(clock)
+    clock.advance(60)
+    blocked = {"update": {"release": 6, "state": "blocked", "detail": "disk full: /opt: No space left"}}
+    SensorHealth.objects.filter(pk=sensors[0]).update(report=blocked, heartbeat_at=clock.now())
+    steady = {"update": {"release": 7, "state": "steady", "detail": ""}}
+    SensorHealth.objects.exclude(pk=sensors[0]).update(report=steady, heartbeat_at=clock.now())
+    advance(clock)
+    assert count(rollout) == {"released": 1, "ok": 2}  # it may mend by itself
+    clock.advance(CONFIG.update_blocked_seconds)
+    hear(clock)
+    assert advance(clock)["halted"] == 1
+    target = rollout.targets.get(sensor=sensors[0])
+    assert (target.state, target.detail) == ("failed", "blocked: disk full: /opt: No space left")
+
+
+def test_what_is_under_way_already_says_which_and_what_ends_it(cast: Cast, clock: FixedClock) -> None:
+    from teiten.fleet.rollouts import services
+    from teiten.fleet.rollouts.errors import RolloutError
+    from teiten.fleet.services import Act
+
+    sensors = make_sensors(cast, clock, 3)
+    rollout = start(sensors, clock, cast)
+    services.halt(rollout, reason="looks odd", act=Act(clock.now()))
+    with pytest.raises(RolloutError) as caught:
+        start(sensors, clock, cast)
+    assert f"under way already: number {rollout.pk}, halted, looks odd" in str(caught.value)
+    assert "resume or stop" in str(caught.value)
+    with pytest.raises(RolloutError, match="0 to 604800 seconds, not -5"):
+        start(sensors, clock, cast, subject="C2", soak_seconds=-5)

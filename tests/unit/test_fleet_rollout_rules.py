@@ -16,6 +16,7 @@ from teiten.fleet.rollouts.judging import (
     bucket_of,
     decide,
     find_fault,
+    find_shortage,
     limit_of,
     order_sensors,
 )
@@ -71,6 +72,43 @@ def test_a_stage_soaks_and_a_rate_holds() -> None:
 @pytest.mark.parametrize("stages", [(), (10, 5, 100), (0, 100), (10, 50), (50, 50, 100), (100, 101)])
 def test_stages_that_break_a_rule_are_named(stages: tuple[int, ...]) -> None:
     assert "ascend to 100" in str(find_fault(stages, 10))
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "soak_seconds", "said"),
+    [
+        (0, 0, "1 to 10000 sensors a minute, not 0"),
+        (-5, 0, "not -5"),
+        (10_001, 0, "not 10001"),
+        (1, -1, "0 to 604800 seconds, not -1"),
+        (1, 10**12, "0 to 604800 seconds"),
+    ],
+)
+def test_a_pace_that_breaks_a_rule_is_named(per_minute: int, soak_seconds: int, said: str) -> None:
+    assert said in str(find_fault((1, 100), per_minute, soak_seconds))
+    assert find_fault((1, 100), 1, 604_800) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "total", "seconds", "said"),
+    [
+        # 167 minutes of releases do not fit into an hour; 167 a minute do.
+        ({"per_minute": 60}, 10_000, 3600, "release 167 a minute or more"),
+        ({"per_minute": 167}, 10_000, 3600, None),
+        ({"per_minute": 5000}, 10_000, 61, None),
+        ({"per_minute": 5000}, 10_000, 60, "release 10000 a minute or more"),
+        ({"soak_seconds": 1300}, 10_000, 3600, "shorten the pauses"),
+        # Three sensors have three different stages at most.
+        ({"soak_seconds": 1300}, 3, 3600, None),
+        ({"soak_seconds": 1300}, 1, 1, None),
+        ({}, 1, 0, "0 s are left"),
+    ],
+)
+def test_what_cannot_be_done_in_time_is_said_before(
+    changes: dict[str, int], total: int, seconds: int, said: str | None
+) -> None:
+    told = find_shortage(dataclasses.replace(RULES, **changes), total, seconds)
+    assert told is None if said is None else said in str(told)
 
 
 def test_the_order_begins_with_sensors_that_speak_and_differs_between_rollouts() -> None:

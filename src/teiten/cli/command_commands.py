@@ -29,11 +29,14 @@ def bring_operators(source: Source, options: argparse.Namespace) -> int:
     """Take in a list of operators where a file is named, then print the list."""
     with Installation(source) as installation:
         installation.start_django()
-        from teiten.fleet.commands import operators
+        from teiten.fleet.commands import consent, operators
         from teiten.fleet.services import Act
 
         if options.file is not None:
-            operators.import_operators(_read(options.file), act=Act(installation.clock.now()))
+            act = Act(installation.clock.now())
+            operators.import_operators(_read(options.file), act=act)
+            for halted in consent.halt_objected(act):
+                print(f"command {halted.subject} is halted (roll-out {halted.pk}): {halted.reason}")
         known = operators.get_operators()
         now_s = int(installation.clock.now().timestamp())
     print(f"version {known.version}; for the base's own checks only: sensors go by the update repository's")

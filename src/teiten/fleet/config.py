@@ -73,5 +73,7 @@ class FleetConfig:
     rollout_bad_share: float = 0.02
     #: Sensors that a roll-out releases within a minute, unless it says otherwise.
     rollout_per_minute: int = 5_000
+    #: Seconds in which a sensor may say that its host keeps it from an update (clock, disk, network); then it has failed.
+    update_blocked_seconds: int = 7_200
     #: Seconds after a command's end in which a sensor that fetched it may still answer.
     result_grace_seconds: int = 900

@@ -15,10 +15,13 @@ from django.db import transaction
 
 from teiten.accounts import audit
 from teiten.fleet import hosting
+from teiten.fleet.checking import checked_reason
 from teiten.fleet.commands import metrics, operators
+from teiten.fleet.commands.consent import find_withdrawn
 from teiten.fleet.commands.errors import CommandRefusedError, CommandStateError
 from teiten.fleet.commands.models import Command, CommandState
 from teiten.fleet.commands.targeting import find_unfit, resolve_selector
+from teiten.fleet.errors import FleetInputError
 from teiten.fleet.models import Sensor
 from teiten.fleet.rollouts import services as rollouts
 from teiten.fleet.rollouts.judging import DEFAULT_STAGES
@@ -151,13 +154,14 @@ def stop(command: Command, *, reason: str, act: Act) -> int:
         CommandStateError: when it is over already.
         RolloutError: when its roll-out is over, or without a reason.
     """
-    if not reason.strip():
-        raise CommandStateError("say why; it stays in the audit log")
+    try:
+        facts = {"reason": checked_reason(reason)}
+    except FleetInputError as error:
+        raise CommandStateError(str(error)) from error
     with transaction.atomic():
         locked = Command.objects.select_for_update(no_key=True).get(pk=command.pk)
         if locked.state == CommandState.WITHDRAWN:
             raise CommandStateError(f"command {locked.pk} was withdrawn before")
-        facts = {"reason": reason.strip()[:200]}
         if locked.rollout is None:
             locked.state = CommandState.WITHDRAWN
             locked.save(update_fields=["state"])
@@ -323,21 +327,30 @@ def _check_startable(command: Command, now: datetime) -> None:
             f"command {newer.pk} of the same operator and class is newer and was started; "
             "sensors that obeyed it would refuse this one: sign it again"
         )
-    older = rivals.filter(rollout__state__in=UNDER_WAY).first()
+    older = rivals.select_related("rollout").filter(rollout__state__in=UNDER_WAY).first()
     if older is not None:
-        raise CommandStateError(
-            f"command {older.pk} of the same operator and class is under way; sensors further behind "
-            "would refuse it: let it end or stop it first"
-        )
+        raise CommandStateError(_tell_older(older))
+
+
+def _tell_older(older: Command) -> str:
+    """Say which command stands in the way of a newer one, how it stands, and what ends it."""
+    rollout = older.rollout
+    told = f"command {older.pk} of the same operator and class is under way"
+    if rollout is not None:
+        why = f": {rollout.reason}" if rollout.reason else ""
+        told = f"{told} (roll-out {rollout.pk}, {rollout.state}{why})"
+    return (
+        f"{told}; sensors further behind would refuse it: let it end or stop it first "
+        f"(`teiten command stop {older.pk} --reason …`)"
+    )
 
 
 def _check_still_approved(command: Command, now: datetime) -> None:
     """Refuse what its sensors would: somebody who signed may have been withdrawn since."""
-    envelope = wire.read_envelope(bytes(command.envelope))
-    verdict = judging.examine(envelope, operators.get_operators(), now_s=int(now.timestamp()))
-    if isinstance(verdict, judging.Refused):
+    refused = find_withdrawn(command, operators.get_operators(), now)
+    if refused is not None:
         raise CommandStateError(
-            f"command {command.pk} was approved, and is not any more: {verdict}; have it signed again"
+            f"command {command.pk} was approved, and is not any more: {refused}; have it signed again"
         )
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from teiten.fleet.checking import MAX_REASON_CHARACTERS
 from teiten.fleet.config import FleetConfig
-from teiten.fleet.rollouts import counting, judging, metrics, services, statements
+from teiten.fleet.rollouts import counting, judging, metrics, objecting, services, statements
 from teiten.fleet.rollouts.counting import read_standing
 from teiten.fleet.rollouts.judging import Rules, Step
 from teiten.fleet.rollouts.models import UNDER_WAY, Rollout, RolloutKind, RolloutState
@@ -37,6 +38,10 @@ def advance(number: int, *, now: datetime, config: FleetConfig) -> Step:
         if rollout is None or rollout.state not in UNDER_WAY:
             return Step("wait")
         _tidy(rollout, now, config)
+        objection = _find_objection(rollout, now)
+        if objection is not None:
+            services.halt(rollout, reason=objection[:MAX_REASON_CHARACTERS], act=Act(now))
+            return Step("halt", reason=objection)
         if rollout.state != RolloutState.RUNNING or (rollout.not_before or now) > now:
             return Step("wait")
         return _go_on(rollout, now, config)
@@ -65,6 +70,12 @@ def _go_on(rollout: Rollout, now: datetime, config: FleetConfig) -> Step:
     return Step(step.action, count=released, reason=step.reason)
 
 
+def _find_objection(rollout: Rollout, now: datetime) -> str | None:
+    """Ask who knows what is rolled out, as long as somebody could still be given it."""
+    going = (RolloutState.RUNNING, RolloutState.PAUSED)
+    return objecting.find_objection(rollout, now) if rollout.state in going else None
+
+
 def finish(rollout: Rollout, now: datetime, reason: str = "") -> None:
     """Write down that everybody has answered, or cannot any more."""
     rollout.state, rollout.reason, rollout.changed_at = RolloutState.DONE, reason, now
@@ -75,7 +86,11 @@ def finish(rollout: Rollout, now: datetime, reason: str = "") -> None:
 def _tidy(rollout: Rollout, now: datetime, config: FleetConfig) -> None:
     """Settle what heartbeats and the clock say."""
     if rollout.kind == RolloutKind.UPDATE:
-        for (state,) in _fetch(statements.SETTLE_UPDATES, rollout=rollout.pk, now=now):
+        patience = timedelta(seconds=config.update_blocked_seconds)
+        settled = _fetch(
+            statements.SETTLE_UPDATES, rollout=rollout.pk, now=now, blocked_before=now - patience
+        )
+        for (state,) in settled:
             metrics.OUTCOMES.labels(rollout.kind, state).inc()
     _count(statements.CANCEL_REVOKED, rollout=rollout.pk, now=now)
     if rollout.not_after is None or now < rollout.not_after:

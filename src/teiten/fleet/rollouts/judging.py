@@ -23,6 +23,9 @@ from typing import Literal, TypeAlias
 
 BUCKETS = 10_000
 DEFAULT_STAGES = (1, 10, 50, 100)
+#: Nobody watches a roll-out for longer between two stages.
+MAX_SOAK_SECONDS = 7 * 86_400
+_MINUTE_SECONDS = 60
 
 Action: TypeAlias = Literal["wait", "release", "advance", "halt", "finish"]
 
@@ -92,14 +95,37 @@ def limit_of(total: int, percent: int) -> int:
     return min(total, max(1, math.ceil(total * percent / 100)))
 
 
-def find_fault(stages: Sequence[int], per_minute: int) -> str | None:
-    """Say which rule stages or rate break; None when none."""
+def find_fault(stages: Sequence[int], per_minute: int, soak_seconds: int = 0) -> str | None:
+    """Say which rule stages, rate or pause break; None when none."""
     ascending = all(low < high for low, high in itertools.pairwise(stages))
     if not stages or not ascending or stages[0] < 1 or stages[-1] != 100:
-        return "stages must be percentages that ascend to 100, such as 1,10,50,100"
+        told = ",".join(map(str, stages)) or "nothing"
+        return f"stages must be percentages that ascend to 100, such as 1,10,50,100, not {told:.60}"
     if not 1 <= per_minute <= BUCKETS:
-        return f"the rate must be 1 to {BUCKETS} sensors a minute"
+        return f"the rate must be 1 to {BUCKETS} sensors a minute, not {per_minute}"
+    if not 0 <= soak_seconds <= MAX_SOAK_SECONDS:
+        return f"the pause between stages must be 0 to {MAX_SOAK_SECONDS} seconds, not {soak_seconds}"
     return None
+
+
+def find_shortage(rules: Rules, total: int, seconds: float) -> str | None:
+    """Say why ``seconds`` cannot be enough to release ``total`` sensors, and what would be; None when they can.
+
+    Counted is what rate and pauses alone take: answers come on top.
+    """
+    limits = {limit_of(total, percent) for percent in rules.stages}
+    pauses = rules.soak_seconds * (len(limits) - 1)
+    needed = pauses + (math.ceil(total / rules.per_minute) - 1) * _MINUTE_SECONDS
+    if needed < seconds:
+        return None
+    told = (
+        f"{total} sensors at {rules.per_minute} a minute, with {pauses} s of pauses, take {needed} s at least; "
+        f"{max(0, int(seconds))} s are left"
+    )
+    minutes = math.ceil((seconds - pauses) / _MINUTE_SECONDS)
+    if minutes >= 1 and math.ceil(total / minutes) <= BUCKETS:
+        return f"{told}: release {math.ceil(total / minutes)} a minute or more"
+    return f"{told}: shorten the pauses, take fewer stages, or name fewer sensors"
 
 
 def decide(rules: Rules, standing: Standing) -> Step:

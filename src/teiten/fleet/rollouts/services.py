@@ -11,8 +11,10 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
 from teiten.accounts import audit
+from teiten.fleet.checking import checked_reason
+from teiten.fleet.errors import FleetInputError
 from teiten.fleet.models import Sensor
-from teiten.fleet.rollouts import counting, judging, metrics, statements
+from teiten.fleet.rollouts import counting, judging, metrics, objecting, statements
 from teiten.fleet.rollouts.errors import RolloutError
 from teiten.fleet.rollouts.models import UNDER_WAY, Rollout, RolloutKind, RolloutState
 from teiten.fleet.services import Act
@@ -43,7 +45,9 @@ def start_rollout(
     Raises:
         RolloutError: when a rule is broken, a sensor is unknown, or the same is under way already; nothing was made.
     """
-    numbers = _check(kind, subject, sensors=sensors, stages=stages, per_minute=per_minute)
+    rules = judging.Rules(tuple(stages), per_minute, soak_seconds)
+    numbers = _check(kind, subject, sensors=sensors, rules=rules)
+    _check_time(rules, len(numbers), since=max(act.at, not_before or act.at), until=not_after)
     rollout = Rollout(
         kind=kind,
         subject=subject,
@@ -61,7 +65,7 @@ def start_rollout(
         with transaction.atomic():
             _enter(rollout, numbers, act)
     except IntegrityError as error:
-        raise RolloutError(f"a roll-out of {kind} {subject} is under way already") from error
+        raise RolloutError(_tell_under_way(kind, subject)) from error
     return rollout
 
 
@@ -81,9 +85,12 @@ def resume(rollout: Rollout, *, reason: str, act: Act) -> Rollout:
     """Go on after a pause or a halt, from where it stood; what went wrong so far is accepted.
 
     Raises:
-        RolloutError: when it is neither paused nor halted, or without a reason.
+        RolloutError: when it is neither paused nor halted, without a reason, or while what halted it still holds.
     """
     allowed = {RolloutState.PAUSED, RolloutState.HALTED}
+    objection = objecting.find_objection(rollout, act.at)
+    if objection is not None:
+        raise RolloutError(f"roll-out {rollout.pk} cannot go on: {objection}")
     with transaction.atomic():
         resumed = _set_state(rollout, RolloutState.RUNNING, allowed, reason=reason, act=act)
         _forgive(resumed, act)
@@ -190,15 +197,17 @@ def _set_state(
     rollout: Rollout, to: RolloutState, allowed: Collection[RolloutState], *, reason: str, act: Act
 ) -> Rollout:
     """Change a state in the caller's transaction; the audit record is the caller's last act (it locks the chain)."""
-    if not reason.strip():
-        raise RolloutError("say why; it stays in the audit log")
+    try:
+        told = checked_reason(reason)
+    except FleetInputError as error:
+        raise RolloutError(str(error)) from error
     locked = Rollout.objects.select_for_update(no_key=True).get(pk=rollout.pk)
     if RolloutState(locked.state) not in allowed:
         raise RolloutError(
             f"roll-out {locked.pk} ({locked.kind} {locked.subject}) is {locked.state}; "
             f"it cannot become {to.value}"
         )
-    locked.state, locked.reason, locked.changed_at = to, reason.strip()[:200], act.at
+    locked.state, locked.reason, locked.changed_at = to, told, act.at
     locked.save(update_fields=["state", "reason", "changed_at"])
     return locked
 
@@ -225,10 +234,8 @@ def _supersede(newer: Rollout, act: Act) -> list[Rollout]:
     return older
 
 
-def _check(
-    kind: str, subject: str, *, sensors: Sequence[int], stages: Sequence[int], per_minute: int
-) -> list[int]:
-    fault = judging.find_fault(stages, per_minute)
+def _check(kind: str, subject: str, *, sensors: Sequence[int], rules: judging.Rules) -> list[int]:
+    fault = judging.find_fault(rules.stages, rules.per_minute, rules.soak_seconds)
     if fault is not None:
         raise RolloutError(fault)
     if kind == RolloutKind.UPDATE and not subject.isdecimal():
@@ -241,6 +248,28 @@ def _check(
     if unknown:
         raise RolloutError(f"there is no sensor {', '.join(map(str, unknown[:5]))}")
     return numbers
+
+
+def _check_time(rules: judging.Rules, total: int, *, since: datetime, until: datetime | None) -> None:
+    """Refuse what its own end would cut off, whatever the sensors answer."""
+    if until is None:
+        return
+    shortage = judging.find_shortage(rules, total, (until - since).total_seconds())
+    if shortage is not None:
+        raise RolloutError(f"its time is over before everybody could have it: {shortage}")
+
+
+def _tell_under_way(kind: str, subject: str) -> str:
+    """Say which roll-out stands in the way, how it stands, and what ends it."""
+    found = Rollout.objects.filter(kind=kind, subject=subject, state__in=UNDER_WAY).first()
+    if found is None:  # it has ended in this very moment
+        return f"a roll-out of {kind} {subject} was under way already; try again"
+    why = f", {found.reason}" if found.reason else ""
+    go_on = "resume or stop" if found.state != RolloutState.RUNNING else "pause or stop"
+    return (
+        f"a roll-out of {kind} {subject} is under way already: number {found.pk}, {found.state}{why}; "
+        f"`teiten rollout show {found.pk}` says how far it is, `teiten rollout` {go_on} changes it"
+    )
 
 
 def _execute(statement: str, **values: Any) -> int:

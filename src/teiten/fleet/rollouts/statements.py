@@ -115,18 +115,25 @@ UPDATE fleet_rollouts_rollouttarget AS t SET state = 'expired', ended_at = %(now
 FROM found WHERE t.id = found.id
 """
 
-#: Updates answer by heartbeats: what runs, or what was tried and given up.
+#: Updates answer by heartbeats: what runs, what was tried and given up, or what has kept the host from trying for
+#: too long (its clock, its disk, its way to the repository).
 SETTLE_UPDATES = """
 WITH found AS (
-    SELECT t.id, (h.report -> 'update' ->> 'release')::bigint >= t.release AS runs,
-        left(coalesce(h.report -> 'update' ->> 'detail', ''), 200) AS detail
-    FROM fleet_rollouts_rollouttarget AS t JOIN fleet_sensorhealth AS h ON h.sensor_id = t.sensor_id
+    SELECT t.id, (told.update ->> 'release')::bigint >= t.release AS runs,
+        left(
+            CASE WHEN told.update ->> 'state' = 'blocked' THEN 'blocked: ' ELSE '' END
+            || coalesce(told.update ->> 'detail', ''), 200
+        ) AS detail
+    FROM fleet_rollouts_rollouttarget AS t
+    JOIN fleet_sensorhealth AS h ON h.sensor_id = t.sensor_id
+    CROSS JOIN LATERAL (SELECT h.report -> 'update' AS update) AS told
     WHERE t.rollout_id = %(rollout)s AND t.state = 'released' AND h.heartbeat_at >= t.released_at AND (
-        (h.report -> 'update' ->> 'state' = 'steady' AND (h.report -> 'update' ->> 'release')::bigint >= t.release)
+        (told.update ->> 'state' = 'steady' AND (told.update ->> 'release')::bigint >= t.release)
         OR (
-            h.report -> 'update' ->> 'state' IN ('rolled_back', 'blocked')
-            AND starts_with(h.report -> 'update' ->> 'detail', 'release ' || t.release || ':')
+            told.update ->> 'state' IN ('rolled_back', 'blocked')
+            AND starts_with(told.update ->> 'detail', 'release ' || t.release || ':')
         )
+        OR (told.update ->> 'state' = 'blocked' AND t.released_at <= %(blocked_before)s)
     )
     ORDER BY t.id FOR NO KEY UPDATE OF t
 )
