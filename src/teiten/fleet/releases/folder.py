@@ -60,7 +60,8 @@ class RepositoryFolder:
         """
         if not self.is_made:
             raise ReleaseError(f"there is no repository in {self.path}; run `teiten release init`")
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with _explained(self.path / "lock"):
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -115,11 +116,12 @@ class RepositoryFolder:
         if path.exists():
             return
         part = path.with_name(f".{path.name}.part")
-        shutil.copyfile(source, part)
-        part.chmod(0o644)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with _explained(path), _swept(part):
+            shutil.copyfile(source, part)
+            part.chmod(0o644)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
 
     def drop_unlisted(self, listed: set[str]) -> int:
         """Remove contents that no published or drafted target names; gives how many."""
@@ -170,16 +172,47 @@ def read_metadata(path: Path) -> Metadata[Any]:
 
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Replace a file as a whole, durably."""
-    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
-    Path(part).replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    """Replace a file as a whole, durably.
+
+    Raises:
+        ReleaseError: when the disk or its owner refuses; what was there stands.
+    """
+    with _explained(path):
+        descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with _swept(Path(part)):
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            Path(part).replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say which file could not be written, and what helps."""
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        yield
+    except PermissionError as error:
+        raise ReleaseError(
+            f"{path} cannot be written ({error.strerror}): run this as the user whom Teiten runs as"
+        ) from error
+    except OSError as error:
+        raise ReleaseError(
+            f"{path} cannot be written: {error.strerror}; make room and do it again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _swept(part: Path) -> Iterator[None]:
+    """Leave no half-written file behind."""
+    try:
+        yield
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import secrets
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,17 @@ def create_key_file(path: Path, *, role: str, person: str, passphrase: str) -> P
         "nonce": _encode(nonce),
         "sealed": _encode(sealed),
     }
+    beside = path.with_name(f"{path.name}.pub")
+    if beside.exists():
+        raise KeyFileError(
+            f"key file {beside} cannot be written: File exists; move it away, or choose another name"
+        )
     _write_new(path, json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n", mode=0o600)
-    _write_new(path.with_name(f"{path.name}.pub"), public.to_json(), mode=0o644)
+    try:
+        _write_new(beside, public.to_json(), mode=0o644)
+    except BaseException:
+        path.unlink()
+        raise
     return public
 
 
@@ -107,6 +117,8 @@ def open_key_file(path: Path, passphrase: str) -> tuple[PublicKeyFile, CryptoSig
     told = _read(path)
     if told.get("kind") != _KIND:
         raise KeyFileError(f"{path} is no release key; make one with `teiten release keys create`")
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise KeyFileError(f"key file {path} is open to others; run chmod 600 {path}")
     public = _take_public(told.get("public"), path)
     try:
         salt, nonce, sealed = (_decode(told[name]) for name in ("salt", "nonce", "sealed"))
@@ -156,12 +168,16 @@ def _read(path: Path) -> dict[str, Any]:
 def _write_new(path: Path, content: bytes, *, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink()
+            raise
     except OSError as error:
         raise KeyFileError(f"key file {path} cannot be written: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _encode(raw: bytes) -> str:

@@ -17,20 +17,18 @@ from typing import Any
 from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # re-exported without __all__
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp  # type: ignore[attr-defined]  # re-exported without __all__
 
-from teiten.fleet.releases import signing
+from teiten.fleet.releases import offering, people, signing
 from teiten.fleet.releases.bundles import Bundle
 from teiten.fleet.releases.errors import ReleaseError, UnsignedError
-from teiten.fleet.releases.folder import RepositoryFolder
+from teiten.fleet.releases.folder import DRAFTS, RepositoryFolder
 from teiten.fleet.releases.key_files import PublicKeyFile
+from teiten.fleet.releases.people import THRESHOLD
 from teiten.protocol import keys
 
-THRESHOLD = 2
 ROOT_LIFE, TARGETS_LIFE = timedelta(days=365), timedelta(days=90)
 SNAPSHOT_LIFE, TIMESTAMP_LIFE = timedelta(days=7), timedelta(days=1)
 #: Settings that may be targets beside bundles.
 SETTINGS = ("operators.json", "gateway.json")
-#: Releases of each Python and processor that stay on offer.
-KEPT_RELEASES = 3
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,14 @@ class ReleaseRepository:
     def __init__(self, path: Path) -> None:
         self.folder = RepositoryFolder(path)
 
-    def init(self, people: Sequence[PublicKeyFile], *, now: datetime) -> None:
+    def init(self, named: Sequence[PublicKeyFile], *, now: datetime) -> None:
         """Draft the first root and empty targets; both wait for their people's signatures."""
-        if self.folder.is_made:
-            raise ReleaseError(f"there is a repository in {self.folder.path} already")
-        _check_people(people)
+        self._check_unmade()
+        people.check_first(named)
         self.folder.make()
         self.folder.make_online_keys()
         root = Root(version=1, expires=_until(now, ROOT_LIFE))
-        for person in people:
+        for person in named:
             root.add_key(person.as_key(), person.role)
         for role in ("root", "targets"):
             root.roles[role].threshold = THRESHOLD
@@ -87,11 +84,7 @@ class ReleaseRepository:
             root = draft.signed
             root.version += 1
             root.expires = _until(now, ROOT_LIFE)
-            for words in remove:
-                _remove_person(root, words)
-            for person in add:
-                root.add_key(person.as_key(), person.role)
-            _check_root(root)
+            people.change(root, add=add, remove=remove)
             if renew_online:
                 self._renew_online(root)
             self.folder.write_draft(draft)
@@ -107,21 +100,27 @@ class ReleaseRepository:
         settings: Mapping[str, Path] | None = None,
         *,
         drop: Iterable[int] = (),
+        above: int = 0,
         now: datetime,
     ) -> Metadata[Targets]:
-        """Draft the next targets: the published ones, these bundles and settings, without dropped and old releases."""
+        """Draft the next targets: the published ones, these bundles and settings, without dropped and old releases.
+
+        Their number is above that of the published ones, and ``above``: what sensors have seen already.
+        """
         with self.folder.locked():
             draft = self._next_targets(now)
+            draft.signed.version = max(draft.signed.version, above + 1)
             listed = draft.signed.targets
+            published = self.folder.read_targets()
             for bundle in bundles:
-                _check_new(bundle, self.folder.read_targets())
+                offering.check_new(bundle, published)
                 listed[bundle.target] = TargetFile(
                     bundle.size_bytes, {"sha256": bundle.sha256}, bundle.target, {"custom": bundle.custom}
                 )
                 self.folder.keep_target(bundle.path, target=bundle.target, sha256=bundle.sha256)
             for name, path in (settings or {}).items():
                 listed[name] = self._take_setting(name, path)
-            draft.signed.targets = _keep_wanted(listed, set(drop))
+            draft.signed.targets = offering.keep_wanted(listed, set(drop))
             self.folder.write_draft(draft)
             return draft
 
@@ -135,8 +134,10 @@ class ReleaseRepository:
             if draft is not None
         ]
 
-    def publish(self, *, now: datetime) -> Published:
+    def publish(self, *, now: datetime, seen: Published | None = None) -> Published:
         """Make the drafts public, with a new snapshot and timestamp, the timestamp last.
+
+        ``seen`` says which numbers are known to have been public: sensors take none below them.
 
         Raises:
             UnsignedError: when signatures are missing.
@@ -151,11 +152,12 @@ class ReleaseRepository:
                 raise UnsignedError(f"nothing was published: {'; '.join(lacking)}")
             root, targets = self._choose()
             _check_fresh(root, targets, now)
+            _check_higher(targets, self.folder.read_targets())
             root.signed.verify_delegate("targets", targets.signed_bytes, targets.signatures)
             self.folder.write_public(root)
             self.folder.write_public(targets)
             self.folder.use_new_online_keys()
-            published = self._sign_online(root, targets, now=now)
+            published = self._sign_online(root, targets, seen=seen, now=now)
             for role in ("root", "targets"):
                 self.folder.drop_draft(role)
             self.folder.drop_unlisted(_list_contents([targets]))
@@ -205,9 +207,34 @@ class ReleaseRepository:
             for name, file in sorted(targets.signed.targets.items())
         }
 
+    def read_versions(self) -> Published | None:
+        """Give the numbers of what is public now; None before the first publication."""
+        root, targets = self.folder.read_root(), self.folder.read_targets()
+        snapshot, timestamp = self.folder.read_snapshot(), self.folder.read_timestamp()
+        if root is None or targets is None or snapshot is None or timestamp is None:
+            return None
+        return Published(
+            root.signed.version,
+            targets.signed.version,
+            snapshot.signed.version,
+            timestamp.signed.version,
+            _releases_of(targets),
+        )
+
     def list_releases(self) -> tuple[int, ...]:
         """Give the numbers of the published releases."""
         return _releases_of(self.folder.read_targets())
+
+    def _check_unmade(self) -> None:
+        """Refuse to begin where something is; an init that was cut short has left keys and nothing else."""
+        path = self.folder.path
+        if self.folder.read_root() is not None:
+            raise ReleaseError(f"there is a repository in {path} already; `teiten release status` shows it")
+        if self.folder.is_made and any(self.folder.read_draft(role) for role in DRAFTS):
+            raise ReleaseError(
+                f"there is a repository in {path} already: its first root waits for signatures "
+                "(`teiten release status` says whose). To begin with other people, remove that folder first"
+            )
 
     def _root(self) -> Metadata[Root]:
         root = self.folder.read_root()
@@ -274,14 +301,21 @@ class ReleaseRepository:
                 root.revoke_key(keyid, role)
             root.add_key(self._signer(f"{role}.new").public_key, role)
 
-    def _sign_online(self, root: Metadata[Root], targets: Metadata[Targets], *, now: datetime) -> Published:
+    def _sign_online(
+        self,
+        root: Metadata[Root],
+        targets: Metadata[Targets],
+        *,
+        seen: Published | None = None,
+        now: datetime,
+    ) -> Published:
         before, last = self.folder.read_snapshot(), self.folder.read_timestamp()
-        version = before.signed.version + 1 if before is not None else 1
+        version = max(before.signed.version if before else 0, seen.snapshot if seen else 0) + 1
         meta = {"targets.json": MetaFile.from_data(targets.signed.version, targets.to_bytes(), ["sha256"])}
         snapshot = Metadata(Snapshot(version=version, expires=_until(now, SNAPSHOT_LIFE), meta=meta))
         snapshot.sign(self._signer("snapshot"))
         self.folder.write_public(snapshot)
-        number = last.signed.version + 1 if last is not None else 1
+        number = max(last.signed.version if last else 0, seen.timestamp if seen else 0) + 1
         self._sign_timestamp(snapshot, version=number, now=now)
         return Published(root.signed.version, targets.signed.version, version, number, _releases_of(targets))
 
@@ -301,70 +335,23 @@ def _until(now: datetime, life: timedelta) -> datetime:
     return (now + life).replace(microsecond=0)
 
 
-def _check_people(people: Sequence[PublicKeyFile]) -> None:
-    for role in ("root", "targets"):
-        names = [one.person for one in people if one.role == role]
-        if len(set(names)) != len(names):
-            raise ReleaseError(f"{role}: each person may hold one key; the threshold counts people")
-        if len(names) <= THRESHOLD:
-            raise ReleaseError(
-                f"{role}: {len(names)} people are named; {THRESHOLD} must sign and one may be away, so 3 or more"
-            )
-
-
-def _check_root(root: Root) -> None:
-    for role in ("root", "targets"):
-        names = [signing.person_of(root.keys[keyid]) for keyid in root.roles[role].keyids]
-        if len(set(names)) != len(names):
-            raise ReleaseError(f"{role}: each person may hold one key; remove the old one with --remove")
-        if len(names) < THRESHOLD:
-            raise ReleaseError(f"{role}: {len(names)} people would be left; {THRESHOLD} must sign")
-
-
-def _remove_person(root: Root, words: str) -> None:
-    role, _colon, name = words.partition(":")
-    if role not in ("root", "targets"):
-        raise ReleaseError(f"{words!r} must be root:PERSON or targets:PERSON")
-    found = [keyid for keyid in root.roles[role].keyids if signing.person_of(root.keys[keyid]) == name]
-    if not found:
-        raise ReleaseError(f"{name} holds no {role} key")
-    for keyid in found:
-        root.revoke_key(keyid, role)
-
-
-def _check_new(bundle: Bundle, published: Metadata[Targets] | None) -> None:
-    known = published.signed.targets if published is not None else {}
-    same = known.get(bundle.target)
-    if same is not None and same.hashes["sha256"] != bundle.sha256:
-        raise ReleaseError(
-            f"{bundle.path.name} was published with other content; sensors that have it would keep it: "
-            "give the new one a higher release number"
-        )
-
-
-def _keep_wanted(listed: Mapping[str, TargetFile], dropped: set[int]) -> dict[str, TargetFile]:
-    """Leave out dropped releases, and all but the newest few of each Python and processor."""
-    kept: dict[str, TargetFile] = {}
-    seen: dict[tuple[str, str], int] = {}
-    for name, file in sorted(listed.items(), key=lambda item: -int((item[1].custom or {}).get("release", 0))):
-        custom = file.custom or {}
-        if "release" not in custom:
-            kept[name] = file
-            continue
-        kind = (custom["python"], custom["arch"])
-        if custom["release"] in dropped or seen.get(kind, 0) >= KEPT_RELEASES:
-            continue
-        seen[kind] = seen.get(kind, 0) + 1
-        kept[name] = file
-    return kept
-
-
 def _check_fresh(root: Metadata[Root], targets: Metadata[Targets], now: datetime) -> None:
     for one in (root, targets):
         if one.signed.is_expired(now):
             raise ReleaseError(
                 f"{one.signed.type} {one.signed.version} has expired on {one.signed.expires:%Y-%m-%d}; draft it anew"
             )
+
+
+def _check_higher(targets: Metadata[Targets], published: Metadata[Targets] | None) -> None:
+    """Refuse targets that sensors would not take: a draft from before, or one beside what was published."""
+    if published is None or targets.signed_bytes == published.signed_bytes:
+        return
+    if targets.signed.version <= published.signed.version:
+        raise ReleaseError(
+            f"the draft is targets {targets.signed.version}, and targets {published.signed.version} are public: "
+            "sensors never go back. Draft it anew (`teiten release build`) and have that signed"
+        )
 
 
 def _list_contents(all_targets: Iterable[Metadata[Targets]]) -> set[str]:

@@ -111,7 +111,10 @@ def follow(folder: Path, *, act: Act) -> int:
     under_way = Rollout.objects.filter(kind=RolloutKind.UPDATE, state__in=UNDER_WAY)
     if not release or not done.exists() or under_way.exists():
         return 0
-    tried = RolloutTarget.objects.filter(rollout__in=done, state=TargetState.FAILED)
+    # Who gave it up will not take it again; who was kept from it by a full disk or a wrong clock may by now.
+    tried = RolloutTarget.objects.filter(rollout__in=done, state=TargetState.FAILED).exclude(
+        detail__startswith="blocked:"
+    )
     since = act.at - RECENT
     late = _list_fit(release, resolve_selector(EVERYBODY).sensors, heard_since=since)
     fit = sorted(set(late) - set(tried.values_list("sensor", flat=True)))
