@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from teiten.fleet.config import FleetConfig
 from teiten.foundation.clock import FixedClock
@@ -62,9 +64,18 @@ def register(clock: FixedClock, name: str = "lab") -> Any:
 
 
 def play(
-    clock: FixedClock, held: Any, folder: Path, *, closed: frozenset[int] = frozenset(), away: bool = False
+    clock: FixedClock,
+    held: Any,
+    folder: Path,
+    *,
+    closed: frozenset[int] = frozenset(),
+    away: bool = False,
+    only: Any = None,
 ) -> None:
-    """Play one slot: what the prober sends, its log, what the loader notes, and the sensor's heartbeat."""
+    """Play one slot: what the prober sends, its log, what the loader notes, and the sensors' heartbeats.
+
+    ``closed`` ports, or all of them when ``away``, do not arrive: at the sensor ``only``, or at all of them.
+    """
     from teiten.fleet.canary import files, services
     from teiten.fleet.canary.door import CanaryDesk
     from teiten.fleet.canary.models import Prober
@@ -90,7 +101,7 @@ def play(
             at=clock.now(),
         )
         for one in due
-        if one.port not in closed and not away
+        if (only is not None and one.target.sensor != only.pk) or (one.port not in closed and not away)
     ]
     if arrived:
         desk = CanaryDesk(clock)
@@ -137,21 +148,177 @@ def test_a_port_that_never_arrives_is_unreachable_once_that_is_sure(
 ) -> None:
     from teiten.fleet.canary.selectors import unreachable_ports
 
-    sensor = make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    sensor, _ = (
+        make_sensor(cast, clock, f"TK-00{number}", f"192.0.2.{number}", organisation=cast.beta)
+        for number in (1, 2)
+    )
     held = register(clock)
-    for _ in range(10):
-        play(clock, held, tmp_path, closed=frozenset({53}))
+    begun_at = clock.now()
+    for _ in range(6):
+        play(clock, held, tmp_path, closed=frozenset({53}), only=sensor)
         judge(clock)
     assert unreachable_ports(CONFIG) == {}, "often, but not for days"
+    assert list_periods() == []
     clock.advance(3 * 86_400)
-    play(clock, held, tmp_path, closed=frozenset({53}))
+    play(clock, held, tmp_path, closed=frozenset({53}), only=sensor)
     judge(clock)
 
     assert unreachable_ports(CONFIG) == {sensor.pk: frozenset({(17, 53)})}
-    assert reach()["TK-001", 53] == (11, 0, True)
+    assert reach()["TK-001", 53] == (7, 0, True)
+    ((known, from_at, to_at, revision),) = list_periods()
+    assert (known, to_at, revision) == ((sensor.pk, 4, 17, 53), None, 1)
+    assert begun_at < from_at <= begun_at + timedelta(seconds=900), "since the first that was lost"
+    again_at = clock.now()
     play(clock, held, tmp_path)
     judge(clock)
     assert unreachable_ports(CONFIG) == {}, "one that arrives opens it again"
+    assert list_periods() == [(known, from_at, again_at, 2)], "what was true then stays"
+
+
+def list_periods() -> list[tuple[Any, ...]]:
+    from teiten.fleet.canary.models import Unreached
+
+    names = ("sensor_id", "ip_version", "protocol", "port", "from_at", "to_at", "revision")
+    return [(row[:4], *row[4:]) for row in Unreached.objects.order_by("pk").values_list(*names)]
+
+
+def test_a_port_that_reaches_nobody_is_the_probers_fault(
+    cast: Cast, clock: FixedClock, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        make_sensor(cast, clock, f"TK-00{number}", f"192.0.2.{number}")
+    held = register(clock)
+    for _ in range(6):
+        play(clock, held, tmp_path, closed=frozenset({23}))
+        assert judge(clock)["lost"] == 0
+        clock.advance(86_400 - 900)
+    assert list_periods() == []
+    assert alarms() == []
+
+
+def test_what_all_sensors_miss_at_once_is_the_probers_fault(
+    cast: Cast, clock: FixedClock, tmp_path: Path
+) -> None:
+    from teiten.fleet.alarms.models import Alarm
+    from teiten.fleet.canary.models import Reach
+
+    for number in range(1, 5):
+        make_sensor(cast, clock, f"TK-00{number}", f"192.0.2.{number}")
+    held = register(clock)
+    for _ in range(2):
+        play(clock, held, tmp_path)
+        judge(clock)
+    for _ in range(6):
+        play(clock, held, tmp_path, away=True)
+        assert judge(clock)["lost"] == 0
+    assert not Reach.objects.filter(lost_in_row__gt=0).exists()
+    alarm = Alarm.objects.get()
+    assert (alarm.kind, alarm.group, alarm.detail) == (
+        "canary_lost",
+        "prober lab",
+        {"why": "void", "sensors": 4, "expected": 4},
+    )
+    play(clock, held, tmp_path)
+    judge(clock)
+    assert alarms() == []
+    clock.advance(30 * 3_600)
+    judge(clock)
+    assert Alarm.objects.get(closed_at=None).detail["why"] == "silent"
+
+
+def test_one_sensor_that_misses_all_is_its_own_fault(cast: Cast, clock: FixedClock, tmp_path: Path) -> None:
+    lost, *_ = (make_sensor(cast, clock, f"TK-00{number}", f"192.0.2.{number}") for number in range(1, 5))
+    held = register(clock)
+    for _ in range(2):
+        play(clock, held, tmp_path)
+        judge(clock)
+    for _ in range(2):
+        play(clock, held, tmp_path, away=True, only=lost)
+        judge(clock)
+
+    from teiten.fleet.alarms.models import Alarm
+
+    assert [(alarm.kind, alarm.sensor_id) for alarm in Alarm.objects.all()] == [("canary_lost", lost.pk)]
+
+
+def test_a_log_that_is_brought_again_after_judging_changes_nothing(
+    cast: Cast, clock: FixedClock, tmp_path: Path
+) -> None:
+    from teiten.fleet.canary import services
+
+    make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    play(clock, register(clock), tmp_path)
+    assert judge(clock)["arrived"] == 2
+    for path in tmp_path.glob("canary-*"):
+        services.bring_log(path, now=clock.now())
+    assert judge(clock) == {"arrived": 0, "lost": 0, "unknown": 0}
+
+
+def test_what_arrived_counts_also_where_the_log_is_lost(
+    cast: Cast, clock: FixedClock, tmp_path: Path
+) -> None:
+    from teiten.fleet.canary.models import Canary, SlotLog
+
+    make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    play(clock, register(clock), tmp_path)
+    SlotLog.objects.all().delete()
+    Canary.objects.update(was_sent=False)
+    assert judge(clock)["arrived"] == 0
+    clock.advance(86_400)
+    assert judge(clock) == {"arrived": 2, "lost": 0, "unknown": 0}
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_order_of_results_does_not_matter(cast: Cast, clock: FixedClock, data: st.DataObject) -> None:
+    from django.db import transaction
+
+    from teiten.fleet.canary.models import Prober, Reach
+
+    if not Prober.objects.exists():
+        register(clock)
+        for number in (1, 2):
+            make_sensor(cast, clock, f"TK-00{number}", f"192.0.2.{number}")
+    results = data.draw(st.lists(st.booleans(), min_size=2, max_size=12))
+    order = data.draw(st.permutations(range(len(results))))
+    cuts = data.draw(st.sets(st.integers(1, len(results)), max_size=4))
+
+    def run(places: list[int], cuts: set[int]) -> Any:
+        with transaction.atomic():
+            for count, place in enumerate(places, start=1):
+                put_result(clock, place, results[place])
+                if count in cuts or count == len(places):
+                    judge(clock)
+            row = Reach.objects.get(sensor__name="TK-001")
+            found = row.arrived, row.lost, row.lost_in_row, row.lost_since, row.lost_at, row.last_tried_at
+            transaction.set_rollback(True)
+        return found
+
+    assert run(list(order), set(cuts)) == run(list(range(len(results))), set())
+
+
+def put_result(clock: FixedClock, place: int, has_arrived: bool) -> None:
+    """Put what was sent in a slot of the last hours, to the first sensor; the second received the same."""
+    from teiten.fleet.canary import services
+    from teiten.fleet.canary.models import Canary, Prober
+    from teiten.fleet.models import Sensor, SensorHealth
+
+    SensorHealth.objects.update(heartbeat_at=clock.now(), spool_batches=0)
+    slot = clock.now_us() // 900_000_000 - 20 + place
+    ended_at = services.end_of_slot(900, slot)
+    for sensor in Sensor.objects.order_by("name"):
+        is_there = has_arrived or sensor.name == "TK-002"
+        Canary.objects.create(
+            prober=Prober.objects.get(),
+            slot=slot,
+            sensor=sensor,
+            address=f"192.0.2.{sensor.name[-1]}",
+            protocol=6,
+            port=23,
+            ended_at=ended_at,
+            was_sent=True,
+            arrived_at=ended_at - timedelta(minutes=5) if is_there else None,
+        )
 
 
 def alarms() -> list[str]:

@@ -3,5 +3,7 @@
 from teiten.foundation.metrics import Counter
 
 CANARIES = Counter(
-    "teiten_fleet_canaries_total", "Canaries: sent, and judged as arrived, lost or unknown.", ["what"]
+    "teiten_fleet_canaries_total",
+    "Canaries: sent (repeated: of a log that was taken up before), and judged as arrived, lost or unknown.",
+    ["what"],
 )

@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db import connection
-from django.db.models import F
+from django.db.models import F, Func, IntegerField, QuerySet, Subquery
 
 from teiten.accounts.models import User
-from teiten.fleet.canary.models import Reach
+from teiten.fleet.canary.models import Reach, Unreached
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.selectors import may_see_all
 
-#: A port is unreachable when it stayed dark for long while another of the same sensor was reached.
-_UNREACHABLE = """
-SELECT r.sensor_id, r.address, r.protocol, r.port
-FROM fleet_canary_reach AS r
-WHERE r.lost_in_row >= %(least)s AND r.last_tried_at - r.lost_since >= make_interval(days => %(days)s)
-AND EXISTS (
-    SELECT FROM fleet_canary_reach AS o WHERE o.sensor_id = r.sensor_id AND o.last_arrived_at > r.lost_since
-)
-"""
+_FAMILY = Func(F("address"), function="family", output_field=IntegerField())
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ def reachability_visible_to(
         reaches = reaches.filter(sensor__organisation=viewer.organisation_id)
     if sensor_id is not None:
         reaches = reaches.filter(sensor=sensor_id)
-    dark = _find_unreachable(config)
+    dark = _list_open()
     return [
         ReachRow(
             sensor=one.sensor_id,
@@ -69,31 +61,33 @@ def reachability_visible_to(
             lost_in_row=one.lost_in_row,
             last_tried_at=one.last_tried_at,
             last_arrived_at=one.last_arrived_at,
-            is_unreachable=(one.sensor_id, one.address, one.protocol, one.port) in dark,
+            is_unreachable=one.lost_in_row >= config.unreachable_after
+            and (one.sensor_id, 6 if ":" in one.address else 4, one.protocol, one.port) in dark,
         )
         for one in reaches
     ]
 
 
 def unreachable_ports(config: FleetConfig) -> Mapping[int, frozenset[tuple[int, int]]]:
-    """Give sensor → (protocol, port) that no canary reaches at any of its addresses that were tried."""
-    dark: dict[tuple[int, int, int], int] = {}
-    for sensor, _, protocol, port in _find_unreachable(config):
-        dark[sensor, protocol, port] = dark.get((sensor, protocol, port), 0) + 1
-    tried: dict[tuple[int, int, int], int] = {}
-    sensors = {sensor for sensor, _, _ in dark}
-    for key in Reach.objects.filter(sensor__in=sensors).values_list("sensor_id", "protocol", "port"):
-        tried[key] = tried.get(key, 0) + 1
+    """Give sensor → (protocol, port) that no canary reaches, at any address of any IP version that was tried."""
     found: dict[int, set[tuple[int, int]]] = {}
-    for (sensor, protocol, port), count in dark.items():
-        if tried[sensor, protocol, port] == count:
+    reached = set(
+        Reach.objects.filter(lost_in_row__lt=config.unreachable_after, sensor__in=Subquery(_open("sensor")))
+        .annotate(ip_version=_FAMILY)
+        .values_list("sensor_id", "ip_version", "protocol", "port")
+    )
+    versions: dict[tuple[int, int, int], set[int]] = {}
+    for sensor, ip_version, protocol, port in _list_open():
+        versions.setdefault((sensor, protocol, port), set()).add(ip_version)
+    for (sensor, protocol, port), dark in versions.items():
+        if not any((sensor, other, protocol, port) in reached for other in {4, 6} - dark):
             found.setdefault(sensor, set()).add((protocol, port))
     return {sensor: frozenset(ports) for sensor, ports in found.items()}
 
 
-def _find_unreachable(config: FleetConfig) -> set[tuple[int, str, int, int]]:
-    with connection.cursor() as cursor:
-        cursor.execute(_UNREACHABLE, {"least": config.unreachable_after, "days": config.unreachable_days})
-        return {
-            (sensor, str(address), protocol, port) for sensor, address, protocol, port in cursor.fetchall()
-        }
+def _list_open() -> set[tuple[int, int, int, int]]:
+    return set(_open("sensor_id", "ip_version", "protocol", "port"))
+
+
+def _open(*names: str) -> QuerySet[Unreached, Any]:
+    return Unreached.objects.filter(to_at=None).values_list(*names)

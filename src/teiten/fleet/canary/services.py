@@ -16,7 +16,7 @@ from teiten.accounts import audit
 from teiten.fleet import sealing
 from teiten.fleet.canary import files, metrics
 from teiten.fleet.canary.files import CanaryFileError, KeyFile, Plan, SentLog
-from teiten.fleet.canary.models import Prober
+from teiten.fleet.canary.models import Prober, SlotLog
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.errors import FleetInputError, SensorUnknownError
 from teiten.fleet.models import Dataset, ObservedAddress, Sensor, SensorHealth, SensorState
@@ -129,8 +129,16 @@ def bring_log(path: Path, *, now: datetime) -> SentLog:
         )
     if len(log.probes) > _MOST_PROBES:
         raise CanaryFileError(f"{path}: more than {_MOST_PROBES:,} canaries in a slot")
-    _enter(prober, log, ended_at)
-    metrics.CANARIES.labels("sent").inc(len(log.probes))
+    with transaction.atomic():
+        _, is_new = SlotLog.objects.get_or_create(
+            prober=prober,
+            slot=log.slot,
+            defaults={"ended_at": ended_at, "sent": len(log.probes), "taken_at": now},
+        )
+        # Once judged, what arrived is forgotten: the same canaries entered again would all count as lost.
+        if is_new:
+            _enter(prober, log, ended_at)
+    metrics.CANARIES.labels("sent" if is_new else "repeated").inc(len(log.probes))
     return log
 
 
