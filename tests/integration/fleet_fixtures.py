@@ -152,9 +152,7 @@ class FleetHouse:
         enrol.enrol_sensor(
             state,
             enrolment.parse_token(issued.text),
-            gateway=self.settings,
-            gateway_keys=self.gateway_keys,
-            clock=clock or self.clock,
+            enrol.Reception(self.settings, self.gateway_keys, clock or self.clock),
         )
         return SensorMachine(state, clock or self.clock)
 
@@ -162,9 +160,7 @@ class FleetHouse:
         enrol.recover_sensor(
             machine.state,
             enrolment.parse_token(token, prefix="tr1"),
-            gateway=self.settings,
-            gateway_keys=self.gateway_keys,
-            clock=machine.clock,
+            enrol.Reception(self.settings, self.gateway_keys, machine.clock),
         )
 
     def issue_recovery(self, sensor: Sensor) -> str:

@@ -67,10 +67,9 @@ def join(order: dict[str, Any], sensor: dict[str, Any]) -> Identity:
             enrol.enrol_sensor(
                 state,
                 enrolment.parse_token(sensor["token"]),
-                gateway=gateway_of(order),
-                gateway_keys=parse_gateway_keys(tuple(order["gateway_keys"])),
-                clock=CLOCK,
-                timeout_seconds=5.0,
+                enrol.Reception(
+                    gateway_of(order), parse_gateway_keys(tuple(order["gateway_keys"])), CLOCK, 5.0
+                ),
             )
     return state.load_identity()
 

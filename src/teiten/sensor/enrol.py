@@ -12,6 +12,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import teiten
@@ -57,15 +58,37 @@ def remove_token(path: str) -> None:
             Path(path).unlink()
 
 
-def enrol_sensor(
-    state: StateFolder,
-    token: Token,
-    *,
-    gateway: GatewaySettings,
-    gateway_keys: dict[str, bytes],
-    clock: Clock,
-    timeout_seconds: float = 30.0,
-) -> EnrolAnswer:
+@dataclass(frozen=True)
+class Reception:
+    """Where a machine asks that has no key there yet, and how it knows whom it asks."""
+
+    gateway: GatewaySettings
+    #: id → raw public key; empty: those in the answer, as far as TLS has proven the server.
+    gateway_keys: dict[str, bytes]
+    clock: Clock
+    timeout_seconds: float = 30.0
+
+    def ask(self, question: Callable[[Uplink, int], EnrolAnswer]) -> tuple[EnrolAnswer, int]:
+        """Ask by this machine's clock, and again by the gateway's when it says that ours is wrong; gives the time too.
+
+        Args:
+            question: is given the uplink and the time of the request, s.
+
+        Raises:
+            UplinkError: when the gateway refuses or cannot be reached.
+        """
+        address = address_of(self.gateway, timeout_seconds=self.timeout_seconds)
+        offset_us = 0
+        with Uplink(address, self.clock, gateway_keys=self.gateway_keys) as uplink:
+            try:
+                answer = question(uplink, self.clock.now_us() // 1_000_000)
+            except ClockSkewError as error:
+                offset_us = error.offset_us
+                answer = question(uplink, (self.clock.now_us() + offset_us) // 1_000_000)
+        return answer, self.clock.now_us() + offset_us
+
+
+def enrol_sensor(state: StateFolder, token: Token, reception: Reception) -> EnrolAnswer:
     """Bind this folder's key to the sensor of the token and keep the identity.
 
     Raises:
@@ -74,29 +97,18 @@ def enrol_sensor(
     """
     key = state.make_key()
 
-    def ask(uplink: Uplink, created_s: int) -> EnrolAnswer:
+    def enrol(uplink: Uplink, created_s: int) -> EnrolAnswer:
+        nonce = secrets.token_urlsafe(16)
         return uplink.enrol(
-            enrolment.make_request(
-                token, key, facts=collect_facts(), created_s=created_s, nonce=secrets.token_urlsafe(16)
-            )
+            enrolment.make_request(token, key, facts=collect_facts(), created_s=created_s, nonce=nonce)
         )
 
-    address = address_of(gateway, timeout_seconds=timeout_seconds)
-    with Uplink(address, clock, gateway_keys=gateway_keys) as uplink:
-        answer, at_us = _ask_in_time(uplink, ask, clock)
-    state.save_identity(answer, gateway, at_us=at_us)
+    answer, at_us = reception.ask(enrol)
+    state.save_identity(answer, reception.gateway, at_us=at_us)
     return answer
 
 
-def recover_sensor(
-    state: StateFolder,
-    token: Token,
-    *,
-    gateway: GatewaySettings,
-    gateway_keys: dict[str, bytes],
-    clock: Clock,
-    timeout_seconds: float = 30.0,
-) -> EnrolAnswer:
+def recover_sensor(state: StateFolder, token: Token, reception: Reception) -> EnrolAnswer:
     """Give the sensor of a recovery token a new key in this folder, which may hold its identity already.
 
     What waits in the spool, sealed by older keys, is still sent. Numbers begin again at 1.
@@ -109,34 +121,18 @@ def recover_sensor(
         sensor = state.load_identity().sealing.sensor if state.is_enrolled() else None
         key = state.make_key(RECOVERY)
 
-        def ask(uplink: Uplink, created_s: int) -> EnrolAnswer:
+        def recover(uplink: Uplink, created_s: int) -> EnrolAnswer:
+            nonce = secrets.token_urlsafe(16)
             return uplink.recover(
-                recovery.make_request(
-                    token, key, sensor=sensor, created_s=created_s, nonce=secrets.token_urlsafe(16)
-                )
+                recovery.make_request(token, key, sensor=sensor, created_s=created_s, nonce=nonce)
             )
 
-        address = address_of(gateway, timeout_seconds=timeout_seconds)
-        with Uplink(address, clock, gateway_keys=gateway_keys) as uplink:
-            answer, at_us = _ask_in_time(uplink, ask, clock)
+        answer, at_us = reception.ask(recover)
         old = {state.key_file()} if sensor is not None else set()
         new = state.keep_key(RECOVERY, answer.key_no)
-        state.save_identity(answer, gateway, key_file=new, at_us=at_us)
+        state.save_identity(answer, reception.gateway, key_file=new, at_us=at_us)
         state.drop_keys(RECOVERY, PENDING, *(old - {new}))
     return answer
-
-
-def _ask_in_time(
-    uplink: Uplink, ask: Callable[[Uplink, int], EnrolAnswer], clock: Clock
-) -> tuple[EnrolAnswer, int]:
-    """Ask by this machine's clock, and again by the gateway's when it says that ours is wrong; gives the time too."""
-    offset_us = 0
-    try:
-        answer = ask(uplink, clock.now_us() // 1_000_000)
-    except ClockSkewError as error:
-        offset_us = error.offset_us
-        answer = ask(uplink, (clock.now_us() + offset_us) // 1_000_000)
-    return answer, clock.now_us() + offset_us
 
 
 def collect_facts() -> Facts:

@@ -83,10 +83,12 @@ def _enrol(options: argparse.Namespace, config: SensorConfig, words: Sequence[st
     answer = enrol.enrol_sensor(
         state,
         enrol.read_token(options.token_file),
-        gateway=choose_gateway(config, GatewaySettings()),
-        gateway_keys=parse_gateway_keys(config.gateway_keys),
-        clock=SystemClock(),
-        timeout_seconds=config.timeout_seconds,
+        enrol.Reception(
+            choose_gateway(config, GatewaySettings()),
+            parse_gateway_keys(config.gateway_keys),
+            SystemClock(),
+            config.timeout_seconds,
+        ),
     )
     enrol.remove_token(options.token_file)
     print(f"enrolled as sensor {answer.sensor}, key {answer.key_no}, epoch {answer.epoch}, in {state.path}")
@@ -109,10 +111,12 @@ def _recover(options: argparse.Namespace, config: SensorConfig, words: Sequence[
     answer = enrol.recover_sensor(
         state,
         enrol.read_token(options.token_file, prefix=RECOVER_PREFIX),
-        gateway=choose_gateway(config, before.gateway if before else GatewaySettings()),
-        gateway_keys=choose_gateway_keys(config, before.gateway_keys if before else {}),
-        clock=SystemClock(),
-        timeout_seconds=config.timeout_seconds,
+        enrol.Reception(
+            choose_gateway(config, before.gateway if before else GatewaySettings()),
+            choose_gateway_keys(config, before.gateway_keys if before else {}),
+            SystemClock(),
+            config.timeout_seconds,
+        ),
     )
     enrol.remove_token(options.token_file)
     print(f"recovered as sensor {answer.sensor}, key {answer.key_no}, epoch {answer.epoch}, in {state.path}")
