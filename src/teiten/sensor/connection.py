@@ -14,22 +14,25 @@ import hashlib
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from teiten.foundation.clock import Clock
+from teiten.sensor import reaching
 from teiten.sensor.errors import DeclarationError, UntrustedError, UplinkError
+from teiten.sensor.line import MAX_ANSWER_BYTES, Line
+from teiten.sensor.names import is_address, resolve_name
 from teiten.sensor.state import GatewaySettings
 
 _PIN_BYTES = 32
 #: A gateway closes idle connections soon; an older one is not worth a failed request.
 _REUSE_SECONDS = 2.0
-_MAX_ANSWER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -134,16 +137,30 @@ class Connection:
         address: where the gateway is and what proves it.
         clock: this machine's.
         context: TLS as :func:`make_context` makes it, for many connections to one gateway; None: an own one.
+        find_addresses: gives the addresses of a name, the likeliest first.
     """
 
     def __init__(
-        self, address: GatewayAddress, clock: Clock, *, context: ssl.SSLContext | None = None
+        self,
+        address: GatewayAddress,
+        clock: Clock,
+        *,
+        context: ssl.SSLContext | None = None,
+        find_addresses: Callable[[str], Sequence[str]] = resolve_name,
     ) -> None:
         self._address = address
         self._clock = clock
         self._context = context
-        self._socket: ssl.SSLSocket | None = None
+        self._find_addresses = find_addresses
+        self._line: Line | None = None
         self._used_at = 0.0
+        #: Address of the last connection, and one that has just failed: it comes last next time.
+        self._peer = self._shunned = ""
+
+    @property
+    def moved_at(self) -> float:
+        """When bytes were last seen to move, monotonic seconds; before the first time long ago."""
+        return self._used_at if self._line is None else self._line.moved_at
 
     def exchange(self, method: str, path: str, *, fields: Mapping[str, str], body: bytes) -> Answer:
         """Send one request and read its answer.
@@ -152,36 +169,51 @@ class Connection:
             UntrustedError: when the server is not the right one; nothing was sent.
             UplinkError: when it cannot be reached, breaks off or answers no HTTP.
         """
-        if self._socket is not None and self._clock.monotonic() - self._used_at > _REUSE_SECONDS:
+        if self._line is not None and self._clock.monotonic() - self._used_at > _REUSE_SECONDS:
             self.close()
-        is_reused = self._socket is not None
+        is_reused = self._line is not None
         request = self._write(method, path, fields, body=body)
         try:
+            try:
+                return self._try(method, request)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if not is_reused or isinstance(error, TimeoutError):
+                    raise
+            # The server had closed the kept connection; every request of ours may be repeated.
             return self._try(method, request)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            if not is_reused:
-                raise self._explained(error) from error
-        # The server had closed the kept connection; every request of ours may be repeated.
-        try:
-            return self._try(method, request)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
+            self._shunned = self._peer
             raise self._explained(error) from error
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     def _try(self, method: str, request: bytes) -> Answer:
-        if self._socket is None:
-            self._socket = self._connect()
-        self._socket.sendall(request)
-        response = http.client.HTTPResponse(self._socket, method=method)
+        if self._line is None:
+            self._line = Line(self._connect(), self._clock, silence_seconds=self._address.timeout_seconds)
+        try:
+            self._line.send(request)
+        except (ConnectionError, ssl.SSLError) as error:
+            return self._read_refusal(self._line, method, error)
+        return self._read(self._line, method)
+
+    def _read_refusal(self, line: Line, method: str, error: OSError) -> Answer:
+        """Read what a server may have answered before it closed on a request that was still being sent."""
+        try:
+            return self._read(line, method)
+        except (OSError, http.client.HTTPException):
+            raise error from None
+
+    def _read(self, line: Line, method: str) -> Answer:
+        # It asks for nothing but the file.
+        response = http.client.HTTPResponse(cast(Any, line), method=method)
         try:
             response.begin()
-            body = response.read(_MAX_ANSWER_BYTES)
+            body = response.read(MAX_ANSWER_BYTES)
             if not response.isclosed() and response.read(1):
                 raise http.client.HTTPException("the answer is too long")
             fields = {name.lower(): value for name, value in response.getheaders()}
@@ -197,9 +229,11 @@ class Connection:
         address = self._address
         if self._context is None:
             self._context = make_context(address)
-        plain = socket.create_connection((address.host, address.port), timeout=address.timeout_seconds)
+        plain = reaching.connect(
+            self._list_addresses(), address.port, seconds=address.timeout_seconds, clock=self._clock
+        )
+        self._peer = plain.getpeername()[0]
         try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             secure = self._context.wrap_socket(plain, server_hostname=address.host)
         except BaseException:
             plain.close()
@@ -207,9 +241,17 @@ class Connection:
         try:
             _check_pin(secure, address)
         except BaseException:
+            self._shunned = self._peer
             secure.close()
             raise
+        self._shunned = ""
         return secure
+
+    def _list_addresses(self) -> list[str]:
+        """Give where to connect to: first what was connected to last, last what has failed there."""
+        host = self._address.host
+        found = [host] if is_address(host) else reaching.interleave(self._find_addresses(host))
+        return sorted(found, key=lambda one: (one == self._shunned, one != self._peer))
 
     def _write(self, method: str, path: str, fields: Mapping[str, str], *, body: bytes) -> bytes:
         host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
@@ -226,10 +268,15 @@ class Connection:
             )
         if isinstance(error, TimeoutError):
             return UplinkError(f"{where} did not answer in {self._address.timeout_seconds:g} s")
-        reason = (
-            (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-        )
-        return UplinkError(f"{where} cannot be reached: {reason}")
+        return UplinkError(f"{where} cannot be reached: {_find_reason(error)}")
+
+
+def _find_reason(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"its name has no address ({error.strerror})"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "what answers there speaks no TLS; something on the way may answer in its place"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def make_context(address: GatewayAddress) -> ssl.SSLContext:

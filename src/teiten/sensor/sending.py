@@ -17,7 +17,7 @@ from teiten.sensor.config import SensorConfig
 from teiten.sensor.connection import address_of
 from teiten.sensor.errors import StateError
 from teiten.sensor.metadata import PROVIDERS, MetadataService
-from teiten.sensor.names import NameKeeper, list_names
+from teiten.sensor.names import NameKeeper, list_names, resolve_name
 from teiten.sensor.obeying.building import ObeyingParts, build_obedience
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.reporting import SpoolReporter, read_orders
@@ -27,6 +27,8 @@ from teiten.sensor.sender import Sender
 from teiten.sensor.state import (
     CAPTURE_STATUS,
     SENDING_STATUS,
+    GatewaySettings,
+    Identity,
     IdentityWatch,
     StateFolder,
     choose_gateway,
@@ -64,16 +66,9 @@ class Sending:
         self._beats = beats
         self._state = state
         self._clock = clock
-        self._uplink = Uplink(
-            address_of(gateway, timeout_seconds=config.timeout_seconds),
-            clock,
-            identity=identity.sealing,
-            gateway_keys=choose_gateway_keys(config, identity.gateway_keys),
-            clock_offset_us=read_orders(state).clock_offset_us,
-            renew=functools.partial(self._find_new_identity, watch),
-        )
-        self._book = open_book(config, MetadataService(clock))
         self._names = NameKeeper(state, list_names(config, gateway_url=gateway.url), clock)
+        self._uplink = self._open_uplink(identity, gateway, watch=watch)
+        self._book = open_book(config, MetadataService(clock))
         self._watchdog = find_watchdog(clock)
         self.outbox = Outbox(state.path / "spool")
         self._key_keeper = KeyKeeper(config, state, clock)
@@ -97,6 +92,18 @@ class Sending:
             beats=beats,
             before_beat=self._key_keeper.look,
             obeying=obeying.obedience if obeying else None,
+        )
+
+    def _open_uplink(self, identity: Identity, gateway: GatewaySettings, *, watch: IdentityWatch) -> Uplink:
+        config = self._config
+        return Uplink(
+            address_of(gateway, timeout_seconds=config.timeout_seconds),
+            self._clock,
+            identity=identity.sealing,
+            gateway_keys=choose_gateway_keys(config, identity.gateway_keys),
+            clock_offset_us=read_orders(self._state).clock_offset_us,
+            renew=functools.partial(self._find_new_identity, watch),
+            find_addresses=self._names.find if self._beats else resolve_name,
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -160,9 +167,11 @@ class Sending:
         return found.sealing
 
     def _is_stuck(self) -> bool:
-        """Tell whether one step of sending lasts longer than every time-out in it together."""
+        """Tell whether one step of sending lasts longer than every time-out in it together, and nothing moves."""
         since = self.sender.busy_since
-        return since is not None and self._clock.monotonic() - since > _STUCK_SECONDS
+        if since is None:
+            return False
+        return self._clock.monotonic() - max(since, self._uplink.moved_at) > _STUCK_SECONDS
 
     def _write_status(self, *, running: bool) -> None:
         status = self._as_status(running=running)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from teiten.foundation.clock import Clock
@@ -35,11 +35,14 @@ from teiten.sensor.errors import (
     UntrustedError,
     UplinkError,
 )
+from teiten.sensor.names import resolve_name
 from teiten.sensor.sealed import SealedBatch, SealingIdentity
 
 _SECOND_US = 1_000_000
 _DEFAULT_WAIT_SECONDS = 30.0
 _MAX_WAIT_SECONDS = 3_600.0
+#: The same on the word of somebody who cannot prove to be the gateway: a proxy, a captive portal.
+_MAX_UNPROVEN_WAIT_SECONDS = 300.0
 
 
 class Answered(Protocol):
@@ -59,6 +62,7 @@ class Uplink:
         clock_offset_us: server minus sensor, when known.
         renew: asked before each signed request; gives the identity when it has changed.
         context: TLS that many uplinks of one process share; None: an own one.
+        find_addresses: gives the addresses of the gateway's name.
     """
 
     def __init__(
@@ -71,15 +75,21 @@ class Uplink:
         clock_offset_us: int | None = None,
         renew: Callable[[], SealingIdentity | None] = lambda: None,
         context: ssl.SSLContext | None = None,
+        find_addresses: Callable[[str], Sequence[str]] = resolve_name,
     ) -> None:
         self._renew = renew
         self._address = address
         self._clock = clock
         self._identity = identity
         self._gateway_keys = dict(gateway_keys or {})
-        self._connection = Connection(address, clock, context=context)
+        self._connection = Connection(address, clock, context=context, find_addresses=find_addresses)
         #: Server minus sensor, µs, from the last signed answer that told it.
         self.clock_offset_us = clock_offset_us
+
+    @property
+    def moved_at(self) -> float:
+        """When bytes were last seen to move, monotonic seconds; before the first time long ago."""
+        return self._connection.moved_at
 
     def __enter__(self) -> Uplink:  # noqa: PYI034  # typing.Self needs Python 3.11
         return self
@@ -117,14 +127,16 @@ class Uplink:
         Raises:
             UplinkError: see ``errors``.
         """
-        sent_us = self._clock.now_us()
+        sent_at = self._clock.monotonic()
         answer, echo = self._send_signed("POST", "/v1/heartbeat", body=beat.to_json(), extra=_JSON)
+        # The wall clock may be set while the request flies; the offset is to the clock as it is afterwards.
+        middle_us = self._clock.now_us() - round((self._clock.monotonic() - sent_at) * _SECOND_US / 2)
         self._verify(answer, echo)
         try:
             told = heartbeat.read_answer(answer.body)
         except ProtocolError as error:
             raise UplinkError(f"the gateway's heartbeat answer is not understood: {error}") from error
-        self.clock_offset_us = told.server_time_us - (sent_us + self._clock.now_us()) // 2
+        self.clock_offset_us = told.server_time_us - middle_us
         return told
 
     def fetch_commands(self) -> tuple[Delivery, ...]:
@@ -272,7 +284,7 @@ class Uplink:
         if answer.status == 401 and code == "clock_skew":
             raise self._skewed(answer, echo, told, text)
         if answer.status in (429, 503):
-            raise BusyError(text, retry_after_seconds=_read_wait(answer.fields.get("retry-after", "")))
+            raise BusyError(text, retry_after_seconds=self._find_wait(answer, echo))
         if answer.status == 403:
             raise StandingError(text, code=code)
         if not (is_final or _is_final_for_batch)(answer.status, code):
@@ -283,6 +295,14 @@ class Uplink:
         if answer.status == 409:
             raise ConflictError(text)
         raise RefusedError(text, code=code, status=answer.status)
+
+    def _find_wait(self, answer: Answer, echo: Echo) -> float:
+        wait = _read_wait(answer.fields.get("retry-after", ""))
+        try:
+            self._verify(answer, echo)
+        except UntrustedError:
+            return min(wait, _MAX_UNPROVEN_WAIT_SECONDS)
+        return wait
 
     def _skewed(self, answer: Answer, echo: Echo, told: dict[str, Any], text: str) -> UplinkError:
         """Believe the server's time only in an answer that is signed and covers this very request."""
