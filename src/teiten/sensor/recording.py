@@ -178,8 +178,9 @@ class Recording:
             self._watchdog.feed()
 
     def _obey(self, orders: Orders) -> None:
-        if orders != self._orders:
-            _log.info("The gateway has set the sensor", extra=dataclasses.asdict(orders))
+        told = _list_settings(orders)
+        if told != _list_settings(self._orders):
+            _log.info("The gateway has set the sensor", extra=told)
         self._orders = orders
         self._apply(orders)
 
@@ -239,6 +240,11 @@ class Recording:
         if self._keeper.held_windows:
             errors.append(self._keeper.last_error)
         return "; ".join(errors)
+
+
+def _list_settings(orders: Orders) -> dict[str, Any]:
+    """Give what somebody has set: the clock's offset is measured anew with every heartbeat."""
+    return {name: value for name, value in dataclasses.asdict(orders).items() if name != "clock_offset_us"}
 
 
 def _share_heap() -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from teiten.foundation.clock import Clock
-from teiten.foundation.logs import OncePer
 from teiten.protocol.commands import Delivery
 from teiten.protocol.heartbeat import Heartbeat, HeartbeatAnswer
 from teiten.protocol.receipt import Receipt
@@ -34,6 +33,7 @@ from teiten.sensor.errors import (
 from teiten.sensor.obeying.answers import Answer
 from teiten.sensor.outbox import Outbox
 from teiten.sensor.sealed import SealedBatch
+from teiten.sensor.trouble import Trouble
 
 _log = logging.getLogger(__name__)
 #: Rounds after the stop in which what has just been sealed is still sent.
@@ -41,6 +41,8 @@ _LAST_SECONDS = 5.0
 _RECEIPT_EXPIRED = 410
 #: Between two tries to send what became of a command.
 _ANSWER_RETRY_SECONDS = 60.0
+#: An offset that has changed by more tells that a clock was set.
+_SET_US = 1_000_000
 #: Standings in which the base takes no batch.
 _KEPT_OUT = frozenset({"pending_approval", "suspended"})
 
@@ -159,8 +161,12 @@ class Sender:
         self._names: list[str] = []
         start = clock.monotonic() + rng.uniform(0.0, config.first_connect_seconds)
         self._not_before = start
+        #: Whether the last batch failed because nobody answered, or nobody who could be believed.
+        self._is_cut_off = False
         self._beat_at = start if beats else math.inf
-        self._once = OncePer(60.0)
+        self._batches, self._beats, self._commands = (
+            Trouble(what, clock) for what in ("batch", "heartbeat", "command")
+        )
         self.is_live = config.live
         self.counts = SendingCounts()
         self.last_receipt: Receipt | None = None
@@ -235,7 +241,7 @@ class Sender:
         except SpoolFileError as error:
             self._outbox.mark_corrupt(name)
             self.counts.corrupt += 1
-            self._complain("corrupt", error)
+            self._complain(self._batches, error)
             return
         try:
             self.last_receipt = self._gateway.send(sealed)
@@ -246,6 +252,7 @@ class Sender:
             return
         self._outbox.mark_done(name)
         self.counts.receipted += 1
+        self._batches.end()
         self._backoff.reset()
         self.last_error = ""
 
@@ -275,13 +282,16 @@ class Sender:
         return True
 
     def _wait_after(self, error: UplinkError) -> None:
-        self._complain(type(error).__name__, error)
+        self._is_cut_off = not isinstance(error, (BusyError, ClockSkewError, StandingError))
+        self._complain(self._batches, error)
         if isinstance(error, ClockSkewError) and self._gateway.clock_offset_us != error.offset_us:
             self._gateway.clock_offset_us = error.offset_us
             self._backoff.failures += 1
             wait = 0.0 if self._backoff.failures < 3 else self._backoff.next_wait()
         elif isinstance(error, BusyError):
-            wait = error.retry_after_seconds * self._rng.uniform(1.0, 1.25)
+            # Nobody is asked without a pause, whatever is said to stand there.
+            least = max(error.retry_after_seconds, self._config.backoff_min_seconds)
+            wait = least * self._rng.uniform(1.0, 1.25)
         elif isinstance(error, (StandingError, UntrustedError)):
             wait = self._backoff.slow_wait()
         else:
@@ -295,28 +305,43 @@ class Sender:
         beat = self._reporter.make_beat(clock_offset_us=offset_us, last_error=self.last_error)
         try:
             answer = self._gateway.heartbeat(beat)
-        except ClockSkewError as error:
-            self._gateway.clock_offset_us = error.offset_us
-            self._complain(type(error).__name__, error)
-            return
         except UplinkError as error:
-            self._complain(type(error).__name__, error)
+            self._complain(self._beats, error)
+            if isinstance(error, ClockSkewError):
+                self._take_offset(error.offset_us)
             return
+        self._beats.end()
         self.counts.beats += 1
         self.beat_at_us = self._clock.now_us()
         self.is_live = answer.config.live or self._config.live
         self._note_standing(answer.standing or "")
+        self._come_back()
         self._reporter.take_answer(answer, clock_offset_us=self._gateway.clock_offset_us)
 
         if answer.commands_pending and self._obeying is not None:
             self._fetch(self._obeying)
+
+    def _take_offset(self, offset_us: int) -> None:
+        """Use the gateway's time; beat again at once when the clock has been set since the last beat."""
+        known_us = self._gateway.clock_offset_us
+        self._gateway.clock_offset_us = offset_us
+        if known_us is None or abs(offset_us - known_us) > _SET_US:
+            self._beat_at = self._clock.monotonic() + self._config.backoff_min_seconds
+
+    def _come_back(self) -> None:
+        """Try batches soon when the gateway could not be reached and now is; as spread as heartbeats are."""
+        if self._is_cut_off:
+            soon = self._clock.monotonic() + self._rng.uniform(0.0, self._config.heartbeat_seconds)
+            self._not_before = min(self._not_before, soon)
 
     def _fetch(self, obeying: Obeying) -> None:
         """Fetch what operators signed; what fails is asked for again after the next heartbeat."""
         try:
             obeying.take(self._gateway.fetch_commands(), offset_us=self._gateway.clock_offset_us)
         except UplinkError as error:
-            self._complain(type(error).__name__, error)
+            self._complain(self._commands, error)
+        else:
+            self._commands.end()
 
     def _send_answer(self, obeying: Obeying) -> bool:
         """Send what became of one command; give whether there was one. Batches never wait for it."""
@@ -329,7 +354,7 @@ class Sender:
             self._gateway.send_result(answer)
         except UplinkError as error:
             if not _is_final_for_answer(error):
-                self._complain(type(error).__name__, error)
+                self._complain(self._commands, error)
                 wait = self._rng.uniform(0.5, 1.0) * _ANSWER_RETRY_SECONDS
                 self._answers_not_before = self._clock.monotonic() + wait
                 return False
@@ -355,10 +380,9 @@ class Sender:
         self.last_error = str(error)
         self.counts.failures += 1
 
-    def _complain(self, what: str, error: Exception) -> None:
+    def _complain(self, trouble: Trouble, error: Exception) -> None:
         self._note(error)
-        if self._once.is_due(what, self._clock.monotonic()):
-            _log.error("Sending failed", extra={"error": str(error)})
+        trouble.tell(error)
 
 
 def _is_final_for_answer(error: UplinkError) -> bool:
