@@ -38,17 +38,9 @@ def store(clock: FixedClock) -> Iterator[Store]:
         yield opened
 
 
-@pytest.fixture
-def type_words(
-    cast: Cast,
-    store: Store,
-    clock: FixedClock,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Type:
-    """Type a verb; its installation is the test's database, store and clock."""
-    settings = RealInstallation(Source({"site": {"data_dir": str(tmp_path)}}, {}, "the test"), clock)
+def make_installation(clock: FixedClock, folder: Path) -> type[SimpleNamespace]:
+    """Give an installation's class whose folders lie in ``folder``, and whose Django is set up already."""
+    settings = RealInstallation(Source({"site": {"data_dir": str(folder)}}, {}, "the test"), clock)
 
     class Installation(SimpleNamespace):
         def __init__(self, _source: object) -> None:
@@ -56,9 +48,9 @@ def type_words(
                 clock=clock,
                 site=settings.site,
                 section=settings.section,
-                place_dir=tmp_path / "places",
-                releases_dir=tmp_path / "releases",
-                audit_dir=tmp_path / "audit",
+                place_dir=folder / "places",
+                releases_dir=folder / "releases",
+                audit_dir=folder / "audit",
                 landing_config=settings.landing_config,
             )
 
@@ -71,6 +63,20 @@ def type_words(
         def start_django(self) -> None:
             """Be set up already."""
 
+    return Installation
+
+
+@pytest.fixture
+def type_words(
+    cast: Cast,
+    store: Store,
+    clock: FixedClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Type:
+    """Type a verb; its installation is the test's database, store and clock."""
+    made = make_installation(clock, tmp_path)
     modules = {
         "care": care,
         "custody_commands": custody_commands,
@@ -78,7 +84,7 @@ def type_words(
         "user_commands": user_commands,
     }
     for module in modules.values():
-        monkeypatch.setattr(module, "Installation", Installation)
+        monkeypatch.setattr(module, "Installation", made)
     monkeypatch.setattr(wiring, "migrate", lambda _: None)
     monkeypatch.setattr(wiring, "open_store", lambda _: store)
     monkeypatch.setattr(store, "close", lambda: None)

@@ -167,8 +167,8 @@ def test_it_works(house: House) -> None:
     assert "A command is obeyed" in house.result(tail.command_id).output
 
 
-def test_a_captured_base_can_run_nothing(house: House) -> None:
-    mark = house.folder / "ran"
+def make_attacks(mark: Path) -> list[tuple[str, Envelope]]:
+    """Make what a captured base may try so that the file ``mark`` is made, each with why it must be refused."""
     touch = {"argv": ["/usr/bin/touch", str(mark)], "timeout_s": 5}
     now = now_s()
     good = make_command("exec", now_s=now, arguments=touch, sensors=(8,))
@@ -182,25 +182,30 @@ def test_a_captured_base_can_run_nothing(house: House) -> None:
         return sign(make_command(verb, **given), *names)
 
     listed = Targets(selector="all", max_sensors=2, resolved_sha256=commands.digest_of_sensors([8, 9]))
-    attacks = {
-        "not_targeted": for_other,
-        "signature_wrong": retargeted,
-        "signatures_few": made(1, "alice", "alice-2"),
-        "key_withdrawn": made(2, "alice", "eve"),
-        "key_unknown": made(3, "alice", "base"),
-        "creator_unsigned": made(4, "bob", "carol"),
-        "expired": made(5, "alice", "bob", now_s=now - 3600),
-        "lifetime": made(6, "alice", "bob", expires_s=now + 86_400),
-        "targets_explicit": made(7, "alice", "bob", targets=listed),
-        "class_wrong": made(8, "alice", command_class="A"),
-        "arguments": made(9, "alice", "bob", arguments={"argv": "touch", "timeout_s": 5}),
-        "role_missing": made(10, "alice", "bob", verb="wipe", arguments={}),
-        "targets_differ": made(11, "alice", "bob", verb="restart", arguments={}, targets=listed),
-        "form": Envelope(b'{"v":1,"verb":"exec"}', for_other.signatures),
-    }
+    return [
+        ("not_targeted", for_other),
+        ("signature_wrong", retargeted),
+        ("signatures_few", made(1, "alice", "alice-2")),
+        ("key_withdrawn", made(2, "alice", "eve")),
+        ("key_unknown", made(3, "alice", "base")),
+        ("creator_unsigned", made(4, "bob", "carol")),
+        ("expired", made(5, "alice", "bob", now_s=now - 3600)),
+        ("lifetime", made(6, "alice", "bob", expires_s=now + 86_400)),
+        ("targets_explicit", made(7, "alice", "bob", targets=listed)),
+        ("class_wrong", made(8, "alice", command_class="A")),
+        ("arguments", made(9, "alice", "bob", arguments={"argv": "touch", "timeout_s": 5})),
+        ("role_missing", made(10, "alice", "bob", verb="wipe", arguments={})),
+        ("targets_differ", made(11, "alice", "bob", verb="restart", arguments={}, targets=listed)),
+        ("form", Envelope(b'{"v":1,"verb":"exec"}', for_other.signatures)),
+        ("signature_wrong", reserialised),
+    ]
+
+
+def test_a_captured_base_can_run_nothing(house: House) -> None:
+    mark = house.folder / "ran"
     process = house.start("upload")
     found = {}
-    for number, (reason, envelope) in enumerate([*attacks.items(), ("signature_wrong", reserialised)]):
+    for number, (reason, envelope) in enumerate(make_attacks(mark)):
         command_id = _id_of(envelope, commands.make_command_id(number * 1000, bytes(10)))
         resolved = (7, 8, 9) if reason == "targets_differ" else None
         # Each goes to the sending process, and past it to the root helper, as a captured sensor would.
