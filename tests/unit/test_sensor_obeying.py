@@ -28,12 +28,13 @@ from teiten.protocol.sensor_config import SensorConfig as Wanted
 from teiten.sensor.chain import Chain, read_chain, verify_chain
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import DeclarationError, StateBusyError, StateError
-from teiten.sensor.obeying import auditing, budget, system_actions
+from teiten.sensor.obeying import asked, auditing, budget, root_helper, system_actions
 from teiten.sensor.obeying.answers import Answer, Answers
 from teiten.sensor.obeying.building import read_offset_us
+from teiten.sensor.obeying.deciding import Rules
 from teiten.sensor.obeying.handing import RequestBox, places_of, read_request
 from teiten.sensor.obeying.memory import MAX_OPEN, Begun, Memory
-from teiten.sensor.obeying.obedience import Obedience, Rules
+from teiten.sensor.obeying.obedience import Obedience
 from teiten.sensor.obeying.operators_file import load_operators
 from teiten.sensor.obeying.outcome import Outcome, done, failed
 from teiten.sensor.obeying.programs import find_program, run_program
@@ -519,6 +520,67 @@ class TestRootHelper:
         assert [name.partition(".")[0] for name in left] == ["folder", "note"]
         assert (secret.read_bytes(), helper.actions.acted) == (b"untouched", [])
         assert read_request(secret) is None
+
+    def test_a_folder_full_of_names_costs_a_run_so_much_and_no_more(
+        self, bench: Bench, helper: HelperBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asked, "MOST_NAMES", 50)
+        for number in range(120):
+            (bench.places.requests / f"{number}.json").write_bytes(b"{}")
+        looked: list[str] = []
+        monkeypatch.setattr(asked.AskedFolder, "read", lambda _self, name: looked.append(name))
+
+        left = []
+        for _ in range(4):
+            helper.run()
+            left.append(len(list(bench.places.requests.iterdir())))
+
+        assert (left, looked) == ([70, 20, 0, 0], [])
+
+    def test_requests_beyond_a_runs_share_wait_for_the_next(
+        self, bench: Bench, helper: HelperBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(asked, "MOST_REQUESTS", 2)
+        for number in range(1, 4):
+            command = dataclasses.replace(
+                make_command("restart", counter=number),
+                command_id=commands.make_command_id(number * 1000, bytes(10)),
+            )
+            delivery = deliver(command, "alice", "bob")
+            (bench.places.requests / f"{delivery.command_id}.json").write_bytes(
+                commands.write_delivery(delivery)
+            )
+        taken = []
+        for _ in range(2):
+            helper.run()
+            taken.append(len(helper.actions.acted))
+
+        assert taken == [2, 3]
+
+    def test_refusals_do_not_fill_roots_disk(
+        self, bench: Bench, helper: HelperBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever captured the sending process hands over what nobody signed, again and again."""
+        monkeypatch.setattr(root_helper, "REFUSALS_AN_HOUR", 3)
+
+        def ask(numbers: range) -> None:
+            for number in numbers:
+                unsigned = deliver(make_command("restart", counter=number))
+                (bench.places.requests / f"{unsigned.command_id}.json").write_bytes(
+                    commands.write_delivery(unsigned)
+                )
+            helper.run()
+            helper.crash()
+
+        ask(range(1, 6))
+        ask(range(6, 9))
+        bench.clock.advance(3600)
+        ask(range(9, 10))
+
+        kinds = [record.kind for record in read_chain(helper.folder / "audit.chain")]
+        assert kinds == [*["command.refused"] * 3, "command.refusals_unrecorded", "command.refused"]
+        assert len(list(bench.places.outcomes.iterdir())) == 4
+        assert not list(bench.places.requests.iterdir())
 
     @pytest.mark.parametrize("is_above", [True, False])
     def test_a_folder_that_became_a_link_leads_nowhere(

@@ -27,7 +27,9 @@ from teiten.sensor.errors import DeclarationError, NotEnrolledError, StateBusyEr
 from teiten.sensor.sealed import SealingIdentity
 from teiten.sensor.signed_gateway import read_signed_gateway
 
-_KEY, _IDENTITY, _LOCK, _KEY_LOCK = "key.pem", "identity.json", "lock", "key.lock"
+_KEY, _LOCK, _KEY_LOCK = "key.pem", "lock", "key.lock"
+#: Who the sensor is, as enrolment or recovery told.
+IDENTITY = "identity.json"
 _KEY_FILE = re.compile(r"key(-[0-9]{1,9})?\.pem")
 #: Status files: what the recording and the sending process say of themselves, and orders between them.
 CAPTURE_STATUS, SENDING_STATUS, ORDERS = "capture.json", "sending.json", "orders.json"
@@ -120,7 +122,7 @@ class StateFolder:
             )
 
     def is_enrolled(self) -> bool:
-        return (self.path / _IDENTITY).exists()
+        return (self.path / IDENTITY).exists()
 
     def load_identity(self) -> Identity:
         """Give what enrolment made.
@@ -134,7 +136,7 @@ class StateFolder:
                 f"{self.path} holds no identity; run `teiten-sensor enrol --token-file FILE --gateway URL --pin PIN`"
             )
         try:
-            told = json.loads((self.path / _IDENTITY).read_text(encoding="utf-8"))
+            told = json.loads((self.path / IDENTITY).read_text(encoding="utf-8"))
             key = keys.load_private(self.path / key_file_of(told))
             gateway = told["gateway"]
             return Identity(
@@ -148,7 +150,7 @@ class StateFolder:
             raise StateError(str(error)) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, MessageError) as error:
             raise StateError(
-                f"identity file {self.path / _IDENTITY} is damaged ({error}); restore it, or remove it and enrol again"
+                f"identity file {self.path / IDENTITY} is damaged ({error}); restore it, or remove it and enrol again"
             ) from error
 
     def save_identity(
@@ -181,9 +183,9 @@ class StateFolder:
         Raises:
             StateError: when the disk refuses; the old key stands.
         """
-        record = self.read_json(_IDENTITY)
+        record = self.read_json(IDENTITY)
         if not record:
-            raise StateError(f"identity file {self.path / _IDENTITY} cannot be read; the old key stands")
+            raise StateError(f"identity file {self.path / IDENTITY} cannot be read; the old key stands")
         old, new = key_file_of(record), self.keep_key(name, key_no)
         self._replace_identity(
             {**record, "key_no": key_no, "epoch": epoch, "key_file": new, "keyed_at_us": at_us}
@@ -214,14 +216,14 @@ class StateFolder:
 
     def key_file(self) -> str:
         """Give the name of the present key's file."""
-        return key_file_of(self.read_json(_IDENTITY))
+        return key_file_of(self.read_json(IDENTITY))
 
     def has_key(self, name: str) -> bool:
         return (self.path / name).exists()
 
     def keyed_at_us(self) -> int:
         """Give the instant since when the present key is the sensor's, by its own clock."""
-        told = self.read_json(_IDENTITY)
+        told = self.read_json(IDENTITY)
         if isinstance(told.get("keyed_at_us"), int):
             return int(told["keyed_at_us"])
         try:
@@ -232,7 +234,7 @@ class StateFolder:
     def identity_stamp(self) -> tuple[int, int] | None:
         """Give what changes when the identity does; None: there is none."""
         try:
-            found = (self.path / _IDENTITY).stat()
+            found = (self.path / IDENTITY).stat()
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns
@@ -258,7 +260,7 @@ class StateFolder:
 
     def _replace_identity(self, record: dict[str, Any]) -> None:
         try:
-            self.write_json(_IDENTITY, record, durable=True)
+            self.write_json(IDENTITY, record, durable=True)
             _sync_folder(self.path)
         except OSError as error:
             raise StateError(f"identity cannot be written to {self.path}: {error.strerror}") from error

@@ -18,10 +18,11 @@ from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import StateError
 from teiten.sensor.health import read_release
 from teiten.sensor.obeying.answers import Answers
+from teiten.sensor.obeying.deciding import Rules
 from teiten.sensor.obeying.files import read_bounded
 from teiten.sensor.obeying.handing import FOLDER, RequestBox, places_of
 from teiten.sensor.obeying.memory import Memory
-from teiten.sensor.obeying.obedience import Obedience, Rules
+from teiten.sensor.obeying.obedience import Obedience
 from teiten.sensor.obeying.operators_file import load_operators
 from teiten.sensor.obeying.outcome import Outcome, done
 from teiten.sensor.obeying.questions import Questions
@@ -30,7 +31,7 @@ from teiten.sensor.obeying.setting import set_config
 from teiten.sensor.obeying.supervised_actions import CaptureSwitch, SupervisedActions
 from teiten.sensor.obeying.system_actions import SystemActions, SystemPlaces
 from teiten.sensor.sealed import SealingIdentity
-from teiten.sensor.state import ORDERS, StateFolder
+from teiten.sensor.state import IDENTITY, ORDERS, StateFolder
 
 _log = logging.getLogger(__name__)
 #: The supervising process's helper lies in the sensor's own folder: it has no other rights than the sensor.
@@ -126,7 +127,7 @@ def build_root_helper(config: SensorConfig, state: StateFolder, clock: Clock) ->
     Raises:
         SensorError: when the sensor is not enrolled or its folder cannot be used.
     """
-    sensor = config.number or state.load_identity().sealing.sensor
+    sensor = config.number or _read_sensor(state)
     system = SystemPlaces(state.path, config.helper_dir.parent)
     actions = SystemActions(system, places_of(state.path, config.helper_dir), clock)
     return _build_helper(config, state, clock, sensor=sensor, folder=config.helper_dir, actions=actions)
@@ -140,6 +141,22 @@ def read_offset_us(state: StateFolder) -> int | None:
     except (ValueError, AttributeError):
         return None
     return offset_us if type(offset_us) is int else None
+
+
+def _read_sensor(state: StateFolder) -> int:
+    """Give the sensor's number as its own user wrote it down: no key is read, nothing is waited for or followed.
+
+    Raises:
+        StateError: when it is not there.
+    """
+    path = state.path / IDENTITY
+    try:
+        sensor = json.loads(read_bounded(path, max_bytes=_MAX_ORDERS_BYTES) or b"")["sensor"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError(f"{path} names no sensor; set sensor.number") from error
+    if type(sensor) is not int:
+        raise StateError(f"{path} names no sensor; set sensor.number")
+    return sensor
 
 
 def find_helper_dir(config: SensorConfig, state: StateFolder, *, is_supervised: bool) -> Path:

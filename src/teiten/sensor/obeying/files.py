@@ -47,10 +47,17 @@ def make_folder(path: Path, *, mode: int = 0o700) -> None:
         raise StateError(f"folder {path} cannot be made: {error.strerror}") from error
 
 
-def read_bounded(path: Path, *, max_bytes: int) -> bytes | None:
-    """Read an ordinary file of bounded size, through no symbolic link; None when it is anything else."""
+def read_bounded(path: Path, *, max_bytes: int, folder: int | None = None) -> bytes | None:
+    """Read an ordinary file of bounded size, through no symbolic link; None when it is anything else.
+
+    Args:
+        path: where it is.
+        max_bytes: of a longer file nothing is read.
+        folder: the open folder that ``path`` is in; None: where ``path`` says.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, flags, dir_fd=folder)
     except OSError:
         return None
     found = os.fstat(descriptor)

@@ -81,17 +81,9 @@ class RequestBox:
         return read_outcome(_read_state(self._places.outcomes / f"{command_id}.json"))
 
 
-def list_requests(places: Places) -> list[Path]:
-    """Give the files that ask, oldest name first. Only names that end in ``.json`` wake the helper, or count."""
-    try:
-        return sorted(path for path in places.requests.iterdir() if path.suffix == ".json")
-    except OSError:
-        return []
-
-
-def read_request(path: Path) -> Delivery | None:
+def read_request(path: Path, *, folder: int | None = None) -> Delivery | None:
     """Read a request that any user may have written; None when it is none of this name."""
-    text = read_bounded(path, max_bytes=_MAX_REQUEST_BYTES)
+    text = read_bounded(path, max_bytes=_MAX_REQUEST_BYTES, folder=folder)
     try:
         delivery = commands.read_delivery(text or b"")
     except CommandError:

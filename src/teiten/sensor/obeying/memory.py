@@ -21,6 +21,7 @@ MAX_IDS = 600
 #: Commands begun and not ended at once; more wait in the base.
 MAX_OPEN = 8
 _MAX_COUNTERS = 400
+_REFUSALS = "refusals"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Memory:
     def read_fact(self, name: str) -> Any:
         return self._facts.get(name)
 
-    def keep_fact(self, name: str, value: int | str) -> None:
+    def keep_fact(self, name: str, value: int | str | list[int]) -> None:
         """Keep one value durably, for example who this sensor is.
 
         Raises:
@@ -84,6 +85,18 @@ class Memory:
         """
         self._facts[name] = value
         self._write()
+
+    def count_refusal(self, hour: int) -> tuple[int, int]:
+        """Count a refusal of this hour durably; gives how many there were in it, and in the one counted before.
+
+        Raises:
+            StateError: when the disk refuses.
+        """
+        known, count = self._facts.get(_REFUSALS) or (hour, 0)
+        before = 0 if known == hour else count
+        count = count + 1 if known == hour else 1
+        self.keep_fact(_REFUSALS, [hour, count])
+        return count, before
 
     def begin(self, command: Command, begun: Begun) -> None:
         """Remember a command for ever, and that it is being executed, before it is.

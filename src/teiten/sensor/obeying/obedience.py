@@ -16,20 +16,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from teiten.foundation.clock import Clock
-from teiten.protocol import commands, judging
+from teiten.protocol import commands
 from teiten.protocol.commands import Command, Delivery
 from teiten.protocol.errors import CommandError
 from teiten.protocol.judging import Accepted, Refused
 from teiten.protocol.operator_list import OperatorList
-from teiten.protocol.verbs import CLASSES, VERBS
+from teiten.protocol.verbs import VERBS
 from teiten.sensor.chain import Chain
 from teiten.sensor.errors import DeclarationError, SensorError, StateError
 from teiten.sensor.obeying.answers import Answer, Answers
 from teiten.sensor.obeying.budget import RefusalBudget
+from teiten.sensor.obeying.deciding import Rules, Times, decide, describe_command
 from teiten.sensor.obeying.handing import RequestBox
 from teiten.sensor.obeying.memory import Begun, Memory
 from teiten.sensor.obeying.outcome import Outcome, failed, refused
-from teiten.sensor.obeying.timing import find_time_s
 
 _log = logging.getLogger(__name__)
 
@@ -39,16 +39,6 @@ _SECOND_US = 1_000_000
 HELPER_SECONDS = 120
 _VERB_SECONDS = {"wipe": 300, "retire": 900}
 _LOOK_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Who this sensor is and what its settings allow."""
-
-    sensor: int
-    load_operators: Callable[[], OperatorList]
-    classes: tuple[str, ...] = CLASSES
-    allow_exec: bool = False
 
 
 @dataclass
@@ -187,27 +177,8 @@ class Obedience:
     ) -> Accepted | Refused:
         if fault:
             return Refused("operators_missing", fault)
-        try:
-            command = commands.read_command(delivery.envelope.payload)
-        except CommandError as error:
-            return Refused("form", str(error))
-        if command.command_id != delivery.command_id:
-            return Refused("id_differs", f"it is {command.command_id}", command)
-        rules = self._rules
-        return judging.judge(
-            delivery.envelope,
-            operators,
-            now_s=find_time_s(
-                command.command_class,
-                self._clock.now_us(),
-                offset_us,
-                operators=operators,
-                floor_s=self._memory.floor_s,
-            ),
-            sensor=rules.sensor,
-            state=self._memory.as_state(classes=rules.classes, allow_exec=rules.allow_exec),
-            resolved=delivery.resolved,
-        )
+        times = Times(self._clock.now_us(), offset_us)
+        return decide(delivery, operators, rules=self._rules, memory=self._memory, times=times)
 
     def _refuse(self, delivery: Delivery, digest: bytes, verdict: Refused) -> None:
         self.counts.commands_refused += 1
@@ -305,21 +276,6 @@ class Obedience:
                 self._chain.append("command.refusals_unrecorded", {"count": count})
         except StateError as error:
             _log.error("Refusals cannot be recorded", extra={"count": count, "error": str(error)})
-
-
-def describe_command(verdict: Accepted, digest: bytes) -> dict[str, Any]:
-    """Give what the chain keeps of a command that is obeyed."""
-    command = verdict.command
-    return {
-        "command_id": command.command_id,
-        "payload_sha256": digest.hex(),
-        "verb": command.verb,
-        "class": command.command_class,
-        "persons": list(verdict.persons),
-        "created_by": command.created_by,
-        "counter": command.counter,
-        "reason": command.reason,
-    }
 
 
 def _seconds_of(command: Command) -> int:

@@ -15,27 +15,26 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
 from teiten.foundation.clock import Clock
-from teiten.protocol import commands, judging
+from teiten.protocol import commands
 from teiten.protocol.commands import Command, Delivery
-from teiten.protocol.errors import CommandError
 from teiten.protocol.judging import Accepted, Refused
-from teiten.protocol.verbs import VERBS
 from teiten.sensor.chain import FILE_NAME, Chain
 from teiten.sensor.errors import DeclarationError, SensorError, StateBusyError, StateError
+from teiten.sensor.obeying.asked import AskedFolder
+from teiten.sensor.obeying.budget import REFUSALS_AN_HOUR
+from teiten.sensor.obeying.deciding import Rules, Times, decide, describe_command
 from teiten.sensor.obeying.files import make_folder, write_durably
-from teiten.sensor.obeying.handing import RUNNING, Places, list_requests, read_request
+from teiten.sensor.obeying.handing import RUNNING, Places
 from teiten.sensor.obeying.memory import Begun, Memory
-from teiten.sensor.obeying.obedience import Rules, describe_command
 from teiten.sensor.obeying.outcome import Outcome, failed, refused
-from teiten.sensor.obeying.timing import find_time_s
 
 _log = logging.getLogger(__name__)
 _OUTCOMES_KEPT = 64
+_HOUR_US = 3_600_000_000
 
 
 class Actions(Protocol):
@@ -92,43 +91,50 @@ class Helper:
         Raises:
             SensorError: the first that kept one from being taken; the others were obeyed all the same.
         """
-        requests, faults = list_requests(self._places), []
-        if requests:
-            _check_folder(self._places.requests)
-        for path in requests:
-            try:
-                self.obey(path, offset_us=offset_us)
-            except SensorError as error:
-                faults.append(error)
+        try:
+            asked = AskedFolder(self._places.requests)
+        except FileNotFoundError:
+            return 0
+        faults: list[SensorError] = []
+        with contextlib.closing(asked):
+            names = asked.take_names()
+            for name in names:
+                try:
+                    self._obey_one(asked, name, offset_us=offset_us)
+                except SensorError as error:
+                    faults.append(error)
         self._forget_old()
         if faults:
             raise faults[0]
-        return len(requests)
+        return len(names)
 
     def obey(self, path: Path, *, offset_us: int | None) -> None:
-        """Obey one request and take it away; what is no request is only taken away."""
-        delivery = read_request(path)
+        """Obey one request and take it away; what is no request is only taken away.
+
+        Raises:
+            SensorError: when it cannot be taken.
+        """
+        try:
+            asked = AskedFolder(path.parent)
+        except FileNotFoundError as error:
+            raise StateError(f"there is no folder {path.parent}") from error
+        with contextlib.closing(asked):
+            self._obey_one(asked, path.name, offset_us=offset_us)
+
+    def _obey_one(self, asked: AskedFolder, name: str, *, offset_us: int | None) -> None:
+        delivery = asked.read(name)
         if delivery is not None:
             if self._has_outcome(delivery.command_id):
                 self._resume(delivery)
             else:
                 self._obey(delivery, offset_us=offset_us)
-        _remove(path)
+        asked.remove(name)
 
     def _obey(self, delivery: Delivery, *, offset_us: int | None) -> None:
         digest = hashlib.sha256(delivery.envelope.payload).digest()
         verdict = self._judge(delivery, offset_us=offset_us)
         if isinstance(verdict, Refused):
-            _log.warning(
-                "A request is refused", extra={"command": delivery.command_id, "reason": verdict.reason}
-            )
-            facts = {
-                "command_id": delivery.command_id,
-                "payload_sha256": digest.hex(),
-                "reason": verdict.reason,
-            }
-            self._chain.append("command.refused", facts)
-            self._write(delivery.command_id, refused(verdict.reason, f"{verdict}\n").to_fields())
+            self._refuse(delivery.command_id, digest, verdict)
             return
         command = verdict.command
         self._memory.begin(command, Begun(command.command_id, command.verb, digest, self._clock.now_us(), 0))
@@ -139,6 +145,18 @@ class Helper:
         if outcome.state == "done":
             self._memory.keep_fact("following", digest.hex())
             self._follow_up(command)
+
+    def _refuse(self, command_id: str, digest: bytes, verdict: Refused) -> None:
+        """Say and record why; whoever may write requests must not fill root's disk with it."""
+        count, before = self._memory.count_refusal(self._clock.now_us() // _HOUR_US)
+        if before > REFUSALS_AN_HOUR:
+            self._chain.append("command.refusals_unrecorded", {"count": before - REFUSALS_AN_HOUR})
+        if count > REFUSALS_AN_HOUR:
+            return
+        _log.warning("A request is refused", extra={"command": command_id, "reason": verdict.reason})
+        facts = {"command_id": command_id, "payload_sha256": digest.hex(), "reason": verdict.reason}
+        self._chain.append("command.refused", facts)
+        self._write(command_id, refused(verdict.reason, f"{verdict}\n").to_fields())
 
     def _resume(self, delivery: Delivery) -> None:
         """Go on with what a crash interrupted after the outcome was told; the request is still there then."""
@@ -151,32 +169,13 @@ class Helper:
         self._memory.keep_fact("following", "")
 
     def _judge(self, delivery: Delivery, *, offset_us: int | None) -> Accepted | Refused:
-        rules = self._rules
         try:
-            operators = rules.load_operators()
-            command = commands.read_command(delivery.envelope.payload)
+            operators = self._rules.load_operators()
         except DeclarationError as error:
             return Refused("operators_missing", str(error))
-        except CommandError as error:
-            return Refused("form", str(error))
-        if command.command_id != delivery.command_id:
-            return Refused("id_differs", f"it is {command.command_id}", command)
-        verb = VERBS.get(command.verb)
-        if verb is not None and not verb.needs_root:
-            return Refused("class_wrong", f"{verb.name} needs no helper", command)
-        return judging.judge(
-            delivery.envelope,
-            operators,
-            now_s=find_time_s(
-                command.command_class,
-                self._clock.now_us(),
-                offset_us,
-                operators=operators,
-                floor_s=self._memory.floor_s,
-            ),
-            sensor=rules.sensor,
-            state=self._memory.as_state(classes=rules.classes, allow_exec=rules.allow_exec),
-            resolved=delivery.resolved,
+        times = Times(self._clock.now_us(), offset_us)
+        return decide(
+            delivery, operators, rules=self._rules, memory=self._memory, times=times, only_root=True
         )
 
     def _act(self, command: Command) -> Outcome:
@@ -232,45 +231,3 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
         raise StateBusyError(f"another helper works on {path.parent}") from error
     return descriptor
-
-
-def _remove(path: Path) -> None:
-    """Remove a name from another user's folder, through no symbolic link; a folder loses its name only."""
-    with contextlib.suppress(OSError):
-        folder = _open_folder(path.parent.absolute())
-        try:
-            os.unlink(path.name, dir_fd=folder)
-        except OSError:
-            # It must not wake the helper again, whatever it is.
-            aside = f"{path.name}.{secrets.token_hex(8)}"
-            os.rename(path.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
-        finally:
-            os.close(folder)
-
-
-def _check_folder(requests: Path) -> None:
-    """Refuse a folder that another user has put a symbolic link in place of.
-
-    Raises:
-        StateError: naming it.
-    """
-    try:
-        os.close(_open_folder(requests))
-    except OSError as error:
-        raise StateError(
-            f"{requests}, or the folder above it, is a symbolic link; remove it: {error.strerror}"
-        ) from error
-
-
-def _open_folder(requests: Path) -> int:
-    """Open ``…/obey/requests``; both names are in a folder of the sensor's user, who may have made them links."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    above = os.open(requests.parent.parent, flags)
-    try:
-        own = os.open(requests.parent.name, flags | os.O_NOFOLLOW, dir_fd=above)
-    finally:
-        os.close(above)
-    try:
-        return os.open(requests.name, flags | os.O_NOFOLLOW, dir_fd=own)
-    finally:
-        os.close(own)
