@@ -95,6 +95,49 @@ def test_it_costs_few_queries_however_many_sensors(cast: Cast, clock: FixedClock
     assert len(queries) <= 3
 
 
+def test_one_sensor_is_read_without_the_others(cast: Cast, clock: FixedClock) -> None:
+    from teiten.fleet import selectors
+
+    own = make_sensor(cast, clock, "TK-001", counter=1)
+    theirs = make_sensor(cast, clock, "TK-002", organisation=cast.beta, counter=1)
+
+    def read(*numbers):
+        return selectors.sensor_states(cast.alice, now=clock.now(), config=CONFIG, sensors=numbers)
+
+    assert read(own.pk) == [rows_for(cast.alice, clock)[0]]
+    assert [row.is_masked for row in read(theirs.pk)] == [True], "asked by number, it stays masked"
+    assert read() == read(0, -1, 1 << 80) == []
+
+
+def test_in_brief_all_sensors_are_what_they_are_at_length(cast: Cast, clock: FixedClock) -> None:
+    from teiten.fleet import selectors
+
+    make_sensor(cast, clock, "TK-001", clock_offset_us=2_000_000, recent_captured=100, recent_drops=50)
+    make_sensor(cast, clock, "TK-002", state="suspended")
+    make_sensor(cast, clock, "TK-003", organisation=cast.beta, recent_captured=100, recent_drops=50)
+    make_sensor(cast, clock, "TK-004", organisation=cast.beta)
+
+    for viewer in (cast.alice, cast.charlie, cast.dana):
+        rows = rows_for(viewer, clock)
+        briefs = selectors.sensor_briefs(viewer, now=clock.now(), config=CONFIG)
+
+        def shared(row):
+            counts = (row.missing_batches, row.clock_offset_us, row.drop_share)
+            return (
+                row.id,
+                row.name,
+                row.is_masked,
+                row.region,
+                row.organisation,
+                row.software,
+                row.conditions,
+                counts,
+            )
+
+        assert [shared(row) for row in briefs] == [shared(row) for row in rows]
+        assert all(row.heard_us is None for row in briefs if row.is_masked)
+
+
 def test_others_sensors_are_masked(cast: Cast, clock: FixedClock) -> None:
     from teiten.fleet import selectors
 

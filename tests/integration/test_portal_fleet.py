@@ -6,7 +6,9 @@ import io
 import sys
 import zipfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -136,6 +138,58 @@ def test_maintenance_is_the_walls_clock_and_its_order_is_checked(cast: Cast, sen
     assert (reversed_one.status_code, done.status_code) == (400, 302)
     planned = Maintenance.objects.get()
     assert (planned.end_at - planned.start_at).total_seconds() == 9 * 3600
+
+
+def test_planned_maintenance_is_cancelled_before_and_ended_after_it_has_begun(
+    cast: Cast, sensors: list[int], clock: FixedClock
+) -> None:
+    from teiten.fleet import maintaining
+    from teiten.fleet.models import Maintenance
+    from teiten.fleet.services import Act
+
+    act, hour = Act(clock.now(), cast.dana), timedelta(hours=1)
+    begun, later = (
+        maintaining.plan_maintenance(
+            get_sensor(sensors[1]), start=clock.now() + start * hour, end=clock.now() + (start + 2) * hour, reason="x", act=act
+        )
+        for start in (-1, 5)
+    )  # fmt: skip
+
+    def address(planned: Any) -> str:
+        return path_of("cancel-maintenance", sensor=sensors[1], number=planned.pk)
+
+    host = client_of(cast.alice)
+    assert client_of(cast.charlie).post(address(begun)).status_code == 404
+    assert client_of(cast.ann).get(address(begun)).status_code == 404
+    assert host.get(address(begun)).context["has_begun"]
+    assert [host.post(address(planned)).status_code for planned in (begun, later)] == [302, 302]
+    begun.refresh_from_db()
+    assert begun.end_at == clock.now()
+    assert list(Maintenance.objects.all()) == [begun]
+    # A second press, and a page that was left open: nothing happens, and it says so.
+    assert host.post(address(begun)).status_code == 400
+    assert host.get(address(begun)).context["is_over"]
+    assert host.post(address(later)).status_code == 404
+
+
+def test_a_sensor_of_another_data_set_is_shown_as_what_it_is(
+    cast: Cast, sensors: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teiten.fleet.models import Sensor
+    from teiten.portal import services
+    from teiten.search.config import SearchConfig
+
+    without_data = SimpleNamespace(datasets=lambda _viewer: (), config=SearchConfig())
+    monkeypatch.setattr(services, "_search", without_data)
+    Sensor.objects.filter(pk=sensors[1]).update(dataset="simulated")
+
+    moved = client_of(cast.alice).get(
+        path_of("sensor", sensor=sensors[1]), {"dataset": "live", "period": "7d"}
+    )
+
+    assert moved.status_code == 302
+    assert "dataset=simulated" in moved["Location"]
+    assert "period=7d" in moved["Location"]
 
 
 def test_a_command_is_checked_submitted_started_and_stopped(

@@ -19,7 +19,7 @@ from teiten.portal.testing import start_django_for_tests
 start_django_for_tests()
 
 from teiten.fleet.health import Condition
-from teiten.fleet.selectors import SensorRow
+from teiten.fleet.selectors import SensorBrief
 from teiten.portal.charts.calendar import draw_hours
 from teiten.portal.charts.verdict_days import draw_verdict_days
 from teiten.portal.charts.whiskers import WIDTH, Ratio, draw_whiskers
@@ -27,7 +27,7 @@ from teiten.portal.compare.groups import PARAMETERS, read_choice
 from teiten.portal.explore.finding import find_target
 from teiten.portal.naming.kinds import BY_NAME, KINDS, kind_of, read_key, write_key
 from teiten.portal.presenting.news import write_growth
-from teiten.portal.sensors.presenter import mask_row
+from teiten.portal.sensors.presenter import as_row, mask_row
 from teiten.portal.sources.verdicts import describe_tool
 from teiten.search.answers import CalendarDay, Group, SourcePage, VerdictDay
 from teiten.search.dimensions import DIMENSIONS, get_dimension, parse_key
@@ -218,11 +218,10 @@ class _Page:
         self.verdicts = verdicts
 
 
-ROW = SensorRow(
-    id=None, name="P-AAAAAAAA", is_masked=True, region="kanto", organisation="", dataset="live", condition=Condition.SKEWED,
-    conditions=(Condition.SKEWED, Condition.DROPPING), enrolled_at=NOON, heartbeat_at=NOON, booted_at=NOON, last_batch_at=NOON,
-    missing_batches=7, clock_offset_us=2_000_000, software="0.1.0", spool_batches=3, spool_bytes=99, captured=12_345,
-    kernel_drops=6, drop_share=0.4, last_error="",
+ROW = SensorBrief(
+    id=None, name="P-AAAAAAAA", is_masked=True, region="kanto", organisation="", software="0.1.0",
+    conditions=(Condition.SKEWED, Condition.DROPPING), heard_us=1_795_230_000_000_000, missing_batches=7,
+    clock_offset_us=2_000_000, drop_share=0.4,
 )  # fmt: skip
 WATCHED = SensorCoverage(
     sensor=None, region="", addresses=0.0, last_window_at=None, last_landed_at=None, last_epoch=0, last_seq=0,
@@ -235,12 +234,17 @@ WATCHED = SensorCoverage(
 def test_of_somebody_elses_sensor_the_screen_tells_no_more_than_the_search() -> None:
     masked = mask_row(ROW, {"P-AAAAAAAA": WATCHED})
 
-    plain = replace(
-        ROW, region="", condition=Condition.WATCHING, conditions=(Condition.WATCHING,), enrolled_at=None, heartbeat_at=None,
-        booted_at=None, last_batch_at=None, missing_batches=0, clock_offset_us=None, software="", spool_batches=0,
-        spool_bytes=0, captured=0, kernel_drops=0, drop_share=0.0,
+    assert masked == SensorBrief(
+        id=None, name="P-AAAAAAAA", is_masked=True, region="", organisation="", software="",
+        conditions=(Condition.WATCHING,), heard_us=None, missing_batches=0, clock_offset_us=None, drop_share=0.0,
     )  # fmt: skip
-    assert masked == plain
+    told = as_row(masked)
+    assert (told.name, told.condition, told.heartbeat_at, told.software) == (
+        "P-AAAAAAAA",
+        Condition.WATCHING,
+        None,
+        "",
+    )
 
 
 def test_planned_maintenance_is_no_gap_in_a_sensors_calendar() -> None:

@@ -188,6 +188,7 @@ def list_sensors(*, clock: Clock, config: FleetConfig) -> list[SensorLine]:
     from teiten.fleet import health, known
 
     now = clock.now()
+    judge = health.Judge(now=now, config=config)
     return [
         SensorLine(
             sensor=one.id,
@@ -196,7 +197,7 @@ def list_sensors(*, clock: Clock, config: FleetConfig) -> list[SensorLine]:
             organisation=one.organisation,
             dataset=one.dataset,
             standing=one.standing,
-            conditions=tuple(found.value for found in health.judge(one.as_facts(), now=now, config=config)),
+            conditions=tuple(found.value for found in judge(one)),
             heartbeat_at=one.heartbeat_at,
             software=one.software,
         )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from itertools import compress
+from typing import Protocol
 
 from teiten.fleet.config import FleetConfig
 
@@ -38,6 +40,35 @@ class Condition(str, Enum):
     #: The last update was rolled back, or cannot be taken.
     UPDATE_FAILED = "update_failed"
     WATCHING = "watching"
+
+
+class Judged(Protocol):
+    """What a judgement reads of a sensor; :class:`Facts` says what each is."""
+
+    @property
+    def standing(self) -> str: ...
+    @property
+    def enrolled_at(self) -> datetime | None: ...
+    @property
+    def heartbeat_at(self) -> datetime | None: ...
+    @property
+    def recent_captured(self) -> float: ...
+    @property
+    def recent_drops(self) -> float: ...
+    @property
+    def clock_offset_us(self) -> int | None: ...
+    @property
+    def missing_batches(self) -> int: ...
+    @property
+    def is_planned(self) -> bool: ...
+    @property
+    def by_host(self) -> bool: ...
+    @property
+    def disk_free_bytes(self) -> int | None: ...
+    @property
+    def ring_fill_permille(self) -> int | None: ...
+    @property
+    def update_state(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -78,42 +109,64 @@ _BY_HOST = {Condition.REVOKED: Condition.WITHDRAWN, Condition.SUSPENDED: Conditi
 FAILED_UPDATES = frozenset({"rolled_back", "blocked"})
 
 
-def judge(facts: Facts, *, now: datetime, config: FleetConfig) -> tuple[Condition, ...]:
-    """Give everything that is true of a sensor, worst first; never empty.
-
-    A sensor that nobody lets in (revoked, suspended, not yet enrolled) has no
-    other condition: whether it is silent says nothing.
-    """
-    standing = _STANDINGS.get(facts.standing)
-    if standing is not None and standing is not Condition.QUARANTINED:
-        return (_BY_HOST.get(standing, standing) if facts.by_host else standing,)
-    silent = is_silent(facts, now=now, config=config)
-    checks = (
-        (Condition.QUARANTINED, standing is Condition.QUARANTINED),
-        (Condition.SILENT, silent and not facts.is_planned),
-        (Condition.MAINTENANCE, silent and facts.is_planned),
-        (Condition.GAPPED, facts.missing_batches > 0),
-        (Condition.DROPPING, drop_share(facts) > config.dropping_share),
-        (Condition.SKEWED, abs(facts.clock_offset_us or 0) > config.skewed_seconds * 1_000_000),
-        (Condition.RING_FULL, (facts.ring_fill_permille or 0) >= config.ring_full_permille),
-        (Condition.DISK_LOW, is_disk_low(facts, config=config)),
-        (Condition.UPDATE_FAILED, facts.update_state in FAILED_UPDATES),
-    )
-    found = tuple(condition for condition, is_true in checks if is_true)
-    return found or (Condition.WATCHING,)
+#: What an enrolled sensor may suffer from, in the order in which :meth:`Judge.__call__` asks.
+_TROUBLES = (
+    Condition.QUARANTINED,
+    Condition.SILENT,
+    Condition.MAINTENANCE,
+    Condition.GAPPED,
+    Condition.DROPPING,
+    Condition.SKEWED,
+    Condition.RING_FULL,
+    Condition.DISK_LOW,
+    Condition.UPDATE_FAILED,
+)
+_WATCHING = (Condition.WATCHING,)
 
 
-def is_disk_low(facts: Facts, *, config: FleetConfig) -> bool:
-    """Tell whether a sensor's disk will be full soon; one that does not say is believed to be fine."""
-    return facts.disk_free_bytes is not None and facts.disk_free_bytes < config.disk_low_bytes
+class Judge:
+    """Says what is true of sensors at one instant; made once for as many as there are."""
+
+    def __init__(self, *, now: datetime, config: FleetConfig) -> None:
+        self._heard_since = now - silence_allowed(config)
+        self._dropping_share = config.dropping_share
+        self._skewed_us = config.skewed_seconds * 1_000_000
+        self._ring_full_permille = config.ring_full_permille
+        self._disk_low_bytes = config.disk_low_bytes
+
+    def __call__(self, facts: Judged) -> tuple[Condition, ...]:
+        """Give everything that is true of a sensor, worst first; never empty.
+
+        A sensor that nobody lets in (revoked, suspended, not yet enrolled) has no
+        other condition: whether it is silent says nothing.
+        """
+        standing = _STANDINGS.get(facts.standing)
+        if standing is not None and standing is not Condition.QUARANTINED:
+            return (_BY_HOST.get(standing, standing) if facts.by_host else standing,)
+        silent = self.is_silent(facts)
+        free_bytes = facts.disk_free_bytes
+        checks = (
+            standing is Condition.QUARANTINED,
+            silent and not facts.is_planned,
+            silent and facts.is_planned,
+            facts.missing_batches > 0,
+            drop_share(facts) > self._dropping_share,
+            abs(facts.clock_offset_us or 0) > self._skewed_us,
+            (facts.ring_fill_permille or 0) >= self._ring_full_permille,
+            free_bytes is not None and free_bytes < self._disk_low_bytes,
+            facts.update_state in FAILED_UPDATES,
+        )
+        return tuple(compress(_TROUBLES, checks)) or _WATCHING
+
+    def is_silent(self, facts: Judged) -> bool:
+        """Tell whether more heartbeats are missing than may be; one that never spoke counts from enrolment."""
+        heard_at = facts.heartbeat_at or facts.enrolled_at
+        return heard_at is None or heard_at < self._heard_since
 
 
-def is_silent(facts: Facts, *, now: datetime, config: FleetConfig) -> bool:
-    """Tell whether more heartbeats are missing than may be; one that never spoke counts from enrolment."""
-    heard_at = facts.heartbeat_at or facts.enrolled_at
-    if heard_at is None:
-        return True
-    return now - heard_at > silence_allowed(config)
+def judge(facts: Judged, *, now: datetime, config: FleetConfig) -> tuple[Condition, ...]:
+    """Give everything that is true of one sensor, worst first; see :class:`Judge`."""
+    return Judge(now=now, config=config)(facts)
 
 
 def silence_allowed(config: FleetConfig) -> timedelta:
@@ -121,7 +174,7 @@ def silence_allowed(config: FleetConfig) -> timedelta:
     return timedelta(seconds=config.heartbeat_seconds * (config.silent_after_heartbeats + 0.5))
 
 
-def drop_share(facts: Facts) -> float:
+def drop_share(facts: Judged) -> float:
     """Give the share of recent packets that the kernel dropped; ``captured`` does not include them."""
     total = facts.recent_captured + facts.recent_drops
     return facts.recent_drops / total if total > 0 else 0.0

@@ -1,8 +1,8 @@
 """Raise alarms for what is wrong with sensors now, and close them when it is over.
 
 What is wrong is what :mod:`teiten.fleet.health` says, so that list, page and alarm
-agree. A used token that comes again and an audit chain that goes back are events:
-their alarms stay until somebody acknowledges them.
+agree. A used token that comes again, an audit chain that goes back and a sensor that its
+host takes away are events: their alarms stay until an operator acknowledges them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from teiten.fleet.alarms import ledger, metrics, silence
 from teiten.fleet.alarms.ledger import Trouble
 from teiten.fleet.alarms.models import Alarm, AlarmKind
 from teiten.fleet.config import FleetConfig
-from teiten.fleet.health import Condition
+from teiten.fleet.health import Condition, Judge
 from teiten.fleet.known import Known
 
 _log = logging.getLogger(__name__)
@@ -33,10 +33,7 @@ _LOOK_BACK = timedelta(days=7)
 #: What a condition is called as an alarm, and what is said of it.
 _OF_CONDITIONS: dict[Condition, tuple[AlarmKind, Callable[[Known], Mapping[str, Any]]]] = {
     Condition.SILENT: (AlarmKind.SILENT, lambda one: {"heard_at": _tell(one.heartbeat_at)}),
-    Condition.DROPPING: (
-        AlarmKind.DROPPING,
-        lambda one: {"share": round(health.drop_share(one.as_facts()), 6)},
-    ),
+    Condition.DROPPING: (AlarmKind.DROPPING, lambda one: {"share": round(health.drop_share(one), 6)}),
     Condition.SKEWED: (AlarmKind.SKEWED, lambda one: {"offset_us": one.clock_offset_us}),
     Condition.GAPPED: (AlarmKind.GAPPED, lambda one: {"missing_batches": one.missing_batches}),
     Condition.QUARANTINED: (AlarmKind.CLONED, lambda _: {}),
@@ -48,8 +45,8 @@ _OF_CONDITIONS: dict[Condition, tuple[AlarmKind, Callable[[Known], Mapping[str, 
     ),
 }
 _WATCHED = [kind.value for kind, _ in _OF_CONDITIONS.values()]
-#: Kinds that events raise; acknowledging closes them.
-OF_EVENTS = (AlarmKind.TOKEN_REUSED, AlarmKind.CHAIN_BROKEN)
+#: Kinds that events raise; an operator's acknowledging closes them.
+OF_EVENTS = (AlarmKind.TOKEN_REUSED, AlarmKind.CHAIN_BROKEN, AlarmKind.WITHDRAWN)
 
 #: An event is told of while no alarm of its kind is open, or was closed after it.
 _EVENTS = """
@@ -65,10 +62,8 @@ ORDER BY e.kind, e.sensor_id, e.id DESC
 
 def watch_alarms(*, now: datetime, config: FleetConfig) -> dict[str, int]:
     """Open what is wrong and has no alarm, close what is over, put what fell silent together into groups."""
-    sensors = known.read_known(now=now)
-    troubles = {
-        trouble.key: trouble for one in sensors for trouble in _list_troubles(one, now=now, config=config)
-    }
+    sensors, judge = known.read_known(now=now), Judge(now=now, config=config)
+    troubles = {trouble.key: trouble for one in sensors for trouble in _list_troubles(one, judge)}
     with transaction.atomic():
         open_now = set(
             Alarm.objects.filter(closed_at=None, kind__in=_WATCHED).values_list("kind", "sensor_id")
@@ -81,8 +76,8 @@ def watch_alarms(*, now: datetime, config: FleetConfig) -> dict[str, int]:
     return {"opened": len(opened), "closed": len(closed), "groups": groups}
 
 
-def _list_troubles(one: Known, *, now: datetime, config: FleetConfig) -> Iterable[Trouble]:
-    for condition in health.judge(one.as_facts(), now=now, config=config):
+def _list_troubles(one: Known, judge: Judge) -> Iterable[Trouble]:
+    for condition in judge(one):
         if condition in _OF_CONDITIONS:
             kind, describe = _OF_CONDITIONS[condition]
             yield Trouble(kind.value, one.id, one.organisation_id, describe(one))

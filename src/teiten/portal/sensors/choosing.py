@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from teiten.fleet.health import Condition
 from teiten.fleet.models import SensorKind, SensorMode, SensorPlacement
-from teiten.fleet.selectors import SensorRow
+from teiten.fleet.selectors import SensorBrief
 from teiten.portal.controls import Choice, Control
 from teiten.portal.naming.groups import name_mode
 from teiten.portal.naming.regions import name_region
@@ -87,7 +87,7 @@ def _refuse(name: str, value: str, rule: str) -> QueryError:
     return QueryError(f"URL parameter {name}={value!r} must be {rule}", field=name, value=value, rule=rule)
 
 
-def read_places(rows: Sequence[SensorRow], screen: Screen) -> dict[int, Place]:
+def read_places(rows: Sequence[SensorBrief], screen: Screen) -> dict[int, Place]:
     """Give where the sensors stand that the viewer sees as they are; one statement."""
     seen = {row.id for row in rows if row.id is not None}
     if not seen:
@@ -102,9 +102,9 @@ def read_places(rows: Sequence[SensorRow], screen: Screen) -> dict[int, Place]:
     }
 
 
-def narrow(rows: Iterable[SensorRow], places: Mapping[int, Place], chosen: Chosen) -> list[SensorRow]:
+def narrow(rows: Iterable[SensorBrief], places: Mapping[int, Place], chosen: Chosen) -> list[SensorBrief]:
     """Leave in what all filters but the state's let through; what is masked passes only by region."""
-    tests: list[Callable[[SensorRow, Place], bool]] = []
+    tests: list[Callable[[SensorBrief, Place], bool]] = []
     if chosen.area:
         tests.append(lambda row, _place: row.region == chosen.area)
     if chosen.org:
@@ -120,10 +120,10 @@ def narrow(rows: Iterable[SensorRow], places: Mapping[int, Place], chosen: Chose
     return [row for row in rows if all(test(row, places.get(row.id or 0, NOWHERE)) for test in tests)]
 
 
-def put_in_order(rows: Iterable[SensorRow], places: Mapping[int, Place], order: str) -> list[SensorRow]:
+def put_in_order(rows: Iterable[SensorBrief], places: Mapping[int, Place], order: str) -> list[SensorBrief]:
     """Sort; masked sensors come last, by their pseudonym."""
 
-    def key(row: SensorRow) -> tuple[bool, int, str, int, str]:
+    def key(row: SensorBrief) -> tuple[bool, int, str, int, str]:
         place = places.get(row.id or 0, NOWHERE)
         asn = place.asn if order == "as" else 0
         return row.is_masked, asn, row.organisation if order != "added" else "", row.id or 0, row.name
@@ -132,7 +132,7 @@ def put_in_order(rows: Iterable[SensorRow], places: Mapping[int, Place], order: 
 
 
 def list_choices(
-    rows: Sequence[SensorRow], places: Mapping[int, Place], chosen: Chosen, screen: Screen
+    rows: Sequence[SensorBrief], places: Mapping[int, Place], chosen: Chosen, screen: Screen
 ) -> dict[str, list[Control]]:
     """Give the switches and the filters; a filter that could not narrow anything is left out."""
     views = {"state": _("State"), "coverage": _("Coverage"), "version": _("Version"), "canary": _("Canary")}

@@ -28,6 +28,8 @@ class Held:
     period: str
     note: str = ""
     is_now: bool = False
+    #: Of maintenance that is not over: its number, by which it can be cancelled.
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ def describe_facts(sensor: int, screen: Screen) -> SensorFacts:
             for row in addresses
         ),
         maintenance=tuple(
-            Held(row.reason, _write_period(row.start_at, row.end_at, screen), is_now=_holds(row.start_at, row.end_at, screen.now))
+            Held(
+                row.reason, _write_period(row.start_at, row.end_at, screen),
+                is_now=_holds(row.start_at, row.end_at, screen.now), number=row.pk if row.end_at > screen.now else None,
+            )
             for row in planned
         ),
         exclusions=tuple(

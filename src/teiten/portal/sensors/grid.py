@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from teiten.fleet.selectors import SensorRow
+from teiten.fleet.selectors import SensorBrief
 from teiten.portal.sensors.states import SHAPES, StateMark
 
 _WIDTH = 882.0
@@ -60,7 +60,7 @@ class RegionGrid:
 
 def draw_region(
     name: str,
-    rows: Sequence[SensorRow],
+    rows: Sequence[SensorBrief],
     marks: Sequence[StateMark],
     *,
     attention: int,
@@ -110,7 +110,7 @@ def _draw_runs(classes: Sequence[str], columns: int) -> tuple[tuple[str, str], .
     return tuple((css, "".join(parts)) for css, parts in paths.items())
 
 
-def _draw_cell(row: SensorRow, mark: StateMark, x: float, y: float, pitch: float) -> Cell:
+def _draw_cell(row: SensorBrief, mark: StateMark, x: float, y: float, pitch: float) -> Cell:
     scale = (pitch - 1) / _BOX
     return Cell(
         f"translate({x:g} {y:g}) scale({scale:.3f})", mark.css, mark.shape, f"{row.name} {mark.word}", row.id

@@ -9,7 +9,7 @@ from django.db.models import Count, Q
 from django.utils.translation import gettext as _
 
 from teiten.fleet.canary.models import Reach
-from teiten.fleet.selectors import SensorRow
+from teiten.fleet.selectors import SensorBrief
 from teiten.portal.sensors.states import SHAPES, StateMark, mark_of
 from teiten.search.watching import SensorCoverage
 
@@ -20,7 +20,7 @@ _MOST_VERSIONS = 5
 
 
 def mark_rows(
-    rows: Sequence[SensorRow], view: str, shares: Mapping[int | str, SensorCoverage]
+    rows: Sequence[SensorBrief], view: str, shares: Mapping[int | str, SensorCoverage]
 ) -> tuple[list[StateMark], list[StateMark]]:
     """Give each row's mark, and the legend."""
     if view == "coverage":
@@ -35,7 +35,7 @@ def mark_rows(
 
 
 def _mark_coverage(
-    rows: Sequence[SensorRow], shares: Mapping[int | str, SensorCoverage]
+    rows: Sequence[SensorBrief], shares: Mapping[int | str, SensorCoverage]
 ) -> tuple[list[StateMark], list[StateMark]]:
     words = {
         "cv-4": _("whole time"), "cv-3": "≥ 99 %", "cv-2": "≥ 90 %", "cv-1": "≥ 50 %", "cv-0": "< 50 %",
@@ -43,7 +43,7 @@ def _mark_coverage(
     legend = {css: StateMark(css, _SQUARE, word) for css, word in words.items()}
     unknown = StateMark("cv-n", _SQUARE, _("not watched"))
 
-    def mark(row: SensorRow) -> StateMark:
+    def mark(row: SensorBrief) -> StateMark:
         found = shares.get(row.name if row.id is None else row.id)
         if found is None or found.share is None:
             return unknown
@@ -52,7 +52,7 @@ def _mark_coverage(
     return [mark(row) for row in rows], [*legend.values(), unknown]
 
 
-def _mark_versions(rows: Sequence[SensorRow]) -> tuple[list[StateMark], list[StateMark]]:
+def _mark_versions(rows: Sequence[SensorBrief]) -> tuple[list[StateMark], list[StateMark]]:
     counted = Counter(row.software for row in rows if row.software)
     common = [version for version, _count in counted.most_common(_MOST_VERSIONS)]
     legend = {version: StateMark(f"vr-{place}", _SQUARE, version) for place, version in enumerate(common)}
@@ -62,7 +62,7 @@ def _mark_versions(rows: Sequence[SensorRow]) -> tuple[list[StateMark], list[Sta
     return marks, [mark for mark in (*legend.values(), rest, none) if mark in marks]
 
 
-def _mark_canaries(rows: Sequence[SensorRow]) -> tuple[list[StateMark], list[StateMark]]:
+def _mark_canaries(rows: Sequence[SensorBrief]) -> tuple[list[StateMark], list[StateMark]]:
     """Tell for each sensor whether the newest canaries arrived: at every port that was tried, at some, at none."""
     tried = Reach.objects.values_list("sensor").annotate(
         ports=Count("pk"), dark=Count("pk", filter=Q(lost_in_row__gt=0))
@@ -73,7 +73,7 @@ def _mark_canaries(rows: Sequence[SensorRow]) -> tuple[list[StateMark], list[Sta
     none = StateMark("cv-0", _SQUARE, _("none arrived"))
     untried = StateMark("cv-n", _SQUARE, _("not tried"))
 
-    def mark(row: SensorRow) -> StateMark:
+    def mark(row: SensorBrief) -> StateMark:
         ports, dark = counted.get(row.id or 0, (0, 0))
         if not ports:
             return untried

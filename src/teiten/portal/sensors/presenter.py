@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +11,8 @@ from django.utils.translation import gettext as _
 
 from teiten.fleet.health import Condition
 from teiten.fleet.models import SensorEvent
-from teiten.fleet.selectors import SensorRow
+from teiten.fleet.selectors import SensorBrief, SensorRow
+from teiten.foundation.clock import from_us
 from teiten.portal.charts.calendar import draw_hours
 from teiten.portal.naming.regions import name_region, region_names
 from teiten.portal.presenting.pivots import narrow_by
@@ -35,6 +36,9 @@ _PAGE_ROWS = 50
 _CALENDAR_DAYS = 28
 _SECOND_US = 1_000_000
 
+#: Reads sensors whole, by their numbers.
+Reader = Callable[[Collection[int]], Sequence[SensorRow]]
+
 
 @dataclass(frozen=True)
 class StateCount:
@@ -52,9 +56,9 @@ class StateCount:
 
 
 def describe_sensors(
-    rows: Sequence[SensorRow], coverage: Sensors | None, screen: Screen, *, chosen: Chosen
+    rows: Sequence[SensorBrief], coverage: Sensors | None, screen: Screen, *, chosen: Chosen, read: Reader
 ) -> dict[str, Any]:
-    """Give the state bar, the cells by region, and a page of the table."""
+    """Give the state bar, the cells by region, and a page of the table, for which ``read`` gives the sensors whole."""
     shares = {name_of(sensor): sensor for sensor in coverage.sensors} if coverage else {}
     masked = [mask_row(row, shares) if row.is_masked else row for row in rows]
     places = read_places(masked, screen)
@@ -69,31 +73,37 @@ def describe_sensors(
         "state": chosen.state,
         **list_choices(masked, places, chosen, screen),
         **_draw_cells(shown if chosen.state else left, shares, screen, view=chosen.view),
-        **_list_page(shown, shares, screen, chosen=chosen, places=places),
+        **_list_page(shown, shares, screen, chosen=chosen, places=places, read=read),
     }
 
 
 def _list_page(
-    rows: Sequence[SensorRow],
+    rows: Sequence[SensorBrief],
     shares: Mapping[int | str, SensorCoverage],
     screen: Screen,
     *,
     chosen: Chosen,
     places: Mapping[int, Place],
+    read: Reader,
 ) -> dict[str, Any]:
     """Give a page of the table, the worst first."""
     severity = {condition: place for place, condition in enumerate(Condition)}
     worst_first = sorted(rows, key=lambda row: (severity[row.condition], row.is_masked, row.name))
     start = (chosen.page - 1) * _PAGE_ROWS
     after = len(worst_first) - start - _PAGE_ROWS
+    page = worst_first[start : start + _PAGE_ROWS]
+    whole = {row.id: row for row in read([row.id for row in page if row.id is not None])}
 
     def address(page: int) -> str:
         return screen.url(screen.query, **chosen.given(), page=str(page))
 
     return {
         "table": [
-            {**describe_sensor_row(row, shares, screen), "place": places.get(row.id or 0, NOWHERE)}
-            for row in worst_first[start : start + _PAGE_ROWS]
+            {
+                **describe_sensor_row(whole[row.id] if row.id in whole else as_row(row), shares, screen),
+                "place": places.get(row.id or 0, NOWHERE),
+            }
+            for row in page
         ],
         "more": max(0, after),
         "newer": address(chosen.page - 1) if chosen.page > 1 else "",
@@ -101,7 +111,7 @@ def _list_page(
     }
 
 
-def mask_row(row: SensorRow, watched: Mapping[int | str, SensorCoverage]) -> SensorRow:
+def mask_row(row: SensorBrief, watched: Mapping[int | str, SensorCoverage]) -> SensorBrief:
     """Leave of somebody else's sensor what the search tells: name, coarse region, state and share.
 
     What the fleet knows beside that (heartbeat, clock, version, drops) would tell the
@@ -109,17 +119,23 @@ def mask_row(row: SensorRow, watched: Mapping[int | str, SensorCoverage]) -> Sen
     """
     found = watched.get(row.name)
     condition = Condition(found.state) if found is not None else Condition.WAITING
-    return replace(
-        row, region=found.region if found is not None else "", condition=condition, conditions=(condition,),
-        enrolled_at=None, heartbeat_at=None, booted_at=None, last_batch_at=None, missing_batches=0,
-        clock_offset_us=None, software="", spool_batches=0, spool_bytes=0, captured=0, kernel_drops=0, drop_share=0.0,
-        last_error="",
+    region = found.region if found is not None else ""
+    return SensorBrief(None, row.name, True, region, "", "", (condition,))  # noqa: FBT003  # in their order
+
+
+def as_row(row: SensorBrief) -> SensorRow:
+    """Give a masked sensor as a row of the table: nothing but what it is known by."""
+    return SensorRow(
+        id=row.id, name=row.name, is_masked=row.is_masked, region=row.region, organisation=row.organisation, dataset="",
+        condition=row.condition, conditions=row.conditions, enrolled_at=None, heartbeat_at=None, booted_at=None,
+        last_batch_at=None, missing_batches=0, clock_offset_us=None, software="", spool_batches=0, spool_bytes=0,
+        captured=0, kernel_drops=0, drop_share=0.0, last_error="",
     )  # fmt: skip
 
 
-def list_states(rows: Sequence[SensorRow], screen: Screen, chosen: Chosen) -> list[StateCount]:
+def list_states(rows: Sequence[SensorBrief], screen: Screen, chosen: Chosen) -> list[StateCount]:
     """Count sensors by state; the parts of the bar follow one another."""
-    counted: dict[Condition, list[SensorRow]] = {condition: [] for condition in ORDER}
+    counted: dict[Condition, list[SensorBrief]] = {condition: [] for condition in ORDER}
     for row in rows:
         counted[row.condition].append(row)
     total = max(1, len(rows))
@@ -145,26 +161,26 @@ def list_states(rows: Sequence[SensorRow], screen: Screen, chosen: Chosen) -> li
     return states
 
 
-def _describe_state(condition: Condition, members: Sequence[SensorRow], screen: Screen) -> str:
+def _describe_state(condition: Condition, members: Sequence[SensorBrief], screen: Screen) -> str:
     """Say the one thing that matters most about the sensors in a state."""
     describe = _DETAILS.get(condition)
     return describe(members, screen) if describe is not None and members else ""
 
 
-def _describe_silence(members: Sequence[SensorRow], screen: Screen) -> str:
-    heard = [at for row in members if (at := row.heartbeat_at or row.enrolled_at) is not None]
-    return _("longest since %(at)s") % {"at": screen.instants.moment(min(heard))} if heard else ""
+def _describe_silence(members: Sequence[SensorBrief], screen: Screen) -> str:
+    heard = [row.heard_us for row in members if row.heard_us is not None]
+    return _("longest since %(at)s") % {"at": screen.instants.moment(from_us(min(heard)))} if heard else ""
 
 
-def _describe_holes(members: Sequence[SensorRow], _screen: Screen) -> str:
+def _describe_holes(members: Sequence[SensorBrief], _screen: Screen) -> str:
     return _("%(count)s batches missing") % {"count": f"{sum(row.missing_batches for row in members):,}"}
 
 
-def _describe_drops(members: Sequence[SensorRow], _screen: Screen) -> str:
+def _describe_drops(members: Sequence[SensorBrief], _screen: Screen) -> str:
     return _("at most %(share)s") % {"share": f"{max(row.drop_share for row in members) * 100:.2f} %"}
 
 
-def _describe_clocks(members: Sequence[SensorRow], _screen: Screen) -> str:
+def _describe_clocks(members: Sequence[SensorBrief], _screen: Screen) -> str:
     worst = max((row.clock_offset_us or 0 for row in members), key=abs)
     return _("at most %(seconds)s s") % {"seconds": f"{worst / _SECOND_US:+.1f}"}
 
@@ -178,12 +194,12 @@ _DETAILS = {
 
 
 def _draw_cells(
-    rows: Sequence[SensorRow], shares: Mapping[int | str, SensorCoverage], screen: Screen, *, view: str
+    rows: Sequence[SensorBrief], shares: Mapping[int | str, SensorCoverage], screen: Screen, *, view: str
 ) -> dict[str, Any]:
     """Draw the sensors of each region, and say what the colours mean."""
     marks, legend = mark_rows(rows, view, shares)
     names = region_names()
-    regions: dict[str, list[tuple[SensorRow, StateMark]]] = {}
+    regions: dict[str, list[tuple[SensorBrief, StateMark]]] = {}
     for row, mark in zip(rows, marks, strict=True):
         regions.setdefault(row.region, []).append((row, mark))
     marked = sum(mark.css.startswith("st-") and mark.css != "st-w" for mark in marks)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from teiten.accounts.models import Role, User
@@ -23,6 +24,7 @@ from teiten.portal.sensors.actions import list_actions
 from teiten.portal.sensors.choosing import PARAMETERS, read_chosen
 from teiten.portal.sensors.history import describe_more
 from teiten.portal.sensors.presenter import calendar_query, describe_sensor, describe_sensors
+from teiten.portal.sensors.reach import describe_reach
 from teiten.search.errors import SearchError
 
 _MOST_EVENTS = 6
@@ -44,24 +46,31 @@ def show_sensors(request: HttpRequest) -> HttpResponse:
         "controls": list_controls(screen),
         "coverage": answered,
         "basis": answered.answer.basis if answered.answer else None,
-        **describe_sensors(_list_rows(request, screen), answered.answer, screen, chosen=chosen),
+        **describe_sensors(
+            selectors.sensor_briefs(access.viewer_of(request), **_known_of(screen)),
+            answered.answer,
+            screen,
+            chosen=chosen,
+            read=lambda numbers: selectors.sensor_states(
+                access.viewer_of(request), **_known_of(screen), sensors=numbers
+            ),
+        ),
     }
     return render(request, "portal/sensors/sensors.html", context)
 
 
-def _list_rows(request: HttpRequest, screen: Screen) -> list[SensorRow]:
+class _Known(TypedDict):
+    """What the fleet is asked for."""
+
+    now: datetime
+    config: FleetConfig
+    dataset: str | None
+
+
+def _known_of(screen: Screen) -> _Known:
     dataset = screen.query.dataset
-    return selectors.sensor_states(
-        access.viewer_of(request),
-        now=screen.now,
-        config=_fleet_config(),
-        dataset=dataset if dataset in ("live", "simulated") else None,
-    )
-
-
-def _fleet_config() -> FleetConfig:
-    config: FleetConfig = settings.TEITEN_FLEET
-    return config
+    known = dataset if dataset in ("live", "simulated") else None
+    return {"now": screen.now, "config": settings.TEITEN_FLEET, "dataset": known}
 
 
 @role_required(Role.MEMBER)
@@ -73,9 +82,14 @@ def show_sensor(request: HttpRequest, sensor: int) -> HttpResponse:
         screen = read_screen(request)
     except SearchError as error:
         return refuse_question(request, error, place="sensors")
-    row = next((row for row in _list_rows(request, screen) if row.id == sensor), None)
+    known = _known_of(screen)
+    wanted, known["dataset"] = known["dataset"], None
+    found = selectors.sensor_states(viewer, **known, sensors=[sensor])
+    row = next((row for row in found if row.id == sensor), None)
     if row is None:
         raise Http404
+    if wanted is not None and row.dataset != wanted:
+        return _go_to_its_data_set(request, row.dataset)
     answered = attempt(
         lambda: services.get_search().sensors(
             screen.viewer, calendar_query(screen), step_seconds=3600, sensor=sensor
@@ -93,10 +107,21 @@ def show_sensor(request: HttpRequest, sensor: int) -> HttpResponse:
     return render(request, template, context)
 
 
+def _go_to_its_data_set(request: HttpRequest, dataset: str) -> HttpResponse:
+    """Lead to the same page of the data set that the sensor is of: simulated ones are shown as such."""
+    asked = request.GET.copy()
+    asked["dataset"] = dataset
+    return redirect(f"{request.path}?{asked.urlencode()}")
+
+
 def _list_beside(viewer: User, row: SensorRow, *, is_whole: bool) -> dict[str, Any]:
     """Give what may be done and, for the whole page, what is known beside the calendar; nothing where it is masked."""
     found = selectors.sensors_visible_to(viewer).filter(pk=row.id).first() if row.id is not None else None
     if found is None:
         return {}
-    beside = {"standing": found, "actions": list_actions(viewer, found)}
-    return {**beside, "more": describe_more(found, row, viewer)} if is_whole else beside
+    may_plan = viewer.has_role(Role.OPERATOR) or found.organisation_id == viewer.organisation_id
+    beside = {"standing": found, "actions": list_actions(viewer, found), "may_plan": may_plan}
+    if not is_whole:
+        return beside
+    reach = describe_reach(found.pk, viewer, frame.instants())
+    return {**beside, "more": describe_more(found, row, viewer), "reach": reach}
