@@ -47,6 +47,11 @@ OTHERS: dict[str, dict[str, Any]] = {
     "stop-command": {"command_id": "NOTHING"},
     "rollout": {"number": 1},
     "move-rollout": {"number": 1},
+    "cancel-maintenance": {"sensor": FIRST + 1, "number": 1},
+    "host": {"code": "beta"},
+    "add-contact": {"code": "beta"},
+    "remove-contact": {"code": "beta", "number": 1},
+    "agree-classes": {"code": "beta"},
 }
 #: Pages whose question a filter narrows: asked about a hit and a miss by filter.
 NARROWED = ("overview", "explore", "packets", "sensors", "compare")

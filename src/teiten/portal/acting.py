@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 from django import forms
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from teiten.fleet.errors import FleetError, FleetInputError
@@ -24,6 +27,34 @@ class ReasonForm(forms.Form):
         label=_("Reason"), max_length=_REASON, help_text=_("It stays in the audit log."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )  # fmt: skip
+
+
+View = Callable[..., HttpResponse]
+
+
+def posted(back: str, *, keeps: Sequence[str] = ()) -> Callable[[View], View]:
+    """Let only a form do it; whoever comes otherwise is led to a page that can be looked at.
+
+    They come by going back, by switching the language below a refused form, or with a
+    bookmark.
+
+    Args:
+        back: name of the page.
+        keeps: parts of the address that it shares.
+    """
+
+    def mark(view: View) -> View:
+        @wraps(view)
+        def answer(request: HttpRequest, **gaps: Any) -> HttpResponse:
+            if request.method == "POST":
+                return view(request, **gaps)
+            if request.method in ("GET", "HEAD"):
+                return HttpResponseRedirect(reverse(back, kwargs={name: gaps[name] for name in keeps}))
+            return HttpResponseNotAllowed(["POST"])
+
+        return answer
+
+    return mark
 
 
 def act_of(request: HttpRequest) -> Act:

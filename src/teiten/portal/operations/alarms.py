@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from teiten.accounts.models import Role, User
 from teiten.fleet.alarms import services
@@ -14,7 +14,7 @@ from teiten.fleet.alarms.models import Alarm
 from teiten.fleet.alarms.selectors import alarms_visible_to
 from teiten.portal import middleware
 from teiten.portal.access import role_required, viewer_of
-from teiten.portal.acting import act_of
+from teiten.portal.acting import act_of, posted
 from teiten.portal.operations.paging import read_page
 from teiten.portal.sensors.history import write_facts
 from teiten.portal.sensors.presenter import describe_age
@@ -43,7 +43,7 @@ def _describe(alarm: Alarm, viewer: User) -> dict[str, Any]:
 
 
 @role_required(Role.MEMBER)
-@require_POST
+@posted("alarms")
 def acknowledge(request: HttpRequest, number: int) -> HttpResponse:
     """Note that somebody looks after an alarm."""
     alarm = alarms_visible_to(viewer_of(request), with_parts=True).filter(pk=number).first()

@@ -8,7 +8,7 @@ from django import forms
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from teiten.accounts.models import Role
 from teiten.fleet.commands import selectors, services, targeting
@@ -17,7 +17,7 @@ from teiten.fleet.errors import FleetError
 from teiten.fleet.rollouts.advancing import advance
 from teiten.portal import middleware
 from teiten.portal.access import role_required, viewer_of
-from teiten.portal.acting import ReasonForm, act_of, add_refusal
+from teiten.portal.acting import ReasonForm, act_of, add_refusal, posted
 from teiten.portal.operations import command_words
 from teiten.portal.operations.command_forms import SelectorForm, StartForm, SubmitForm
 from teiten.portal.operations.paging import read_page
@@ -100,7 +100,7 @@ def submit_command(request: HttpRequest) -> HttpResponse:
 
 
 @role_required(Role.OPERATOR)
-@require_POST
+@posted("command", keeps=("command_id",))
 def start_command(request: HttpRequest, command_id: str) -> HttpResponse:
     """Give an approved command to its sensors, a few first."""
     command, form = _find(request, command_id), StartForm(request.POST)
@@ -117,7 +117,7 @@ def start_command(request: HttpRequest, command_id: str) -> HttpResponse:
 
 
 @role_required(Role.OPERATOR)
-@require_POST
+@posted("command", keeps=("command_id",))
 def stop_command(request: HttpRequest, command_id: str) -> HttpResponse:
     """Keep a command from whoever has not fetched it."""
     command, form = _find(request, command_id), ReasonForm(request.POST)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from teiten.accounts.models import Role
 from teiten.fleet.errors import FleetError
@@ -23,7 +23,7 @@ from teiten.fleet.rollouts.models import Rollout, RolloutKind
 from teiten.portal import middleware
 from teiten.portal import services as portal_services
 from teiten.portal.access import role_required, viewer_of
-from teiten.portal.acting import ReasonForm, act_of, add_refusal
+from teiten.portal.acting import ReasonForm, act_of, add_refusal, posted
 from teiten.portal.operations.paging import read_page
 from teiten.portal.operations.rings import describe_rollout
 
@@ -122,7 +122,7 @@ def _show(request: HttpRequest, rollout: Rollout, form: ReasonForm, *, status: i
 
 
 @role_required(Role.OPERATOR)
-@require_POST
+@posted("rollout", keeps=("number",))
 def move_rollout(request: HttpRequest, number: int) -> HttpResponse:
     """Pause, resume, halt or stop; ``move`` says which."""
     rollout, form = _find(request, number), ReasonForm(request.POST)

@@ -1,8 +1,8 @@
-"""Addresses of the operations screens: alarms, commands, releases, the audit log, making sensors."""
+"""Addresses of the operations screens: alarms, commands, releases, hosts, the audit log, making sensors."""
 
 from django.urls import path
 
-from teiten.portal.operations import alarms, commands, making, records, rollouts
+from teiten.portal.operations import alarms, commands, hosts, making, records, rollouts
 
 urlpatterns = [
     path("alarms/", alarms.show_alarms, name="alarms"),
@@ -16,6 +16,11 @@ urlpatterns = [
     path("releases/", rollouts.show_releases, name="releases"),
     path("rollouts/<int:number>/", rollouts.show_rollout, name="rollout"),
     path("rollouts/<int:number>/move/", rollouts.move_rollout, name="move-rollout"),
+    path("hosts/", hosts.show_hosts, name="hosts"),
+    path("hosts/<slug:code>/", hosts.show_host, name="host"),
+    path("hosts/<slug:code>/contacts/", hosts.add_contact, name="add-contact"),
+    path("hosts/<slug:code>/contacts/<int:number>/remove/", hosts.remove_contact, name="remove-contact"),
+    path("hosts/<slug:code>/classes/", hosts.agree_classes, name="agree-classes"),
     path("audit/", records.show_records, name="audit"),
     path("make/", making.make_sensors, name="make-sensors"),
 ]
