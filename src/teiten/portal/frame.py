@@ -91,7 +91,7 @@ def describe_frame(request: HttpRequest | None) -> Frame:
     """Give the frame for this request; without one (a fault early on) it stays plain."""
     user: Any = getattr(request, "user", None)
     if request is None or not isinstance(user, User):
-        return Frame((), _theme_of(request), language(), "")
+        return describe_bare_frame(request)
     may_watch, is_operator = visibility_of(request).may_see_live, user.has_role(Role.OPERATOR)
     places = tuple(
         entry
@@ -100,6 +100,11 @@ def describe_frame(request: HttpRequest | None) -> Frame:
     )
     name = user.organisation.name_ja if language() == "ja" else user.organisation.name_en
     return Frame(places, _theme_of(request), language(), name, _payload_until(user), _count_alarms(user))
+
+
+def describe_bare_frame(request: HttpRequest | None) -> Frame:
+    """Give the frame without asking the database: no places, nobody's name."""
+    return Frame((), _theme_of(request), language(), "")
 
 
 def _count_alarms(user: User) -> int:

@@ -1,20 +1,32 @@
-"""Pages that say no: forbidden, not found, a form that is too old, a fault of ours."""
+"""Pages that say no: forbidden, not found, a form that is too old, a fault of ours.
+
+They come out whole while the database is away: then the frame round them asks
+nobody who looks, and counts nothing. What htmx asked for gets a part, not a page
+within a page.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
-from http import HTTPStatus
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from teiten.portal import frame
 from teiten.portal.access import public
 
+_log = logging.getLogger(__name__)
 _TEMPLATE = "portal/refusal.html"
+_PART = "portal/refusal_part.html"
+#: With this a page is rendered without asking the database.
+_BARE = {"user": None, "is_bare": True}
 
 
 @public
@@ -41,11 +53,17 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 @public
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 when the database is away: no template that could ask the database again."""
-    del request
+    """500, or 503 when the database is away: nothing here asks the database again."""
     if isinstance(sys.exc_info()[1], OperationalError):
-        return _refuse_plainly(503, _("The database does not answer just now. Try again in a minute."))
-    return _refuse_plainly(500, _("This is a fault of the portal. It has been logged."))
+        title, text = (
+            _("Away for a moment"),
+            _("The database does not answer just now. Try again in a minute."),
+        )
+        response = _refuse_barely(request, 503, title=title, text=text, may_retry=True)
+        response["Retry-After"] = "30"
+        return response
+    title, text = _("A fault of ours"), _("This is a fault of the portal. It has been logged.")
+    return _refuse_barely(request, 500, title=title, text=text)
 
 
 @public
@@ -57,14 +75,28 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def _refuse(request: HttpRequest, status: int, **context: Any) -> HttpResponse:
-    return render(request, _TEMPLATE, {"status": status, **context}, status=status)
+    try:
+        return _write(request, status, context)
+    except DatabaseError:
+        _log.warning("The database did not answer; a refusal goes out without it.", extra={"status": status})
+        return _write(request, status, context | _BARE)
 
 
-def _refuse_plainly(status: int, text: str) -> HttpResponse:
-    page = format_html(
-        '<!doctype html><meta charset="utf-8"><title>{}</title><h1>{}</h1><p>{}</p>', status, status, text
-    )
-    response = HttpResponse(page, status=status)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response["Retry-After"] = "30"
+def _refuse_barely(request: HttpRequest, status: int, **context: Any) -> HttpResponse:
+    """Refuse without the database, and where the fault is in the page's own frame, without that too."""
+    try:
+        return _write(request, status, context | _BARE)
+    except Exception:  # noqa: BLE001  # the border of the process: beyond it is an empty answer
+        _log.exception("The page that says so failed too.")
+        page = format_html(
+            '<!doctype html><meta charset="utf-8"><title>{}</title><h1>{}</h1><p>{}</p>',
+            status, context["title"], context["text"],
+        )  # fmt: skip
+        return HttpResponse(page, status=status)
+
+
+def _write(request: HttpRequest, status: int, context: dict[str, Any]) -> HttpResponse:
+    template = _PART if frame.is_partial(request) else _TEMPLATE
+    response = render(request, template, {"status": status, **context}, status=status)
+    patch_vary_headers(response, ["HX-Request"])
     return response
