@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -36,14 +37,70 @@ def test_it_works(database: str, cast: Cast, clock: FixedClock) -> None:
     from teiten.accounts.auditing import verify_chain
     from teiten.fleet.services import Act
 
+    before = audit.read_head(at=clock.now()).number
     record = audit.append("test.done", "sensor:1", {"why": "理由"}, Act(clock.now(), cast.dana))
     append(4, clock)
 
     found = verify_chain()
 
-    assert (record.number, record.actor) == (1, "dana")
-    assert (found.records, found.last, found.broken) == (5, 5, None)
-    assert verify_chain(first=3).records == 3
+    assert (record.number, record.actor) == (before + 1, "dana")
+    assert (found.records, found.last, found.broken) == (before + 5, before + 5, None)
+    assert verify_chain(first=before + 3).records == 3
+
+
+def test_who_may_do_what_and_who_came_in_is_in_the_chain(
+    database: str, cast: Cast, clock: FixedClock
+) -> None:
+    from teiten.accounts import services, signin, tokens
+    from teiten.accounts.auditing import verify_chain
+    from teiten.accounts.config import AccountsConfig
+    from teiten.accounts.models import AuditRecord, Scope
+    from teiten.accounts.services import Act
+
+    last = AuditRecord.objects.order_by("-number").values_list("number", flat=True)[0]
+    act = Act(clock.now(), cast.dana, "192.0.2.1")
+    services.create_organisation(code="gamma", name_ja="ガンマ", name_en="Gamma", act=act)
+    password = services.reset_password(cast.bob, act=act)
+    services.change_user(cast.bob, act=act, role="operator")
+    signin.verify_credentials(
+        user_id="bob", password=password, address="192.0.2.7", now=clock.now(), config=AccountsConfig()
+    )
+    token, _text = tokens.issue_token(
+        user=cast.bob, name="x", scopes=[Scope.SEARCH], expires_at=clock.now() + timedelta(days=1), now=clock.now(),
+        actor=cast.bob,
+    )  # fmt: skip
+    tokens.revoke_token(token, now=clock.now(), actor=cast.dana)
+
+    records = AuditRecord.objects.filter(number__gt=last).order_by("number")
+    assert [(one.kind, one.subject, one.actor) for one in records] == [
+        ("organisation.created", "organisation:gamma", "dana"),
+        ("access.password_reset", "user:bob", "dana"),
+        ("access.user_changed", "user:bob", "dana"),
+        ("access.sign_in", "user:bob", "bob"),
+        ("access.token_issued", "user:bob", "bob"),
+        ("access.token_revoked", "user:bob", "dana"),
+    ]
+    assert '"role":"operator"' in records[2].content
+    assert not any(password in one.content for one in records)
+    assert verify_chain().broken is None
+
+
+def test_a_stranger_does_not_make_the_chain_grow_without_end(
+    database: str, cast: Cast, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teiten.accounts import audit
+    from teiten.accounts.models import AuditRecord, SecurityEvent, SecurityEventKind
+
+    monkeypatch.setattr(audit, "MOST_REFUSALS_AN_HOUR", 3)
+    for _ in range(5):
+        audit.record_event(SecurityEventKind.SIGN_IN_FAILED, at=clock.now(), address="192.0.2.66")
+    clock.advance(3601)
+    audit.record_event(SecurityEventKind.SIGN_IN_LOCKED, at=clock.now(), user=cast.bob)
+
+    records = AuditRecord.objects.filter(kind__startswith="access.sign_in_").order_by("number")
+    assert [one.kind for one in records] == ["access.sign_in_failed"] * 3 + ["access.sign_in_locked"]
+    assert ["and_more" in one.content for one in records] == [False, False, True, False]
+    assert SecurityEvent.objects.filter(kind__startswith="sign_in_").count() == 6
 
 
 def test_what_a_person_does_to_a_sensor_is_recorded_with_it(

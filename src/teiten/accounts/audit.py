@@ -1,8 +1,10 @@
-"""The one way to write what happened: about access (the security log), about the fleet (the audit chain).
+"""The one way to write what happened: about access (the security log), and all of it in the audit chain.
 
 A record of the chain is written in the transaction of the act itself: either both
 are there or none. One transaction appends at a time; the others wait for its end, so
-append last and keep what follows short.
+append last and keep what follows short. What strangers cause (sign-ins that fail) is in
+the chain so many times an hour, the last with the word that more follows: the security
+log has it all, and nobody without a password may make the chain grow without end.
 """
 
 from __future__ import annotations
@@ -20,6 +22,11 @@ from teiten.accounts.models import AuditRecord, SecurityEvent, SecurityEventKind
 
 #: PostgreSQL's advisory lock of whoever appends to the chain.
 _LOCK = 0x7465_6974_6175_6469
+#: Refused sign-ins and tokens that the chain keeps within an hour.
+MOST_REFUSALS_AN_HOUR = 60
+_OF_STRANGERS = frozenset(
+    {SecurityEventKind.SIGN_IN_FAILED, SecurityEventKind.SIGN_IN_LOCKED, SecurityEventKind.TOKEN_REFUSED}
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 #: Longest subject and kind that a record takes.
 _LONGEST = {"kind": 64, "subject": 100}
@@ -44,11 +51,18 @@ def record_event(
     address: str | None = None,
     **detail: Any,
 ) -> SecurityEvent:
-    """Append one event; ``detail`` must hold no secret and nothing that a stranger typed."""
+    """Append one event, and its record in the chain; ``detail`` must hold no secret and nothing that a stranger typed."""
     metrics.SECURITY_EVENTS.labels(kind.value).inc()
-    return SecurityEvent.objects.create(
-        at=at, kind=kind, user=user, actor=actor, address=address, detail=detail
-    )
+    with transaction.atomic(savepoint=False):
+        event = SecurityEvent.objects.create(
+            at=at, kind=kind, user=user, actor=actor, address=address, detail=detail
+        )
+        facts = {**detail, "address": address, **_count_strangers(kind, at)}
+        if facts.pop("refusals", 0) <= MOST_REFUSALS_AN_HOUR:
+            who = "" if actor is None else actor.user_id
+            subject = "nobody" if user is None else f"user:{user.user_id}"
+            append_many([Entry(f"access.{kind.value}", subject, actor=who, facts=facts)], at=at)
+    return event
 
 
 def append(kind: str, subject: str, facts: Mapping[str, Any], act: Doing) -> AuditRecord:
@@ -88,6 +102,15 @@ def read_head(*, at: datetime) -> Head:
     """Tell how far the chain goes now."""
     number, digest = _find_end()
     return Head(number, digest=digest, at_us=(at - _EPOCH) // timedelta(microseconds=1))
+
+
+def _count_strangers(kind: SecurityEventKind, at: datetime) -> dict[str, Any]:
+    """Give how many refusals there were within the hour, this one too, and whether more are left out from now on."""
+    if kind not in _OF_STRANGERS:
+        return {}
+    lately = SecurityEvent.objects.filter(kind__in=_OF_STRANGERS, at__gt=at - timedelta(hours=1))
+    count = len(lately.values_list("pk", flat=True)[: MOST_REFUSALS_AN_HOUR + 1])
+    return {"refusals": count, **({"and_more": True} if count == MOST_REFUSALS_AN_HOUR else {})}
 
 
 def _lock_end() -> tuple[int, bytes]:

@@ -47,7 +47,9 @@ def create_organisation(*, code: str, name_ja: str, name_en: str, act: Act) -> O
     """
     organisation = Organisation(code=code, name_ja=name_ja, name_en=name_en, created_at=act.at)
     _check(organisation)
-    organisation.save(force_insert=True)
+    with transaction.atomic():
+        organisation.save(force_insert=True)
+        audit.append("organisation.created", f"organisation:{code}", {"name": name_en}, act)
     return organisation
 
 
@@ -171,9 +173,10 @@ def end_sessions(user: User, *, except_key: str | None = None) -> int:
 
 def end_session(user: User, *, stored_key: str, act: Act) -> bool:
     """End one of a person's own sessions, named by its stored (hashed) key."""
-    ended, _ = Session.objects.filter(user=user, session_key=stored_key).delete()
-    if ended:
-        _record(SecurityEventKind.SESSION_ENDED, user, act)
+    with transaction.atomic():
+        ended, _ = Session.objects.filter(user=user, session_key=stored_key).delete()
+        if ended:
+            _record(SecurityEventKind.SESSION_ENDED, user, act)
     return bool(ended)
 
 

@@ -14,6 +14,8 @@ import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.db import transaction
+
 from teiten.accounts import audit, metrics
 from teiten.accounts.errors import AccountsInputError, TokenRefusedError
 from teiten.accounts.models import ApiToken, Scope, SecurityEventKind, User
@@ -47,19 +49,20 @@ def issue_token(
         raise AccountsInputError("name", "give the token a name that says what it is for")
     _check_life(expires_at, now)
     secret = secrets.token_urlsafe(32)
-    token = ApiToken.objects.create(
-        id="".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH)),
-        user=user,
-        name=name.strip()[:100],
-        secret_sha256=_hash(secret),
-        scopes=_checked_scopes(scopes),
-        cidr=_checked_cidr(cidr),
-        created_at=now,
-        expires_at=expires_at,
-    )
-    audit.record_event(
-        SecurityEventKind.TOKEN_ISSUED, at=now, user=user, actor=actor, address=address, token=token.id
-    )
+    with transaction.atomic():
+        token = ApiToken.objects.create(
+            id="".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH)),
+            user=user,
+            name=name.strip()[:100],
+            secret_sha256=_hash(secret),
+            scopes=_checked_scopes(scopes),
+            cidr=_checked_cidr(cidr),
+            created_at=now,
+            expires_at=expires_at,
+        )
+        audit.record_event(
+            SecurityEventKind.TOKEN_ISSUED, at=now, user=user, actor=actor, address=address, token=token.id
+        )
     return token, f"{PREFIX}_{token.id}_{secret}"
 
 
@@ -67,16 +70,17 @@ def revoke_token(
     token: ApiToken, *, now: datetime, actor: User | None = None, address: str | None = None
 ) -> None:
     """End a token at once; doing it twice changes nothing."""
-    ended = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=now)
-    if ended:
-        audit.record_event(
-            SecurityEventKind.TOKEN_REVOKED,
-            at=now,
-            user=token.user,
-            actor=actor,
-            address=address,
-            token=token.id,
-        )
+    with transaction.atomic():
+        ended = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=now)
+        if ended:
+            audit.record_event(
+                SecurityEventKind.TOKEN_REVOKED,
+                at=now,
+                user=token.user,
+                actor=actor,
+                address=address,
+                token=token.id,
+            )
 
 
 def authenticate_token(text: str, *, address: str, now: datetime, scope: str | None = None) -> ApiToken:
