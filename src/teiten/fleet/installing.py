@@ -39,6 +39,18 @@ MAX_USER_DATA_BYTES = 16_384
 _GATEWAY_URL = re.compile(
     r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 )
+#: What a kit may lack → what that means, and the way out.
+GAPS = {
+    "no_package": "the scripts bring no launcher package: hosts need teiten-launcher installed by hand; "
+    "run `make packages` and give the folder with --packages",
+    "no_program": "there is no update repository: the scripts cannot install the program; run `teiten release init` and "
+    "publish a release, or carry a bundle with --embed, then make the scripts anew",
+    "no_updates": "there is no update repository (`teiten release init`): these sensors will never update themselves",
+    "no_user_data": f"user data that carry files are larger than providers take ({MAX_USER_DATA_BYTES:,} bytes), "
+    "so there are none: run the install scripts",
+    "no_operators": "there is no list of operators: these sensors obey no command until they have one "
+    "(publish operators.json: teiten release publish)",
+}
 #: Where cloud-init puts the script; gone with the next boot.
 _CLOUD_PATH = "/run/teiten-install.sh"
 
@@ -75,35 +87,21 @@ class Kit:
     #: Packages and bundles that the script carries instead of fetching them.
     embedded: tuple[Path, ...] = ()
 
+    def find_gaps(self) -> list[str]:
+        """Name what sensors made with this kit cannot do, by keys of :data:`GAPS`."""
+        has_program = any(_BUNDLE.fullmatch(path.name) for path in self.embedded)
+        checks = {
+            "no_package": not self.packages,
+            "no_program": self.root is None and not has_program,
+            "no_updates": self.root is None and has_program,
+            "no_user_data": bool(self.embedded),
+            "no_operators": self.operators is None,
+        }
+        return [name for name, is_missing in checks.items() if is_missing]
+
     def list_gaps(self) -> list[str]:
         """Say what sensors made with this kit cannot do, and what to do about it."""
-        has_program = any(_BUNDLE.fullmatch(path.name) for path in self.embedded)
-        gaps = []
-        if not self.packages:
-            gaps.append(
-                "the scripts bring no launcher package: hosts need teiten-launcher installed by hand; "
-                "run `make packages` and give the folder with --packages"
-            )
-        if self.root is None and not has_program:
-            gaps.append(
-                "there is no update repository: the scripts cannot install the program; run `teiten release init` and "
-                "publish a release, or carry a bundle with --embed, then make the scripts anew"
-            )
-        elif self.root is None:
-            gaps.append(
-                "there is no update repository (`teiten release init`): these sensors will never update themselves"
-            )
-        if self.embedded:
-            gaps.append(
-                f"user data that carry files are larger than providers take ({MAX_USER_DATA_BYTES:,} bytes), "
-                "so there are none: run the install scripts"
-            )
-        if self.operators is None:
-            gaps.append(
-                "there is no list of operators: these sensors obey no command until they have one "
-                "(publish operators.json: teiten release publish)"
-            )
-        return gaps
+        return [GAPS[name] for name in self.find_gaps()]
 
 
 @dataclass(frozen=True)

@@ -4,4 +4,8 @@ from django.core.asgi import get_asgi_application
 
 from teiten.portal.bodies import bounded
 
-application = bounded(get_asgi_application())
+_django = get_asgi_application()
+
+from teiten.portal.large_bodies import most_bytes_of  # noqa: E402  # needs Django's models
+
+application = bounded(_django, allowance=most_bytes_of)

@@ -16,6 +16,8 @@ Message: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+#: Gives how many bytes a request may have where it may have more than others; asked only for those that do.
+Allowance: TypeAlias = Callable[[Message], Awaitable["int | None"]]
 
 MOST_BYTES = 256 * 1024
 #: In which a body must have come in.
@@ -31,7 +33,11 @@ class _BodyError(Exception):
 
 
 def bounded(
-    inner: Application, *, most_bytes: int = MOST_BYTES, seconds: float = MOST_SECONDS
+    inner: Application,
+    *,
+    most_bytes: int = MOST_BYTES,
+    seconds: float = MOST_SECONDS,
+    allowance: Allowance | None = None,
 ) -> Application:
     """Give ``inner`` whole bodies only, and answer 413 or 408 in its place for others."""
 
@@ -41,7 +47,7 @@ def bounded(
             return
         try:
             async with asyncio.timeout(seconds):
-                whole = await _read(scope, receive, most_bytes)
+                whole = await _read(scope, receive, await _limit(scope, most_bytes, allowance))
         except TimeoutError:
             await _refuse(send, HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {seconds:g} s")
         except _BodyError as error:
@@ -50,6 +56,14 @@ def bounded(
             await inner(scope, _replay(whole, receive), send)
 
     return application
+
+
+async def _limit(scope: Message, most_bytes: int, allowance: Allowance | None) -> int:
+    """Give how many bytes this request may have; nobody is asked about one that says it is small."""
+    stated = dict(scope["headers"]).get(b"content-length", b"")
+    if allowance is None or not stated.isdigit() or int(stated) <= most_bytes:
+        return most_bytes
+    return await allowance(scope) or most_bytes
 
 
 async def _read(scope: Message, receive: Receive, most_bytes: int) -> Message:

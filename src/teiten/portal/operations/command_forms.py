@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 #: An envelope of 10,000 numbers is below 200 KB; a list with names of all sensors below 2 MB.
 MAX_ENVELOPE_BYTES = 512 * 1024
-MAX_TARGETS_BYTES = 4 * 1024 * 1024
+MAX_TARGETS_BYTES = 2 * 1024 * 1024
 _STAGES = re.compile(r"\d{1,3}(,\d{1,3}){0,9}")
 
 

@@ -113,7 +113,7 @@ def start_command(request: HttpRequest, command_id: str) -> HttpResponse:
             add_refusal(form, error)
         else:
             return redirect("command", command.pk)
-    return _show(request, command, form, ReasonForm(), status=400)
+    return _show(request, _find(request, command_id), form, ReasonForm(), status=400)
 
 
 @role_required(Role.OPERATOR)
@@ -128,7 +128,7 @@ def stop_command(request: HttpRequest, command_id: str) -> HttpResponse:
             add_refusal(form, error)
         else:
             return redirect("command", command.pk)
-    return _show(request, command, _start_form(), form, status=400)
+    return _show(request, _find(request, command_id), _start_form(), form, status=400)
 
 
 @role_required(Role.OPERATOR)

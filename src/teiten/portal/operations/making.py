@@ -23,6 +23,7 @@ from teiten.portal import services
 from teiten.portal.access import role_required
 from teiten.portal.acting import act_of, add_refusal, keep_nowhere
 from teiten.portal.operations.making_forms import MAX_HERE, MakeForm
+from teiten.portal.operations.readiness import read_readiness
 
 _FOLDER = "teiten-sensors"
 _PRIVATE = 0o600 << 16
@@ -33,7 +34,9 @@ _PRIVATE = 0o600 << 16
 def make_sensors(request: HttpRequest) -> HttpResponse:
     """Ask for what is needed, make the sensors, and answer with the files."""
     form = MakeForm(request.POST if request.method == "POST" else None)
-    context: dict[str, Any] = {"here": "operations", "tab": "make", "form": form, "most": MAX_HERE}
+    context: dict[str, Any] = {
+        "here": "operations", "tab": "make", "form": form, "most": MAX_HERE, "readiness": read_readiness(),
+    }  # fmt: skip
     if request.method != "POST":
         return render(request, "portal/operations/make.html", context)
     if form.is_valid():

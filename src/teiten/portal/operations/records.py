@@ -27,7 +27,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 @require_safe
 def show_records(request: HttpRequest) -> HttpResponse:
     """List the newest records; check those shown against their digests."""
-    subject = request.GET.get("subject", "").strip()[:100]
+    # PostgreSQL keeps no NUL, and takes none in a question.
+    subject = request.GET.get("subject", "").replace("\0", "").strip()[:100]
     page = read_page(request, audit_visible_to(viewer_of(request), subject=subject or None))
     context = {
         "here": "operations",

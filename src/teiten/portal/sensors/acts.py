@@ -33,7 +33,10 @@ def act_on_sensor(request: HttpRequest, sensor: int, action: str) -> HttpRespons
         if answer is not None:
             return answer
         status = 400
-    context = {"here": "sensors", "sensor": found, "action": chosen, "form": form}
+        # Another operator may have been quicker.
+        found.refresh_from_db(from_queryset=Sensor.objects.select_related("region", "organisation"))
+    fits = chosen.fits(viewer_of(request), found)
+    context = {"here": "sensors", "sensor": found, "action": chosen, "form": form, "fits": fits}
     return render(request, "portal/sensors/act.html", context, status=status)
 
 

@@ -35,6 +35,8 @@ from teiten.search.watching import SensorCoverage, Sensors
 _PAGE_ROWS = 50
 _CALENDAR_DAYS = 28
 _SECOND_US = 1_000_000
+#: Parameters that leave sensors out.
+_NARROWING = ("state", "area", "kind", "mode", "org", "version")
 
 #: Reads sensors whole, by their numbers.
 Reader = Callable[[Collection[int]], Sequence[SensorRow]]
@@ -71,6 +73,8 @@ def describe_sensors(
         "shown": len(shown),
         "organisations": len({row.organisation for row in left if row.organisation}),
         "state": chosen.state,
+        "filters_chosen": any((chosen.area, chosen.org, chosen.version, chosen.kind, chosen.mode)),
+        "plain_url": screen.url(screen.query, **chosen.given(**dict.fromkeys(_NARROWING, ""))),
         **list_choices(masked, places, chosen, screen),
         **_draw_cells(shown if chosen.state else left, shares, screen, view=chosen.view),
         **_list_page(shown, shares, screen, chosen=chosen, places=places, read=read),

@@ -86,6 +86,18 @@ document.addEventListener("click", (event) => {
   if (sensor > 0) window.htmx.ajax("GET", fleet.dataset.sensor.replace("/0/", `/${sensor}/`), { target: "#drawer" });
 });
 
+/** A form is sent once: the second press of a button would throw the first one's answer away, a download above all. */
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) return event.preventDefault();
+  form.dataset.sent = "1";
+  setTimeout(() => { delete form.dataset.sent; }, "downloads" in form.dataset ? 15000 : 4000);
+});
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
 document.addEventListener("change", (event) => {
   if (event.target.matches("select[data-go]")) location.assign(event.target.value);
 });
