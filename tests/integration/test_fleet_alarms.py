@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import socket
+import ssl
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from teiten.fleet.config import FleetConfig
-from teiten.foundation.clock import FixedClock
+from teiten.foundation.clock import FixedClock, SystemClock
+from teiten.foundation.errors import SettingsError
+from teiten.gateway import tls
 from teiten.portal.testing import Cast
 
 pytestmark = pytest.mark.requirement("R1.3", "R2.1")
@@ -204,13 +210,25 @@ def test_a_thousand_alarms_cost_few_statements(cast: Cast, clock: FixedClock) ->
     assert len(queries) < 25
 
 
+TO_OPERATORS: dict[str, Any] = {
+    "alarm_mail_from": "teiten@observatory.example",
+    "alarm_mail_to": ("ops@observatory.example",),
+    "smtp_host": "127.0.0.1",
+}
+
+
 class MailServer:
     """Speaks just enough SMTP (RFC 5321) to take mails."""
 
-    def __init__(self, *, refuses: bool = False) -> None:
+    def __init__(
+        self, *, refuses: str = "", login: tuple[str, str] | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Refuse recipients that ``refuses`` ends, ask for a ``login``, speak ``tls`` from the first byte."""
         self.mails: list[str] = []
         self.recipients: list[str] = []
         self.refuses = refuses
+        self._login = login
+        self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -224,8 +242,10 @@ class MailServer:
                 talk, _ = self._socket.accept()
             except OSError:
                 return
-            with talk, talk.makefile("rwb") as stream:
-                self._talk(stream)
+            with suppress(OSError), talk:
+                spoken = talk if self._tls is None else self._tls.wrap_socket(talk, server_side=True)
+                with spoken, spoken.makefile("rwb") as stream:
+                    self._talk(stream)
 
     def _talk(self, stream: Any) -> None:
         def say(line: str) -> None:
@@ -233,14 +253,28 @@ class MailServer:
             stream.flush()
 
         say("220 mail.example")
+        is_known = self._login is None
         while line := stream.readline().decode().strip():
             verb = line[:4].upper()
-            if verb == "DATA":
+            if verb == "EHLO" and not is_known:
+                say("250-mail.example\r\n250 AUTH PLAIN")
+            elif verb == "AUTH":
+                is_known = base64.b64decode(line.split()[2]).decode().split("\0")[1:] == list(
+                    self._login or ()
+                )
+                say("235 welcome" if is_known else "535 no")
+            elif not is_known and verb == "MAIL":
+                say("530 say who you are")
+            elif verb == "DATA":
                 say("354 go on")
                 self.mails.append(b"".join(iter(stream.readline, b".\r\n")).decode())
-            elif verb == "RCPT":
-                self.recipients.append(line.partition("<")[2].rstrip(">"))
-            say("221 bye" if verb == "QUIT" else "550 no" if verb == "RCPT" and self.refuses else "250 ok")
+                say("250 ok")
+            elif verb == "RCPT" and self.refuses and self.refuses in line:
+                say("550 no such user")
+            else:
+                if verb == "RCPT":
+                    self.recipients.append(line.partition("<")[2].rstrip(">"))
+                say("221 bye" if verb == "QUIT" else "250 ok")
             if verb == "QUIT":
                 return
 
@@ -271,7 +305,7 @@ def test_those_whom_it_concerns_get_mail(cast: Cast, clock: FixedClock) -> None:
         smtp_port=server.port,
     )
     try:
-        refusing = MailServer(refuses=True)
+        refusing = MailServer(refuses="example")
         assert (
             mailing.send_mails(now=clock.now(), config=replace(config, smtp_port=refusing.port))["mails"] == 0
         )
@@ -288,6 +322,76 @@ def test_those_whom_it_concerns_get_mail(cast: Cast, clock: FixedClock) -> None:
     assert "TK-001  Sensor silent" in texts[1]
     assert "OS-001" not in server.mails[1]
     assert mailing.send_mails(now=clock.now(), config=CONFIG) == {}, "without settings there is no mail"
+
+
+def test_a_contact_whom_the_mail_server_refuses_holds_up_nobody(cast: Cast, clock: FixedClock) -> None:
+    """Whoever of a host enters a wrong address would have operators mailed every minute."""
+    from teiten.fleet import hosting
+    from teiten.fleet.alarms import mailing
+    from teiten.fleet.services import Act
+
+    make_sensors(cast, clock, "TK-001")
+    hosting.add_contact(
+        cast.alpha, name="N", mail="gone@alpha.example", language="ja", act=Act(clock.now(), cast.alice)
+    )
+    clock.advance(200)
+    watch(clock)
+    server = MailServer(refuses="alpha.example")
+    config = replace(CONFIG, **TO_OPERATORS, smtp_port=server.port)
+    try:
+        told = [mailing.send_mails(now=clock.now(), config=config) for _ in range(2)]
+    finally:
+        server.close()
+
+    assert told == [{"mails": 1, "mails_failed": 1}, {"mails": 0, "mails_failed": 0}]
+    assert server.recipients == ["ops@observatory.example"]
+
+
+def test_a_mail_server_that_asks_for_a_password_gets_it_under_tls_alone(
+    cast: Cast, clock: FixedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teiten.fleet.alarms import mailing
+
+    certificate, key = tls.make_self_signed(tmp_path, host="localhost", now=SystemClock().now())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    make_sensors(cast, clock, "TK-001")
+    clock.advance(200)
+    watch(clock)
+    server = MailServer(login=("teiten", "s3cret"), tls=context)
+    config = replace(
+        CONFIG,
+        **{**TO_OPERATORS, "smtp_host": "localhost"},
+        smtp_port=server.port,
+        smtp_tls=True,
+        smtp_user="teiten",
+        smtp_password="s3cret",
+    )
+    try:
+        told = [mailing.send_mails(now=clock.now(), config=config)["mails"]]
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        told += [
+            mailing.send_mails(now=clock.now(), config=replace(config, smtp_password="wrong"))["mails"],
+            mailing.send_mails(now=clock.now(), config=config)["mails"],
+        ]
+    finally:
+        server.close()
+
+    assert told == [0, 0, 1], "an unknown certificate, a wrong password, and then"
+    assert "s3cret" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"smtp_tls": True, "smtp_starttls": True}, "not both"),
+        ({"smtp_user": "teiten"}, "go together"),
+        ({"smtp_user": "teiten", "smtp_password": "x", "smtp_host": "mail.example"}, "in the clear"),
+    ],
+)
+def test_settings_of_mail_that_cannot_be_meant_stop_the_start(settings: dict[str, Any], why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
+        FleetConfig(**settings)
 
 
 def test_while_the_base_is_away_hosts_are_left_in_peace(cast: Cast, clock: FixedClock) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ipaddress
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from teiten.foundation.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,18 @@ class FleetConfig:
     alarm_mail_from: str = ""
     #: Operators who get mails about alarms; hosts' contacts get those about their own sensors.
     alarm_mail_to: tuple[str, ...] = ()
-    #: Mail server that takes these mails without a password.
+    #: Mail server that takes these mails.
     smtp_host: str = ""
     #: Port of the mail server.
     smtp_port: int = 25
-    #: Speak TLS with the mail server (STARTTLS).
+    #: Speak TLS with the mail server after a plain beginning (STARTTLS, mostly port 587).
     smtp_starttls: bool = False
+    #: Speak TLS with the mail server from the first byte on (mostly port 465).
+    smtp_tls: bool = False
+    #: Name by which the mail server knows us; empty: it takes mails without a password.
+    smtp_user: str = ""
+    #: Password of that name; better given as ``smtp_password_file``.
+    smtp_password: str = field(default="", repr=False)
     #: TCP ports that canaries are sent to, in turn.
     canary_tcp_ports: tuple[int, ...] = (
         22,
@@ -77,3 +86,26 @@ class FleetConfig:
     update_blocked_seconds: int = 7_200
     #: Seconds after a command's end in which a sensor that fetched it may still answer.
     result_grace_seconds: int = 900
+
+    def __post_init__(self) -> None:
+        """Refuse what would give a password away, or cannot work.
+
+        Raises:
+            SettingsError: naming the setting.
+        """
+        if self.smtp_tls and self.smtp_starttls:
+            raise SettingsError("set one of fleet.smtp_tls and fleet.smtp_starttls, not both")
+        if bool(self.smtp_user) != bool(self.smtp_password):
+            raise SettingsError("fleet.smtp_user and fleet.smtp_password (or smtp_password_file) go together")
+        is_covered = self.smtp_tls or self.smtp_starttls or _is_own_machine(self.smtp_host)
+        if self.smtp_password and not is_covered:
+            raise SettingsError(
+                "fleet.smtp_password would cross the network in the clear; set fleet.smtp_tls or fleet.smtp_starttls"
+            )
+
+
+def _is_own_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,16 +1,21 @@
 """Mails about alarms: operators get all, hosts' contacts those of their own sensors, each in one mail a run.
 
 An alarm counts as told once every mail about it was taken by the mail server. When
-one was not, all are sent again at the next run: rather twice than never.
+one was not, all are sent again at the next run: rather twice than never. But an address
+of a host that the mail server refuses for good keeps nothing waiting: whoever enters a
+wrong one would have all others mailed every minute.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import smtplib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
 
 from django.core.mail import EmailMessage, get_connection
 from django.db.models import Q
@@ -31,6 +36,9 @@ _PATIENCE = timedelta(days=1)
 #: Alarms that one mail names; the rest is a count.
 _NAMED = 50
 _TIMEOUT_SECONDS = 10
+#: Replies from this number on say never (RFC 5321, section 4.2.1).
+_FOR_GOOD = 500
+Fate: TypeAlias = Literal["sent", "refused", "failed"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Letter:
     to: tuple[str, ...]
     language: str
     alarms: tuple[Alarm, ...]
+    #: Somebody must be told; of a host's contacts each is one of several who are.
+    is_for_operators: bool = False
 
 
 def send_mails(*, now: datetime, config: FleetConfig) -> dict[str, int]:
@@ -60,10 +70,10 @@ def send_mails(*, now: datetime, config: FleetConfig) -> dict[str, int]:
         .order_by("pk")
     )
     letters = list_letters(untold, config.alarm_mail_to)
-    failed = sum(not _send(letter, config) for letter in letters)
-    if untold and not failed:
+    fates = Counter(_send(letter, config) for letter in letters)
+    if untold and not fates["failed"]:
         Alarm.objects.filter(pk__in=[alarm.pk for alarm in untold]).update(mailed_at=now)
-    return {"mails": len(letters) - failed, "mails_failed": failed}
+    return {"mails": fates["sent"], "mails_failed": fates["failed"] + fates["refused"]}
 
 
 def list_letters(alarms: Sequence[Alarm], operators: Sequence[str]) -> list[Letter]:
@@ -71,7 +81,7 @@ def list_letters(alarms: Sequence[Alarm], operators: Sequence[str]) -> list[Lett
     letters = []
     groups = tuple(alarm for alarm in alarms if alarm.within_id is None)
     if operators and groups:
-        letters.append(Letter(tuple(operators), Language.JAPANESE.value, groups))
+        letters.append(Letter(tuple(operators), Language.JAPANESE.value, groups, is_for_operators=True))
     houses = {alarm.organisation_id for alarm in alarms if alarm.sensor_id is not None}
     contacts = HostContact.objects.filter(organisation__in=[house for house in houses if house]).order_by(
         "pk"
@@ -106,13 +116,16 @@ def _describe(alarm: Alarm) -> str:
     return f"{alarm.opened_at:%Y-%m-%d %H:%M} UTC  {alarm.group}  {what}: {count}"
 
 
-def _send(letter: Letter, config: FleetConfig) -> bool:
+def _send(letter: Letter, config: FleetConfig) -> Fate:
     subject, text = write_letter(letter)
     server = get_connection(
         _BACKEND,
         host=config.smtp_host,
         port=config.smtp_port,
+        username=config.smtp_user,
+        password=config.smtp_password,
         use_tls=config.smtp_starttls,
+        use_ssl=config.smtp_tls,
         timeout=_TIMEOUT_SECONDS,
     )
     # Recipients do not learn of one another.
@@ -120,11 +133,22 @@ def _send(letter: Letter, config: FleetConfig) -> bool:
     try:
         mail.send()
     except (OSError, smtplib.SMTPException) as error:
-        metrics.MAILS.labels("failed").inc()
-        _log.error("A mail about alarms could not be sent.", extra={"reason": str(error)})
-        return False
+        fate: Fate = "refused" if not letter.is_for_operators and _is_final(error) else "failed"
+        metrics.MAILS.labels(fate).inc()
+        _log.error("A mail about alarms could not be sent.", extra={"reason": str(error), "fate": fate})
+        return fate
+    finally:
+        # A sign-in that fails leaves it open.
+        with contextlib.suppress(OSError, smtplib.SMTPException):
+            server.close()
     metrics.MAILS.labels("sent").inc()
-    return True
+    return "sent"
+
+
+def _is_final(error: Exception) -> bool:
+    """Tell whether the mail server will never take mail for these addresses."""
+    refused = error.recipients if isinstance(error, smtplib.SMTPRecipientsRefused) else {}
+    return bool(refused) and all(code >= _FOR_GOOD for code, _text in refused.values())
 
 
 def _list_plain(addresses: Iterable[str]) -> list[str]:
