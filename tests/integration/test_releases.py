@@ -419,3 +419,159 @@ def fetch(
         return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
     finally:
         connection.close()
+
+
+# ── careless hands ───────────────────────────────────────────────────────────
+
+
+def test_a_folder_that_was_copied_back_is_found_out(cast: Cast, type_words: Type, tmp_path: Path) -> None:
+    import shutil
+
+    from teiten.fleet.releases import services
+    from teiten.fleet.services import Act
+
+    house = House(tmp_path / "data")
+    house.begin()
+    folder = house.repository.folder.path
+    shutil.copytree(folder, tmp_path / "backup")
+    house.repository.draft_targets([bundles.inspect_bundle(house.pack(2))], now=now())
+    house.sign()
+    services.publish(folder, act=Act(now()))
+    enter_sensors(cast, [1])
+    shutil.rmtree(folder)
+
+    code, told = type_words("release", "status")
+    assert (code, "WRONG: there is no repository" in told, "put the folder back" in told) == (1, True, True)
+    for number, person in enumerate(("Aoi", "Ben", "Chiyo")):
+        for role in ("root", "targets"):
+            (tmp_path / f"{number}{role}.pub").write_bytes(house.people[role, person][0].to_json())
+    code, told = type_words("release", "init", *tmp_path.glob("*.pub"))
+    assert (code, "believed by no sensor" in told, folder.exists()) == (1, True, False)
+
+    shutil.copytree(tmp_path / "backup", folder)
+    code, told = type_words("release", "status")
+    assert (code, "WRONG: the repository" in told, "targets 1, " in told) == (1, True, True)
+    assert "build --above 2" in type_words("release", "renew")[1]
+    third = house.pack(3)
+    type_words("release", "build", "--bundle", third)
+    house.sign()
+    assert "put its newest copy back" in type_words("release", "publish")[1]
+    told = type_words("release", "build", "--above", 2, "--bundle", third)[1]
+    assert "the draft of before (targets 2, signed by Aoi, Ben) is given up" in told
+    house.sign()
+    assert "published: root 1, targets 3, releases 3" in type_words("release", "publish")[1]
+    assert house.repository.read_versions().timestamp > 2
+    assert type_words("release", "status")[0] == 0
+
+
+def test_a_promotion_says_before_whom_it_reaches(cast: Cast, type_words: Type, tmp_path: Path) -> None:
+    from teiten.fleet.models import SensorEvent, SensorHealth
+    from teiten.fleet.rollouts.models import Rollout
+
+    house = House(tmp_path / "data")
+    house.begin()
+    house.release(2, min_from=1)
+    _, second, third, fourth, *_ = enter_sensors(cast, [1, 1, 0, 1, 2, None])
+    told = {"state": "rolled_back", "release": 1, "detail": "release 2: three failed starts"}
+    SensorHealth.objects.filter(pk=second).update(report={"update": told})
+    for sensor, python in ((third, sys.version.split()[0]), (fourth, "3.9.2")):
+        detail = {"python": python, "arch": house_arch()}
+        SensorEvent.objects.create(at=now(), sensor_id=sensor, kind="enrolled", detail=detail)
+    code, said = type_words("release", "promote", 2, "--dry-run")
+    assert code == 0
+    for line in (
+        "'all' means all sensors that there are; 1 of 6 take release 2",
+        "1 left out: they have given it up before",
+        "1 left out: they run a release below 1",
+        f"1 left out: they have Python 3.9 on {house_arch()}, for which it has no bundle",
+        "1 left out: they run release 2 or a later one",
+        "1 left out: they run without a launcher",
+        "nothing was started",
+    ):
+        assert line in said, line
+    assert not Rollout.objects.exists()
+    assert "to 1 sensors, 5 left out" in type_words("release", "promote", 2)[1]
+    assert "under way already: number" in type_words("release", "promote", 2)[1]
+    code, said = type_words("release", "promote", 2, "--soak", -1)
+    assert (code, "0 to 604800 seconds" in said) == (1, True)
+
+
+def house_arch() -> str:
+    import platform
+
+    return platform.machine()
+
+
+def test_what_is_on_offer_no_more_halts(cast: Cast, type_words: Type, tmp_path: Path) -> None:
+    house = House(tmp_path / "data")
+    house.begin()
+    house.release(2)
+    house.release(3)
+    enter_sensors(cast, [1, 1])
+    assert type_words("release", "promote", 3)[0] == 0
+    code, said = type_words("release", "promote", 2)
+    assert (code, "release 3 is being rolled out" in said, "`teiten release stop 3" in said) == (
+        1,
+        True,
+        True,
+    )
+    type_words("release", "build", "--drop", 3)
+    house.sign()
+    said = type_words("release", "publish")[1]
+    assert "of release 3 is halted: its release is on offer no more" in said
+
+
+def test_an_expired_repository_is_not_promoted_from(cast: Cast, tmp_path: Path) -> None:
+    from teiten.fleet.releases import services
+
+    house = House(tmp_path / "data")
+    house.begin()
+    house.release(2)
+    enter_sensors(cast, [1, 1])
+    with pytest.raises(
+        ReleaseError, match=r"expired \(snapshot on .*, timestamp on .*`teiten release renew`"
+    ):
+        services.plan_promotion(
+            2, folder=house.repository.folder.path, selector="all", now=now() + timedelta(days=8)
+        )
+
+
+def test_a_list_of_operators_never_goes_back(type_words: Type, tmp_path: Path) -> None:
+    from teiten.protocol import command_testing
+
+    house = House(tmp_path / "data")
+    house.begin()
+    lists = {}
+    for version in (1, 2):
+        lists[version] = tmp_path / f"operators-{version}.json"
+        known = command_testing.make_operators(int(time.time()))
+        lists[version].write_bytes(type(known)(version, known.operators[:version]).to_json())
+    said = type_words("release", "build", "--operators", lists[2])[1]
+    assert "note: class B asks for 2 persons; only 1 can sign it (alice)" in said
+    house.sign()
+    house.repository.publish(now=now())
+    code, said = type_words("release", "build", "--operators", lists[1])
+    assert (code, "is version 1, and version 2 is published" in said) == (1, True)
+    assert type_words("release", "build", "--operators", lists[2])[0] == 0
+
+
+def test_a_key_that_would_not_count_does_not_sign(type_words: Type, tmp_path: Path) -> None:
+    house = House(tmp_path / "data")
+    house.begin()
+    closed = ("--passphrase-file", tmp_path / "passphrase")
+    key = tmp_path / "dai.key"
+    type_words("release", "keys", "create", "--role", "targets", "--person", "Dai", "--out", key, *closed)
+    words = ("release", "sign", "--yes", "--key", key, *closed)
+    assert "there is no draft of role targets to sign" in type_words(*words)[1]
+    house.repository.draft_targets(now=now())
+    code, said = type_words(*words)
+    assert (code, "none of those that sign targets (Aoi, Ben, Chiyo)" in said) == (1, True)
+
+
+def test_a_gateway_file_does_not_overwrite_another(type_words: Type, tmp_path: Path) -> None:
+    code, said = type_words("release", "gateway-file", "--out", tmp_path / "teiten.toml")
+    assert (code, "is no gateway.json; it is not overwritten" in said) == (1, True)
+    code, said = type_words("release", "gateway-file", "--out", tmp_path / "g.json", "--gateway-key", "x")
+    assert (code, "must be ID=BASE64URL" in said, (tmp_path / "g.json").exists()) == (1, True, False)
+    assert type_words("release", "gateway-file", "--out", tmp_path / "g.json")[0] == 0
+    assert type_words("release", "gateway-file", "--out", tmp_path / "g.json")[0] == 0

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teiten.cli import printing
 from teiten.cli.confirming import is_confirmed
 from teiten.cli.errors import CliError
+from teiten.cli.files import read_file, write_new
 from teiten.cli.installation import Installation
+from teiten.cli.pacing import read_stages
 from teiten.foundation.settings import Source
 
 if TYPE_CHECKING:
@@ -22,7 +26,6 @@ if TYPE_CHECKING:
 
 #: Sensors that a preview names.
 _NAMED = 10
-_MAX_FILE_BYTES = 1 << 20
 
 
 def bring_operators(source: Source, options: argparse.Namespace) -> int:
@@ -34,7 +37,7 @@ def bring_operators(source: Source, options: argparse.Namespace) -> int:
 
         if options.file is not None:
             act = Act(installation.clock.now())
-            operators.import_operators(_read(options.file), act=act)
+            operators.import_operators(read_file(options.file), act=act)
             for halted in consent.halt_objected(act):
                 print(f"command {halted.subject} is halted (roll-out {halted.pk}): {halted.reason}")
         known = operators.get_operators()
@@ -61,10 +64,12 @@ def preview(source: Source, options: argparse.Namespace) -> int:
         from teiten.fleet.commands.targeting import resolve_selector
 
         found = resolve_selector(options.selector)
-    print(f"{len(found.sensors)} sensors, sha256 {found.sha256.hex()}")
-    _print_names(found.names)
+        _refuse_nobody(found, options.selector)
+        print(f"{len(found.sensors)} sensors, sha256 {found.sha256.hex()}")
+        _print_names(found.names)
+        _print_standing(found.sensors, installation)
     if options.output is not None:
-        _write_new(options.output, _write_targets(options.selector, found))
+        write_new(options.output, _write_targets(options.selector, found))
         print(f"targets file for teiten-operator: {options.output}")
     return 0
 
@@ -75,13 +80,15 @@ def print_targets(source: Source, options: argparse.Namespace) -> int:
         installation.start_django()
         from teiten.fleet.commands.targeting import resolve_selector
 
-        print(_write_targets(options.selector, resolve_selector(options.selector)).decode(), end="")
+        found = resolve_selector(options.selector)
+        _refuse_nobody(found, options.selector)
+        print(_write_targets(options.selector, found).decode(), end="")
     return 0
 
 
 def submit(source: Source, options: argparse.Namespace) -> int:
     """Hand a command in; with --start, begin its roll-out."""
-    content = _read(options.file)
+    content = read_file(options.file)
     targets = None if options.targets is None else _read_targets(options.targets)
     with Installation(source) as installation:
         installation.start_django()
@@ -89,12 +96,16 @@ def submit(source: Source, options: argparse.Namespace) -> int:
         from teiten.fleet.services import Act
 
         if options.dry_run:
-            _print_checked(services.check_envelope(content, targets=targets, now=installation.clock.now()))
+            checked = services.check_envelope(content, targets=targets, now=installation.clock.now())
+            _print_checked(checked, installation)
             return 0
         command, checked = services.submit(content, targets=targets, act=Act(installation.clock.now()))
-        _print_checked(checked)
+        _print_checked(checked, installation)
         if checked.wanted:
             print(f"kept as {command.state}: {checked.wanted}; hand it in again with the next signature")
+            if options.start:
+                print("it was not started", file=sys.stderr)
+                return 1
         elif options.start:
             return _start(installation, command, options)
         else:
@@ -138,7 +149,7 @@ def show(source: Source, options: argparse.Namespace) -> int:
 
         command = get_command(options.id)
         if options.envelope is not None:
-            _write_new(options.envelope, bytes(command.envelope))
+            write_new(options.envelope, bytes(command.envelope))
         if options.sensor:
             return _print_answer(command, options.sensor)
         print(f"{command.pk} class {command.command_class} {command.verb} {json.dumps(command.arguments)}")
@@ -149,6 +160,8 @@ def show(source: Source, options: argparse.Namespace) -> int:
         counts = selectors.count_states(None, command)
         told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         print(f"{stands}, expires {printing.instant(command.expires_at)}: {told}")
+        if command.rollout and command.rollout.reason:
+            print(f"because: {command.rollout.reason}")
         if options.results:
             _print_results(command)
     return 0
@@ -174,13 +187,13 @@ def _start(installation: Installation, command: Command, options: argparse.Names
 
     what = f"give {command.verb} (class {command.command_class}) to {len(command.sensors)} sensors"
     if not is_confirmed(what, yes=options.yes):
-        return 0
+        return 1
     config = installation.section("fleet")
     started = services.start(
         command,
         act=Act(installation.clock.now()),
-        per_minute=options.per_minute or config.rollout_per_minute,
-        stages=_read_stages(options.stages),
+        per_minute=config.rollout_per_minute if options.per_minute is None else options.per_minute,
+        stages=read_stages(options.stages),
     )
     if started.rollout is not None:
         done = advance(started.rollout.pk, now=installation.clock.now(), config=config)
@@ -190,14 +203,7 @@ def _start(installation: Installation, command: Command, options: argparse.Names
     return 0
 
 
-def _read_stages(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise CliError(f"--stages must be percentages such as 1,10,50,100, not {text!r}") from error
-
-
-def _print_checked(checked: Checked) -> None:
+def _print_checked(checked: Checked, installation: Installation) -> None:
     from teiten.fleet.models import Sensor
 
     told = checked.command
@@ -209,6 +215,31 @@ def _print_checked(checked: Checked) -> None:
     _print_names((*named, *[""] * (len(sensors) - len(named))))
     regions = Counter(Sensor.objects.filter(pk__in=sensors).values_list("region", flat=True))
     print("by region: " + ", ".join(f"{region} {count}" for region, count in sorted(regions.items())))
+    _print_standing(sensors, installation)
+
+
+def _print_standing(sensors: Sequence[int], installation: Installation) -> None:
+    """Say what is easily overlooked: that these are all, and how many of them will not hear of it now."""
+    from teiten.fleet.commands.targeting import count_candidates
+    from teiten.fleet.models import Sensor
+    from teiten.fleet.rollouts.counting import find_silent
+
+    if len(sensors) > 1 and len(sensors) == count_candidates():
+        print("these are ALL sensors that there are")
+    silent = find_silent(sensors, now=installation.clock.now(), config=installation.section("fleet"))
+    if silent:
+        print(f"{len(silent)} of them are silent now: they get it only if they come back before it expires")
+    suspended = Sensor.objects.filter(pk__in=sensors, state="suspended").count()
+    if suspended:
+        print(f"{suspended} of them are suspended: they obey all the same")
+
+
+def _refuse_nobody(found: Resolved, selector: str) -> None:
+    if not found.sensors:
+        raise CliError(
+            f"{selector!r:.200} means nobody: no sensor that has enrolled and is not revoked is so; "
+            "`teiten sensor list` shows regions, organisations and names as they are written"
+        )
 
 
 def _print_names(names: tuple[str, ...]) -> None:
@@ -252,16 +283,6 @@ def _print_results(command: Command) -> None:
     )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CliError(f"{path} cannot be read: {error.strerror}") from error
-    if len(content) > _MAX_FILE_BYTES:
-        raise CliError(f"{path} has {len(content)} bytes; at most {_MAX_FILE_BYTES} are read")
-    return content
-
-
 def _write_targets(selector: str, found: Resolved) -> bytes:
     named = [
         {"number": number, "name": name} for number, name in zip(found.sensors, found.names, strict=True)
@@ -272,18 +293,10 @@ def _write_targets(selector: str, found: Resolved) -> bytes:
 def _read_targets(path: Path) -> list[int]:
     """Read a targets file; the SHA-256 in the command decides whether it is the right one."""
     try:
-        listed = json.loads(_read(path))["sensors"]
+        listed = json.loads(read_file(path))["sensors"]
         sensors = [one["number"] if isinstance(one, dict) else one for one in listed]
     except (ValueError, KeyError, TypeError) as error:
         raise CliError(f"{path} is no targets file of `teiten command targets`") from error
     if not all(type(one) is int and 0 < one < 1 << 32 for one in sensors):
         raise CliError(f"{path}: sensors must be a list of numbers")
     return sensors
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    try:
-        with path.open("xb") as file:
-            file.write(content)
-    except OSError as error:
-        raise CliError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,20 +1,27 @@
-"""``teiten release …``: keys, drafts, signatures, publication. Only `publish` needs the database."""
+"""``teiten release …``: keys, drafts, signatures, publication. What people do on their own machines needs no database."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
-import json
+import stat
 import sys
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from teiten.cli import printing, sensor_settings
+from teiten.cli import printing
 from teiten.cli.errors import CliError
+from teiten.cli.files import read_file, read_json
 from teiten.cli.installation import Installation
+from teiten.cli.release_gateway import check_gateway
 from teiten.foundation.settings import Source
+
+if TYPE_CHECKING:
+    # Whoever only makes a key or shows help need not load the repository's libraries.
+    from teiten.fleet.releases.key_files import PublicKeyFile
+    from teiten.fleet.releases.repository import ReleaseRepository
+    from teiten.protocol.operator_list import OperatorList
 
 #: Of a role's life, the rest at which people are reminded.
 _SOON = {"root": timedelta(days=60), "targets": timedelta(days=21), "snapshot": timedelta(days=2)}
@@ -39,9 +46,18 @@ def init(source: Source, options: argparse.Namespace) -> int:
     from teiten.fleet.releases.key_files import read_public
     from teiten.fleet.releases.repository import ReleaseRepository
 
+    people = [read_public(path) for path in options.keys]
     with Installation(source) as installation:
-        repository = ReleaseRepository(installation.releases_dir)
-        repository.init([read_public(path) for path in options.keys], now=installation.clock.now())
+        installation.start_django()  # what was public before is on record there
+        from teiten.fleet.releases import memory
+        from teiten.fleet.services import Act
+
+        repository, now = ReleaseRepository(installation.releases_dir), installation.clock.now()
+        loss = memory.find_loss(repository, memory.find_seen())
+        if loss is not None and not options.anew:
+            raise CliError(loss)
+        repository.init(people, now=now)
+        memory.begin_anew(Act(now))
         _print_standings(repository)
         print("Now two people of each role sign (`teiten release sign`), then `teiten release publish`.")
     return 0
@@ -54,19 +70,53 @@ def build(source: Source, options: argparse.Namespace) -> int:
     from teiten.protocol.operator_list import read_operator_list
 
     settings: dict[str, Path] = {}
+    listed: OperatorList | None = None
     if options.operators:
-        read_operator_list(_read_file(options.operators))
+        listed = read_operator_list(read_file(options.operators))
         settings["operators.json"] = options.operators
     if options.gateway:
-        _check_gateway(options.gateway)
+        check_gateway(options.gateway, read_json(options.gateway))
         settings["gateway.json"] = options.gateway
     bundles = [inspect_bundle(path) for path in options.bundle]
     with Installation(source) as installation:
-        repository = ReleaseRepository(installation.releases_dir)
-        draft = repository.draft_targets(bundles, settings, drop=options.drop, now=installation.clock.now())
+        repository, now = ReleaseRepository(installation.releases_dir), installation.clock.now()
+        if listed is not None:
+            _check_operators(repository, options.operators, listed, now_s=int(now.timestamp()))
+        before = _describe_waiting(repository)
+        draft = repository.draft_targets(bundles, settings, drop=options.drop, above=options.above, now=now)
+        if before:
+            print(f"{before} is given up: name everything that shall change in one `build`")
         print(describe(draft, repository))
         _print_standings(repository)
     return 0
+
+
+def _describe_waiting(repository: ReleaseRepository) -> str:
+    """Say which draft of targets would be lost by another one; empty when none would."""
+    if repository.read_versions() is None:
+        return ""  # the first targets are drafted empty, for whoever builds to fill
+    waiting = next((one for one in repository.find_standings() if one.role == "targets"), None)
+    if waiting is None:
+        return ""
+    return (
+        f"the draft of before (targets {waiting.version}, signed by {', '.join(waiting.signed) or 'nobody'})"
+    )
+
+
+def _check_operators(repository: ReleaseRepository, path: Path, listed: OperatorList, *, now_s: int) -> None:
+    """Refuse a list below the published one; say what nobody could sign any more."""
+    from teiten.operators.ability import list_gaps
+    from teiten.protocol.operator_list import read_operator_list
+
+    content = repository.read_setting("operators.json")
+    known = read_operator_list(content) if content is not None else None
+    if known is not None and content != read_file(path) and listed.version <= known.version:
+        raise CliError(
+            f"{path} is version {listed.version}, and version {known.version} is published: make it from the published "
+            "one (`teiten-operator list make --before`), so that nobody who was withdrawn comes back"
+        )
+    for gap in list_gaps(listed, now_s=now_s):
+        print(f"note: {gap}")
 
 
 def rotate(source: Source, options: argparse.Namespace) -> int:
@@ -92,13 +142,14 @@ def sign(source: Source, options: argparse.Namespace) -> int:
     from teiten.fleet.releases.folder import RepositoryFolder, read_metadata, write_file
     from teiten.fleet.releases.repository import ReleaseRepository
 
-    role = key_files.read_public_of(options.key).role
+    public = key_files.read_public_of(options.key)
     if options.draft:
         path, repository = options.draft, None
     else:
         with Installation(source) as installation:
             repository = ReleaseRepository(installation.releases_dir)
-            path = RepositoryFolder(installation.releases_dir).drafts / f"{role}.json"
+            path = RepositoryFolder(installation.releases_dir).drafts / f"{public.role}.json"
+        _check_signer(repository, public)
     draft = read_metadata(path)
     print(describe(draft, repository))
     if not options.yes and not _agree():
@@ -112,6 +163,24 @@ def sign(source: Source, options: argparse.Namespace) -> int:
     else:
         _print_standings(repository)
     return 0
+
+
+def _check_signer(repository: ReleaseRepository, public: PublicKeyFile) -> None:
+    """Refuse to sign where nothing waits, or where the signature would not count.
+
+    Raises:
+        CliError: saying who may.
+    """
+    repository.check_made()
+    standing = next((one for one in repository.find_standings() if one.role == public.role), None)
+    if standing is None:
+        verb = "rotate" if public.role == "root" else "build"
+        raise CliError(f"there is no draft of role {public.role} to sign; `teiten release {verb}` makes one")
+    if not repository.counts(public):
+        people = ", ".join(dict.fromkeys((*standing.signed, *standing.waiting)))
+        raise CliError(
+            f"this key of {public.person} is none of those that sign {public.role} ({people}): it would not count"
+        )
 
 
 def merge(source: Source, options: argparse.Namespace) -> int:
@@ -146,18 +215,18 @@ def discard(source: Source, options: argparse.Namespace) -> int:
 def publish(source: Source, options: argparse.Namespace) -> int:
     """Make signed drafts public."""
     del options
-    from teiten.fleet.releases.repository import ReleaseRepository
-
     with Installation(source) as installation:
-        installation.start_django()  # first: what is published is on record
+        installation.start_django()
         from teiten.fleet.releases import services
         from teiten.fleet.services import Act
 
-        now = installation.clock.now()
-        published = ReleaseRepository(installation.releases_dir).publish(now=now)
-        services.record_publication(published, Act(now))
+        folder, act = installation.releases_dir, Act(installation.clock.now())
+        published = services.publish(folder, act=act)
+        halted = services.halt_unpublished(folder, act=act)
     releases = ", ".join(map(str, published.releases)) or "none"
     print(f"published: root {published.root}, targets {published.targets}, releases {releases}")
+    for one in halted:
+        print(f"roll-out {one.pk} of release {one.subject} is halted: {one.reason}")
     print("Sensors take it once it is promoted: `teiten release promote N`.")
     return 0
 
@@ -165,10 +234,12 @@ def publish(source: Source, options: argparse.Namespace) -> int:
 def renew(source: Source, options: argparse.Namespace) -> int:
     """Sign snapshot and timestamp anew when half of their life is over; the worker does so by itself."""
     del options
-    from teiten.fleet.releases.repository import ReleaseRepository
-
     with Installation(source) as installation:
-        renewed = ReleaseRepository(installation.releases_dir).renew(now=installation.clock.now())
+        installation.start_django()
+        from teiten.fleet.releases import services
+        from teiten.fleet.services import Act
+
+        renewed = services.renew(installation.releases_dir, act=Act(installation.clock.now()))
     print(f"signed anew: {', '.join(renewed)}" if renewed else "nothing is due")
     return 0
 
@@ -180,43 +251,26 @@ def status(source: Source, options: argparse.Namespace) -> int:
 
     with Installation(source) as installation:
         repository = ReleaseRepository(installation.releases_dir)
-        if not repository.folder.is_made:
-            raise CliError(
-                f"there is no repository in {installation.releases_dir}; run `teiten release init`"
-            )
+        installation.start_django()
+        from teiten.cli.release_rollouts import print_rollouts
+        from teiten.fleet.releases import memory
+
+        loss = memory.find_loss(repository, memory.find_seen())
+        if loss is not None:
+            print(f"WRONG: {loss}")
+        else:
+            repository.check_made()
         _print_standings(repository)
         late = _print_expiries(repository, installation)
         rows = [
             (name, told["bytes"], told["sha256"][:16]) for name, told in repository.list_targets().items()
         ]
         printing.print_table(("target", "bytes", "SHA-256"), rows)
-        installation.start_django()
-        from teiten.cli.release_rollouts import print_rollouts
-
         print_rollouts()
-    return 1 if late else 0
+    return 1 if late or loss is not None else 0
 
 
-def write_gateway(source: Source, options: argparse.Namespace) -> int:
-    """Write gateway.json."""
-    with Installation(source) as installation:
-        keys = [sensor_settings.gateway_key_text(installation), *options.gateway_key]
-        record: dict[str, Any] = {
-            "v": 1,
-            "url": options.url or f"https://{installation.gateway_config.authority}",
-            "authority": installation.gateway_config.authority,
-            "pins": [sensor_settings.gateway_pin(installation), *options.pin],
-            "gateway_keys": dict(key.split("=", 1) for key in keys),
-        }
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    _check_gateway(options.out)
-    print(f"{options.out}: {len(record['pins'])} pins, {len(record['gateway_keys'])} keys")
-    if len(record["pins"]) == 1:
-        print("There is no backup pin: a lost TLS key would lock sensors out until they fetch a new file.")
-    return 0
-
-
-def describe(draft: Any, repository: Any = None) -> str:
+def describe(draft: Any, repository: ReleaseRepository | None = None) -> str:
     """Say for people what a draft would change."""
     signed = draft.signed
     lines = [f"{signed.type} {signed.version}, until {signed.expires:%Y-%m-%d %H:%M} UTC"]
@@ -239,53 +293,50 @@ def _describe_root(root: Any) -> list[str]:
     ]
 
 
-def _print_standings(repository: Any) -> None:
+def _print_standings(repository: ReleaseRepository) -> None:
     for standing in repository.find_standings():
         print(f"draft {standing}")
 
 
-def _print_expiries(repository: Any, installation: Installation) -> bool:
+def _print_expiries(repository: ReleaseRepository, installation: Installation) -> bool:
+    from teiten.fleet.releases.services import WAYS_OUT
+
     now, late = installation.clock.now(), False
     for role, at in repository.list_expiries().items():
         is_soon = at - now < _SOON.get(role, timedelta(hours=6))
         late = late or is_soon
-        print(f"{role} expires {printing.instant(at)}{'  SOON: sign it anew' if is_soon else ''}")
+        mark = "EXPIRED, sensors take nothing" if at <= now else "SOON"
+        print(f"{role} expires {printing.instant(at)}" + (f"  {mark}: {WAYS_OUT[role]}" if is_soon else ""))
     return late
-
-
-def _check_gateway(path: Path) -> None:
-    from teiten.sensor.connection import parse_address
-    from teiten.sensor.errors import SensorError
-    from teiten.sensor.state import parse_gateway_keys
-
-    try:
-        told = json.loads(_read_file(path))
-        parse_address(told["url"], pins=tuple(told["pins"]))
-        keys: Mapping[str, str] = told["gateway_keys"]
-        known = parse_gateway_keys(tuple(f"{name}={key}" for name, key in keys.items()))
-    except (ValueError, KeyError, TypeError, AttributeError, SensorError) as error:
-        raise CliError(f"{path} is no gateway.json (url, pins, gateway_keys): {error}") from error
-    if not told["pins"] or not known:
-        raise CliError(f"{path}: pins and gateway_keys must not be empty; sensors would trust nobody")
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CliError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _read_passphrase(path: Path | None, *, is_new: bool = False) -> str:
     if path is not None:
-        return _read_file(path).decode("utf-8").split("\n", 1)[0]
-    first = getpass.getpass("Passphrase: ")
-    if is_new and getpass.getpass("Again: ") != first:
+        return _read_passphrase_file(path)
+    try:
+        first = getpass.getpass("Passphrase: ")
+        again = getpass.getpass("Again: ") if is_new else first
+    except EOFError as error:
+        raise CliError("no passphrase was given; use --passphrase-file where nobody can type") from error
+    if again != first:
         raise CliError("the two differ; nothing was made")
     return first
+
+
+def _read_passphrase_file(path: Path) -> str:
+    content = read_file(path)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        print(f"note: others can read {path}; run chmod 600 {path}", file=sys.stderr)
+    try:
+        return content.decode("utf-8").split("\n", 1)[0].rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise CliError(f"{path} holds no text; its first line must be the passphrase") from error
 
 
 def _agree() -> bool:
     if not sys.stdin.isatty():
         raise CliError("read the draft above; then sign with --yes, or at a terminal")
-    return input("Is this what you mean to sign? [y/N] ").strip().lower() == "y"
+    if input("Is this what you mean to sign? [y/N] ").strip().lower() == "y":
+        return True
+    print("not signed")
+    return False

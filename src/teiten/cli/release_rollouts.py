@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from teiten.cli import printing
-from teiten.cli.errors import CliError
+from teiten.cli import pacing, printing
 from teiten.cli.installation import Installation
 from teiten.foundation.settings import Source
 
+if TYPE_CHECKING:
+    # Django's models can be imported only once Django has been set up.
+    from teiten.fleet.releases.services import Plan
+
 
 def promote(source: Source, options: argparse.Namespace) -> int:
-    """Start a roll-out."""
-    stages = _read_stages(options.stages)
+    """Start a roll-out; with --dry-run say whom it would reach."""
+    stages = pacing.read_stages(options.stages)
     with Installation(source) as installation:
         installation.start_django()
         from teiten.fleet.releases import services
         from teiten.fleet.services import Act
 
+        act = Act(installation.clock.now())
+        if options.dry_run:
+            plan = services.plan_promotion(
+                options.release, folder=installation.releases_dir, selector=options.to, now=act.at
+            )
+            _print_plan(plan, options.to)
+            print("nothing was started")
+            return 0
         promotion = services.promote(
             options.release,
             folder=installation.releases_dir,
@@ -27,13 +38,22 @@ def promote(source: Source, options: argparse.Namespace) -> int:
             stages=stages,
             per_minute=options.per_minute,
             soak_seconds=options.soak,
-            act=Act(installation.clock.now()),
+            act=act,
         )
         print(
             f"roll-out {promotion.rollout.pk}: release {options.release} to {promotion.sensors} sensors, "
             f"{promotion.left_out} left out; stages {', '.join(f'{stage} %' for stage in stages)}"
         )
+        _print_plan(promotion.plan, options.to)
     return 0
+
+
+def _print_plan(plan: Plan, selector: str) -> None:
+    """Say whom a promotion reaches, and why not the others."""
+    of_all = "all sensors that there are" if plan.is_everybody else f"{plan.meant} sensors"
+    print(f"{selector!r} means {of_all}; {len(plan.fit.sensors)} of {plan.meant} take release {plan.release}")
+    for why, count in sorted(plan.fit.left_out.items()):
+        print(f"  {count} left out: they {why}" if why != "never heard of" else f"  {count} left out: {why}")
 
 
 def halt(source: Source, options: argparse.Namespace) -> int:
@@ -79,10 +99,3 @@ def _change(
         choose(rollouts)(found, reason=options.reason, act=Act(installation.clock.now()))
         print(f"roll-out {found.pk} of release {options.release} is {told}")
     return 0
-
-
-def _read_stages(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise CliError(f"--stages {text!r} must be percentages such as 1,10,50,100") from error

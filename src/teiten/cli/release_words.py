@@ -43,6 +43,11 @@ def _add_signing(group: Verbs[argparse.ArgumentParser]) -> None:
 def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
     init = add_verb(group, "init", "release_commands:init", "Draft the first root from people's public keys.")
     init.add_argument("keys", nargs="+", type=Path, metavar="FILE.pub", help="3 or more of each role")
+    init.add_argument(
+        "--anew",
+        action="store_true",
+        help="although another was public: no installed sensor believes this one",
+    )
     build = add_verb(
         group, "build", "release_commands:build", "Draft the next targets: bundles and settings for sensors."
     )
@@ -54,10 +59,18 @@ def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
     build.add_argument(
         "--drop", action="append", default=[], type=int, metavar="N", help="release to withdraw; repeatable"
     )
+    build.add_argument(
+        "--above", type=int, default=0, metavar="N", help="number the targets above N (after a lost backup)"
+    )
+    _add_gateway_file(group)
+    _add_changing(group)
+
+
+def _add_gateway_file(group: Verbs[argparse.ArgumentParser]) -> None:
     gateway = add_verb(
         group,
         "gateway-file",
-        "release_commands:write_gateway",
+        "release_gateway:write_gateway",
         "Write gateway.json of this base's pins and keys.",
     )
     gateway.add_argument("--out", required=True, type=Path, metavar="FILE")
@@ -68,6 +81,9 @@ def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
         "--gateway-key", action="append", default=[], metavar="ID=BASE64URL", help="a further key; repeatable"
     )
     gateway.add_argument("--url", default="", help="where the gateway is, if it has moved")
+
+
+def _add_changing(group: Verbs[argparse.ArgumentParser]) -> None:
     rotate = add_verb(
         group, "rotate", "release_commands:rotate", "Draft the next root: renew it, change people."
     )
@@ -95,6 +111,9 @@ def _add_rolling(group: Verbs[argparse.ArgumentParser]) -> None:
     promote.add_argument("--per-minute", type=int, default=60, metavar="N", help="most sensors a minute")
     promote.add_argument(
         "--soak", type=int, default=900, metavar="SECONDS", help="wait between stages (default 900)"
+    )
+    promote.add_argument(
+        "--dry-run", action="store_true", help="say whom it would reach and who is left out; start nothing"
     )
     for name, text in (
         ("halt", "Let no further sensor take a release for now."),

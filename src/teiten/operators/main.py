@@ -11,6 +11,7 @@ from pathlib import Path
 from teiten.foundation.clock import Clock, SystemClock
 from teiten.foundation.errors import TeitenError
 from teiten.operators import drafting, keys, signing
+from teiten.operators.ability import list_gaps
 from teiten.operators.arguments import parse
 from teiten.operators.describing import describe, describe_signatures
 from teiten.operators.drafting import Request
@@ -28,7 +29,7 @@ from teiten.protocol.operator_list import (
     read_entry,
     read_operator_list,
 )
-from teiten.protocol.verbs import LIMITS, VERBS
+from teiten.protocol.verbs import VERBS
 
 _FAILED = 1
 _DAY_SECONDS = 86_400
@@ -87,6 +88,8 @@ def _make_list(options: argparse.Namespace, clock: Clock) -> int:
     read_operator_list(text)
     write_new(options.output, text)
     _say(f"version {made.version} with {len(made.operators)} keys in {options.output}; sign it as a target")
+    for gap in list_gaps(made, now_s=_now_s(clock)):
+        _say(f"note: {gap}")
     return 0
 
 
@@ -97,14 +100,8 @@ def _check_list(options: argparse.Namespace, clock: Clock) -> int:
         _say(
             f"{one.key_id}  {one.person}  {','.join(one.classes)}  {','.join(one.roles) or '-'}  {_tell(one, now_s)}"
         )
-    for name, limits in LIMITS.items():
-        able = {
-            one.person
-            for one in operators.operators
-            if name in one.classes and _tell(one, now_s).startswith("valid")
-        }
-        if len(able) < limits.persons:
-            _say(f"class {name} asks for {limits.persons} persons; only {len(able)} can sign it")
+    for gap in list_gaps(operators, now_s=now_s):
+        _say(gap)
     return 0
 
 

@@ -48,6 +48,11 @@ def list_candidates() -> Iterator[Candidate]:
         yield Candidate(number, name, region, org, state, dataset, version or "", tuple(tags))
 
 
+def count_candidates() -> int:
+    """Count every sensor that can be told something: whom ``all`` means."""
+    return Sensor.objects.filter(state__in=OBEYING, enrolled_at__isnull=False).count()
+
+
 def find_unfit(sensors: Sequence[int]) -> list[int]:
     """Give those of ``sensors`` that are unknown, not enrolled or revoked."""
     fit = Sensor.objects.filter(pk__in=sensors, state__in=OBEYING, enrolled_at__isnull=False)

@@ -123,6 +123,11 @@ class RepositoryFolder:
                 os.fsync(file.fileno())
             part.replace(path)
 
+    def read_target(self, target: str, *, sha256: str) -> bytes | None:
+        """Give a target's content; None when it is not here."""
+        path = (self.targets / target).parent / f"{sha256}.{Path(target).name}"
+        return path.read_bytes() if path.is_file() else None
+
     def drop_unlisted(self, listed: set[str]) -> int:
         """Remove contents that no published or drafted target names; gives how many."""
         found = [path for path in self.targets.rglob("*") if path.is_file()]

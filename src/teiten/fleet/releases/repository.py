@@ -163,6 +163,11 @@ class ReleaseRepository:
             self.folder.drop_unlisted(_list_contents([targets]))
             return published
 
+    def check_made(self) -> None:
+        """Refuse to go on where there is no repository."""
+        if not self.folder.is_made:
+            raise ReleaseError(f"there is no repository in {self.folder.path}; run `teiten release init`")
+
     def discard(self, role: str) -> None:
         """Throw a draft away; the first root and targets stay, without them there is no repository."""
         with self.folder.locked():
@@ -220,6 +225,21 @@ class ReleaseRepository:
             timestamp.signed.version,
             _releases_of(targets),
         )
+
+    def read_setting(self, name: str) -> bytes | None:
+        """Give a published setting's content; None when it is no target, or its content is gone."""
+        targets = self.folder.read_targets()
+        file = targets.signed.targets.get(name) if targets is not None else None
+        return None if file is None else self.folder.read_target(name, sha256=file.hashes["sha256"])
+
+    def counts(self, public: PublicKeyFile) -> bool:
+        """Tell whether a signature of this key on the present draft of its role would count."""
+        roots = [self.folder.read_draft("root"), self.folder.read_root()]
+        # A draft of root is signed by the people of both; targets by those of the newer one.
+        judges = [one for one in roots if one is not None]
+        judges = judges if public.role == "root" else judges[:1]
+        keyid = public.as_key().keyid
+        return any(keyid in one.signed.roles[public.role].keyids for one in judges)
 
     def list_releases(self) -> tuple[int, ...]:
         """Give the numbers of the published releases."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from teiten.accounts import audit
-from teiten.fleet.commands.targeting import resolve_selector
-from teiten.fleet.models import SensorHealth
-from teiten.fleet.releases import metrics
+from django.db import transaction
+
+from teiten.fleet.commands.targeting import count_candidates, resolve_selector
+from teiten.fleet.releases import memory, metrics
 from teiten.fleet.releases.errors import ReleaseError
+from teiten.fleet.releases.fitting import Fit, find_fit
 from teiten.fleet.releases.folder import write_file
 from teiten.fleet.releases.repository import Published, ReleaseRepository
 from teiten.fleet.rollouts import services as rollouts
@@ -35,8 +36,27 @@ EVERYBODY = "all"
 PROMOTED = "promoted.json"
 #: Who was heard so lately is there.
 RECENT = timedelta(minutes=10)
+#: What to do about a role that has expired.
+WAYS_OUT = {
+    "root": "`teiten release rotate` drafts it anew; two people sign, then `teiten release publish`",
+    "targets": "`teiten release build` drafts them anew; two people sign, then `teiten release publish`",
+    "snapshot": "`teiten release renew` signs it; the worker does so by itself where it runs",
+    "timestamp": "`teiten release renew` signs it; the worker does so by itself where it runs",
+}
 #: A roll-out is over then, also where some sensors were off or no bundle fitted them.
 OFFERED = timedelta(days=14)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Whom a promotion would reach."""
+
+    release: int
+    #: Sensors that the selector means.
+    meant: int
+    #: Whether these are all that there are.
+    is_everybody: bool
+    fit: Fit
 
 
 @dataclass(frozen=True)
@@ -44,22 +64,70 @@ class Promotion:
     """A roll-out that was started, and who is left out."""
 
     rollout: Rollout
-    sensors: int
-    #: Sensors that no launcher runs, or that run this release or a later one.
-    left_out: int
+    plan: Plan
+
+    @property
+    def sensors(self) -> int:
+        return len(self.plan.fit.sensors)
+
+    @property
+    def left_out(self) -> int:
+        return self.plan.meant - self.sensors
 
 
-def record_publication(published: Published, act: Act) -> None:
-    """Write into the audit chain what has become public."""
-    facts = {
-        "root": published.root,
-        "targets": published.targets,
-        "snapshot": published.snapshot,
-        "timestamp": published.timestamp,
-        "releases": list(published.releases),
-    }
-    audit.append("release.published", f"targets:{published.targets}", facts, act)
+def publish(folder: Path, *, act: Act) -> Published:
+    """Make signed drafts public, and write it down; without the database nothing is published.
+
+    Raises:
+        ReleaseError: when signatures are missing, or sensors would take nothing of it.
+    """
+    repository = ReleaseRepository(folder)
+    repository.check_made()
+    with transaction.atomic():
+        seen = memory.find_seen()
+        memory.check_publishable(repository, seen)
+        published = repository.publish(now=act.at, seen=seen.published if seen else None)
+        memory.record_publication(published, act)
     metrics.PUBLISHED.inc()
+    return published
+
+
+def halt_unpublished(folder: Path, *, act: Act) -> list[Rollout]:
+    """Halt the roll-outs of releases that are on offer no more; gives them."""
+    repository = ReleaseRepository(folder)
+    if repository.read_versions() is None:
+        return []
+    offered = repository.list_releases()
+    going = (RolloutState.RUNNING, RolloutState.PAUSED)
+    under_way = Rollout.objects.filter(kind=RolloutKind.UPDATE, state__in=going).order_by("pk")
+    reason = "its release is on offer no more; promote another, or stop it"
+    return [
+        rollouts.halt(one, reason=reason, act=act) for one in under_way if int(one.subject) not in offered
+    ]
+
+
+def plan_promotion(release: int, *, folder: Path, selector: str, now: datetime) -> Plan:
+    """Say whom a promotion would reach; changes nothing.
+
+    Raises:
+        ReleaseError: when it is not published, sensors would take nothing now, or nobody could take it.
+        SelectorError: when the selector is not understood.
+    """
+    repository = ReleaseRepository(folder)
+    published = repository.list_releases()
+    if release not in published:
+        known = ", ".join(map(str, published)) or "none"
+        raise ReleaseError(f"release {release} is not published (published: {known})")
+    _check_takeable(repository, now)
+    meant = resolve_selector(selector).sensors
+    everybody = len(meant) == count_candidates()
+    plan = Plan(release, len(meant), everybody, find_fit(repository, release, meant))
+    if not plan.fit.sensors:
+        why = "; ".join(f"{count} {reason}" for reason, count in plan.fit.left_out.items())
+        raise ReleaseError(
+            f"none of {len(meant)} sensors could take release {release}: {why or 'the selector means nobody'}"
+        )
+    return plan
 
 
 def promote(
@@ -75,24 +143,16 @@ def promote(
     """Let sensors take a published release, a few first.
 
     Raises:
-        ReleaseError: when it is not published, or nobody could take it.
-        CommandError: when the selector is not understood.
+        ReleaseError: when it is not published, nobody could take it, or a newer one is under way.
+        SelectorError: when the selector is not understood.
         RolloutError: when stages or rate break a rule.
     """
-    published = ReleaseRepository(folder).list_releases()
-    if release not in published:
-        known = ", ".join(map(str, published)) or "none"
-        raise ReleaseError(f"release {release} is not published (published: {known})")
-    meant = resolve_selector(selector).sensors
-    fit = _list_fit(release, meant)
-    if not fit:
-        raise ReleaseError(
-            f"none of {len(meant)} sensors could take release {release}: no launcher, or it runs already"
-        )
+    plan = plan_promotion(release, folder=folder, selector=selector, now=act.at)
+    _refuse_older(release)
     rollout = rollouts.start_rollout(
         kind=RolloutKind.UPDATE,
         subject=str(release),
-        sensors=fit,
+        sensors=plan.fit.sensors,
         stages=stages,
         per_minute=per_minute,
         soak_seconds=soak_seconds,
@@ -101,7 +161,7 @@ def promote(
     )
     if selector.strip() == EVERYBODY:
         write_file(folder / PROMOTED, json.dumps({"release": release}).encode())
-    return Promotion(rollout, len(fit), len(meant) - len(fit))
+    return Promotion(rollout, plan)
 
 
 def follow(folder: Path, *, act: Act) -> int:
@@ -116,9 +176,13 @@ def follow(folder: Path, *, act: Act) -> int:
         detail__startswith="blocked:"
     )
     since = act.at - RECENT
-    late = _list_fit(release, resolve_selector(EVERYBODY).sensors, heard_since=since)
+    repository = ReleaseRepository(folder)
+    if release not in repository.list_releases():
+        return 0
+    everybody = resolve_selector(EVERYBODY).sensors
+    late = find_fit(repository, release, everybody, heard_since=since, is_blocked_fit=False).sensors
     fit = sorted(set(late) - set(tried.values_list("sensor", flat=True)))
-    if not fit or release not in ReleaseRepository(folder).list_releases():
+    if not fit:
         return 0
     rollouts.start_rollout(
         kind=RolloutKind.UPDATE,
@@ -147,24 +211,66 @@ def find_under_way(release: int) -> Rollout:
 
 
 def look_after(folder: Path, *, now: datetime) -> dict[str, object]:
-    """Sign anew what the base signs itself, let late sensors follow; for the periodic job."""
-    repository = ReleaseRepository(folder)
-    renewed = repository.renew(now=now)
+    """Sign anew what the base signs itself, let late sensors follow; for the periodic job.
+
+    Raises:
+        ReleaseError: when the folder is older than what was public; nothing is signed then.
+    """
+    repository, act = ReleaseRepository(folder), Act(now)
+    renewed = renew(folder, act=act)
     expires = repository.list_expiries()
     for role, at in expires.items():
         metrics.EXPIRES.labels(role).set(at.timestamp())
+    halt_unpublished(folder, act=act)
     return {
         "renewed": list(renewed),
         "expires": {role: at.isoformat() for role, at in expires.items()},
-        "followed": follow(folder, act=Act(now)),
+        "followed": follow(folder, act=act),
     }
 
 
-def _list_fit(release: int, meant: Sequence[int], *, heard_since: datetime | None = None) -> list[int]:
-    told = SensorHealth.objects.filter(sensor__in=meant, report__update__release__lt=release)
-    if heard_since is not None:
-        told = told.filter(heartbeat_at__gte=heard_since)
-    return sorted(told.values_list("sensor", flat=True))
+def renew(folder: Path, *, act: Act) -> tuple[str, ...]:
+    """Sign snapshot and timestamp anew when half of their life is over; gives which were.
+
+    Raises:
+        ReleaseError: when the folder is older than what was public.
+    """
+    repository = ReleaseRepository(folder)
+    if repository.read_versions() is None:
+        return ()
+    with transaction.atomic():
+        loss = memory.find_loss(repository, memory.find_seen())
+        if loss is not None:
+            raise ReleaseError(loss)
+        renewed = repository.renew(now=act.at)
+        present = repository.read_versions()
+        if renewed and present is not None:
+            memory.record_renewal(present, act)
+    return renewed
+
+
+def _check_takeable(repository: ReleaseRepository, now: datetime) -> None:
+    """Refuse to promote what no launcher would take: an older repository, or one that was not signed in time."""
+    loss = memory.find_loss(repository, memory.find_seen())
+    if loss is not None:
+        raise ReleaseError(loss)
+    over = {role: at for role, at in repository.list_expiries().items() if at <= now}
+    if over:
+        told = ", ".join(f"{role} on {at:%Y-%m-%d %H:%M} UTC" for role, at in over.items())
+        ways_out = "; ".join(dict.fromkeys(WAYS_OUT[role] for role in over))
+        raise ReleaseError(f"sensors take no update, because the repository has expired ({told}): {ways_out}")
+
+
+def _refuse_older(release: int) -> None:
+    """Refuse to bring sensors an older release while a newer one goes round."""
+    under_way = Rollout.objects.filter(kind=RolloutKind.UPDATE, state__in=UNDER_WAY)
+    newer = next((one for one in under_way.order_by("pk") if int(one.subject) > release), None)
+    if newer is not None:
+        raise ReleaseError(
+            f"release {newer.subject} is being rolled out (roll-out {newer.pk}, {newer.state}), and sensors never go "
+            f"back: stop it first (`teiten release stop {newer.subject} --reason …`); old code comes back under a "
+            "higher number"
+        )
 
 
 def _read_promoted(folder: Path) -> int:
