@@ -41,7 +41,7 @@ CAPTURE_FROM = "2026-09-01"
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's own user may enter, other than pytest's."""
-    made = Path(tempfile.mkdtemp(prefix="journey-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="journey-"))
     yield made
     shutil.rmtree(made, ignore_errors=True)
 

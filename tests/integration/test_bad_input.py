@@ -411,7 +411,7 @@ def test_a_database_that_is_down_loses_nothing_and_takes_all_once_it_is_back() -
     """Sensors hear 503 and when to come back; the same bytes are taken later, once."""
     from teiten.cli.embedded import EmbeddedPostgres
 
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="teiten-bad-") as name:
+    with tempfile.TemporaryDirectory(prefix="teiten-bad-") as name:
         server = EmbeddedPostgres(Path(name) / "pg")
         url = server.start()
 

@@ -18,7 +18,7 @@ from teiten.cli.embedded import EmbeddedPostgres
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="teiten-pg-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="teiten-pg-"))
     made.chmod(0o755)
     yield made / "pg"
     shutil.rmtree(made, ignore_errors=True)

@@ -369,7 +369,7 @@ class TestDatabase:
     def test_a_database_that_stops_in_the_middle_loses_nothing(self, clock: FixedClock) -> None:
         from teiten.cli.embedded import EmbeddedPostgres
 
-        with tempfile.TemporaryDirectory(dir="/tmp", prefix="teiten-pg-") as name:
+        with tempfile.TemporaryDirectory(prefix="teiten-pg-") as name:
             server = EmbeddedPostgres(Path(name) / "pg")
             own_url = server.start()
             migrations.migrate(own_url)

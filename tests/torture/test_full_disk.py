@@ -29,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="torture-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="torture-"))
     made.chmod(0o755)
     yield made
     shutil.rmtree(made, ignore_errors=True)

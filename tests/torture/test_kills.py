@@ -35,7 +35,7 @@ SEED = int(os.environ.get("TORTURE_SEED", "0")) or random.SystemRandom().randran
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that PostgreSQL's own user may enter, other than pytest's."""
-    made = Path(tempfile.mkdtemp(prefix="torture-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="torture-"))
     yield made
     shutil.rmtree(made, ignore_errors=True)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -32,9 +33,10 @@ _numbers = itertools.count(1)
 @cache
 def shared_folder() -> str:
     """Give the folder in which this process's test databases lie; it goes when the process ends."""
-    folder = tempfile.mkdtemp(prefix="teiten-store-")
+    folder = Path(tempfile.mkdtemp(prefix="teiten-store-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    # The lock of the store lies beside its folder.
+    return str(folder / "store")
 
 
 @contextmanager
