@@ -358,6 +358,19 @@ def test_recovery_of_a_lost_disk_and_of_a_lost_answer(
     fresh.beat()
 
 
+def test_a_recovery_begun_anew_after_its_end_is_no_thief(house: FleetHouse, machine: SensorMachine) -> None:
+    """The process was killed before it removed the token, and whoever installs runs it again."""
+    token = house.issue_recovery(the_sensor())
+    house.recover(machine, token)
+    house.recover(machine, token)
+    rotate_key(machine.state, house.settings, clock=house.clock)
+    house.recover(machine, token)
+
+    assert "token_reused" not in history(the_sensor())
+    assert history(the_sensor()).count("recovered") == 1
+    machine.beat()
+
+
 def test_tokens_fit_one_purpose_and_one_sensor(
     house: FleetHouse, machine: SensorMachine, tmp_path: Path
 ) -> None:

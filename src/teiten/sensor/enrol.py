@@ -108,16 +108,19 @@ def enrol_sensor(state: StateFolder, token: Token, reception: Reception) -> Enro
     return answer
 
 
-def recover_sensor(state: StateFolder, token: Token, reception: Reception) -> EnrolAnswer:
+def recover_sensor(state: StateFolder, token: Token, reception: Reception) -> EnrolAnswer | None:
     """Give the sensor of a recovery token a new key in this folder, which may hold its identity already.
 
-    What waits in the spool, sealed by older keys, is still sent. Numbers begin again at 1.
+    What waits in the spool, sealed by older keys, is still sent. Numbers begin again at 1. Gives None, and asks
+    nobody, when just this token made the folder's identity: a second key for it would be taken for a thief's.
 
     Raises:
         StateError: when the folder cannot be used.
         UplinkError: when the gateway refuses or cannot be reached; repeat with the same folder.
     """
     with state.changing_key():
+        if state.used_token() == token.token_id:
+            return None
         sensor = state.load_identity().sealing.sensor if state.is_enrolled() else None
         key = state.make_key(RECOVERY)
 
@@ -130,7 +133,7 @@ def recover_sensor(state: StateFolder, token: Token, reception: Reception) -> En
         answer, at_us = reception.ask(recover)
         old = {state.key_file()} if sensor is not None else set()
         new = state.keep_key(RECOVERY, answer.key_no)
-        state.save_identity(answer, reception.gateway, key_file=new, at_us=at_us)
+        state.save_identity(answer, reception.gateway, key_file=new, at_us=at_us, token_id=token.token_id)
         state.drop_keys(RECOVERY, PENDING, *(old - {new}))
     return answer
 

@@ -119,6 +119,9 @@ def _recover(options: argparse.Namespace, config: SensorConfig, words: Sequence[
         ),
     )
     enrol.remove_token(options.token_file)
+    if answer is None:
+        print(f"{state.path} has been recovered with this token already")
+        return 0
     print(f"recovered as sensor {answer.sensor}, key {answer.key_no}, epoch {answer.epoch}, in {state.path}")
     return 0
 

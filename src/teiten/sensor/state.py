@@ -154,7 +154,13 @@ class StateFolder:
             ) from error
 
     def save_identity(
-        self, answer: EnrolAnswer, gateway: GatewaySettings, *, key_file: str = _KEY, at_us: int | None = None
+        self,
+        answer: EnrolAnswer,
+        gateway: GatewaySettings,
+        *,
+        key_file: str = _KEY,
+        at_us: int | None = None,
+        token_id: str = "",
     ) -> None:
         """Keep what the gateway answered to enrolment or recovery, durably; from then on the key in ``key_file`` is ours.
 
@@ -167,6 +173,7 @@ class StateFolder:
             "epoch": answer.epoch,
             "key_file": key_file,
             "keyed_at_us": at_us,
+            "token_id": token_id,
             "gateway_keys": {key.key_id: keys.to_text(key.public_key) for key in answer.gateway_keys},
             "gateway": {
                 "url": gateway.url,
@@ -217,6 +224,11 @@ class StateFolder:
     def key_file(self) -> str:
         """Give the name of the present key's file."""
         return key_file_of(self.read_json(IDENTITY))
+
+    def used_token(self) -> str:
+        """Give the public part of the recovery token that made the identity; empty when none did."""
+        told = self.read_json(IDENTITY).get("token_id")
+        return told if isinstance(told, str) else ""
 
     def has_key(self, name: str) -> bool:
         return (self.path / name).exists()
