@@ -584,7 +584,9 @@ def test_an_owner_reads_only_what_concerns_its_sensors(
 
     both = start_command(sensors, clock, cast, counter=7)
     for sensor in sensors:
-        take(both, sensor, *make_result(both.pk, sensor, payload_of(both)), clock)
+        # What turns the direction of writing is allowed to be said, and is not shown.
+        output = "all is well\n" if sensor == sensors[0] else "\u202eyadot lla \u200b落ちた\n"
+        take(both, sensor, *make_result(both.pk, sensor, payload_of(both), output=output), clock)
     services.stop(both, reason="over", act=act_of(cast, clock))
     alphas = start_command(sensors[1:], clock, cast, counter=8)
 
@@ -592,6 +594,10 @@ def test_an_owner_reads_only_what_concerns_its_sensors(
     assert [one.pk for one in selectors.commands_visible_to(cast.charlie)] == [both.pk]
     assert [one.sensor_id for one in selectors.results_visible_to(cast.charlie, both)] == sensors[:1]
     assert selectors.read_output(selectors.results_visible_to(cast.dana, both)[0]) == "all is well\n"
+    assert (
+        selectors.read_output(selectors.results_visible_to(cast.dana, both)[1])
+        == "\ufffdyadot lla \ufffd落ちた\n"
+    )
     assert selectors.count_states(cast.dana, both)["done"] == 3
     records = selectors.audit_visible_to(cast.charlie)
     assert {record.subject for record in records} == {f"sensor:{sensors[0]}"}

@@ -10,8 +10,11 @@ from rich.table import Table
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under heads; in a pipe one row is one line, tabs between the cells."""
-    console = Console()
+    """Print rows under heads; in a pipe one row is one line, tabs between the cells.
+
+    Cells may hold what a sensor wrote: brackets in it are brackets, no colours, links or hidden text.
+    """
+    console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         for row in [heads, *rows]:
             print("\t".join(str(cell) for cell in row))

@@ -53,8 +53,12 @@ def results_visible_to(viewer: User | None, command: Command) -> QuerySet[Comman
 
 
 def read_output(result: CommandResult) -> str:
-    """Give what the sensor wrote, from the bytes that it signed."""
-    return wire.read_result(bytes(result.body)).output
+    """Give what the sensor wrote, from the bytes that it signed, as it may be shown.
+
+    What turns the direction of writing, or is not seen at all, could make a line read as another.
+    """
+    output = wire.read_result(bytes(result.body)).output
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in output)
 
 
 def find_forgery(result: CommandResult) -> str | None:
