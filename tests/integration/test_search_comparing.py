@@ -45,6 +45,10 @@ class Register:
         del start_us, end_us
         return []
 
+    def list_unreached(self, protocol: int, port: int, start_us: int, end_us: int) -> tuple[()]:
+        del protocol, port, start_us, end_us
+        return ()
+
 
 def _facts(sensor: int) -> SensorFacts:
     place = (REGIONS[sensor], "JP", 64_500, "Example", KINDS[sensor], "silent")

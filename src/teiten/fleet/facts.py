@@ -1,15 +1,17 @@
-"""What searches ask of the fleet: where each sensor stands and stood, and when it was planned to be off."""
+"""What searches ask of the fleet: where each sensor stood, when it was planned to be off, which ports did not reach it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db import close_old_connections
+from django.db.models import F, Max
 
+from teiten.fleet.canary.models import Unreached
 from teiten.fleet.models import Maintenance, Sensor, SensorPlacement
 from teiten.foundation.clock import Clock, to_us
-from teiten.search.doors import FOREVER_US, MaintenancePeriod, PlacementPeriod, SensorFacts
+from teiten.search.doors import FOREVER_US, MaintenancePeriod, PlacementPeriod, SensorFacts, UnreachedPeriod
 
 #: Seconds for which an answer may be used again.
 KEPT_SECONDS = 5.0
@@ -23,6 +25,9 @@ class FleetFacts:
         self._lock = threading.Lock()
         self._sensors: tuple[SensorFacts, ...] = ()
         self._maintenance: tuple[MaintenancePeriod, ...] = ()
+        self._unreached: Mapping[tuple[int, int], tuple[UnreachedPeriod, ...]] = {}
+        #: That of what is in ``_unreached``; there may be tens of thousands, and they change every few days.
+        self._revision = 0
         self._asked_at: float | None = None
 
     def list_sensors(self) -> Sequence[SensorFacts]:
@@ -37,6 +42,15 @@ class FleetFacts:
             self._ask()
             return [one for one in self._maintenance if one.start_us < end_us and one.end_us > start_us]
 
+    def list_unreached(
+        self, protocol: int, port: int, start_us: int, end_us: int
+    ) -> Sequence[UnreachedPeriod]:
+        """List when a port was known not to reach sensors, as far as it overlaps ``[start_us, end_us)``."""
+        with self._lock:
+            self._ask()
+            known = self._unreached.get((protocol, port), ())
+        return [one for one in known if one.from_us < end_us and one.to_us > start_us]
+
     def _ask(self) -> None:
         now = self._clock.monotonic()
         if self._asked_at is not None and now - self._asked_at < KEPT_SECONDS:
@@ -44,6 +58,9 @@ class FleetFacts:
         try:
             self._sensors = _read_sensors()
             self._maintenance = _read_maintenance()
+            revision = Unreached.objects.aggregate(newest=Max("revision"))["newest"] or 0
+            if revision != self._revision:
+                self._unreached, self._revision = _read_unreached(), revision
         finally:
             close_old_connections()
         self._asked_at = now
@@ -90,3 +107,15 @@ def _read_periods() -> dict[int, tuple[PlacementPeriod, ...]]:
 def _read_maintenance() -> tuple[MaintenancePeriod, ...]:
     rows = Maintenance.objects.order_by("start_at").values_list("sensor_id", "start_at", "end_at")
     return tuple(MaintenancePeriod(sensor, to_us(start), to_us(end)) for sensor, start, end in rows)
+
+
+def _read_unreached() -> dict[tuple[int, int], tuple[UnreachedPeriod, ...]]:
+    found: dict[tuple[int, int], list[UnreachedPeriod]] = {}
+    # One that ends where it begins was withdrawn.
+    rows = Unreached.objects.exclude(to_at=F("from_at")).order_by("sensor_id", "ip_version", "from_at")
+    names = ("protocol", "port", "sensor_id", "ip_version", "from_at", "to_at")
+    for protocol, port, sensor, ip_version, start, end in rows.values_list(*names):
+        end_us = FOREVER_US if end is None else to_us(end)
+        period = UnreachedPeriod(sensor, ip_version, to_us(start), end_us)
+        found.setdefault((protocol, port), []).append(period)
+    return {service: tuple(periods) for service, periods in found.items()}

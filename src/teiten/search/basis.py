@@ -39,6 +39,18 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class NotCounted:
+    """Ports that canaries do not reach at some sensors: their time is in no denominator of these ports."""
+
+    #: As in ``445/tcp``; of several, a sensor is left out while none of them reaches it.
+    ports: tuple[str, ...]
+    #: Sensors that are left out for all or a part of the period; None where that is not told.
+    sensors: int | None
+    #: Share of the address-days watched that is left out; in coarse steps, of all sensors, where that is all that is told.
+    share: float
+
+
+@dataclass(frozen=True)
 class Basis:
     """On how much observation an answer rests, and how sure its newest part is."""
 
@@ -92,6 +104,8 @@ class Basis:
     no_rate: Literal["", "modes_mixed", "prefixes_mixed"] = ""
     #: What fewer sensors of other organisations saw is left out (0, or no row), and figures are coarse; 1: nothing is.
     least_sensors: int = 1
+    #: What is left out because a port that is asked about, or whose rate is told, does not reach the sensor.
+    not_counted: tuple[NotCounted, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from teiten.search import guarding, lines, periods, roster
+from teiten.search import guarding, lines, periods, roster, unreached
 from teiten.search.answers_places import Breadth, RegionBreadth
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
 from teiten.search.errors import TooExpensive
 from teiten.search.figures import share_of
-from teiten.search.members import Member
-from teiten.search.periods import DAY
+from teiten.search.members import Member, Roster
+from teiten.search.periods import DAY, Window
 from teiten.search.planner import Plan, is_answerable
 from teiten.search.predicates import columns_of
 from teiten.search.query import Query
@@ -84,16 +84,20 @@ def answer_breadth(desk: Desk, visibility: Visibility, query: Query) -> Breadth:
     seen = _list_sensors(desk, visibility, query, made)
     if visibility.is_guarded:  # with own sensors one could move the edge of a step
         seen -= visibility.own_sensors
+    kept, count = _keep_reached(desk, visibility, query, made.window, covered)
+    # What came to a port that the world cannot reach came from nearby: its sensor is on neither side.
+    seen -= {member.sensor for member in covered} - {member.sensor for member in kept}
+    covered = kept
     told = tell_seen(
         visibility,
         seen=len(seen),
-        covered=len(covered),
+        covered=count,
         seen_in={member.region for member in covered if member.sensor in seen},
         covered_in={member.region for member in covered},
     )
     return Breadth(
         sensors_seen=told.sensors,
-        sensors_covered=len(covered),
+        sensors_covered=count,
         share=told.share,
         regions=() if visibility.is_guarded else _sum_up_regions(covered, seen),
         only_here=told.only_here,
@@ -101,6 +105,21 @@ def answer_breadth(desk: Desk, visibility: Visibility, query: Query) -> Breadth:
         basis=observe(desk, visibility, query, made.window).basis,
         cost=desk.cost(made, started, call="breadth"),
     )
+
+
+def _keep_reached(
+    desk: Desk, visibility: Visibility, query: Query, window: Window, covered: list[Member]
+) -> tuple[list[Member], int]:
+    """Keep the sensors that the ports asked about could reach at any time, and count them; for a guarded viewer coarsely."""
+    found = unreached.find(desk, query, window.start_us, window.end_us)
+    if found is None:
+        return covered, len(covered)
+    if visibility.is_guarded:
+        share = unreached.coarse_share(desk, visibility, query, found, window)
+        return covered, round(len(covered) * (1.0 - share))
+    missed = found.share_of_members(Roster.of(covered), window, family=lines.family_of(query))
+    kept = [member for member, share in zip(covered, missed.tolist(), strict=True) if share < 1.0]
+    return kept, len(kept)
 
 
 def _plan(desk: Desk, query: Query) -> Plan:

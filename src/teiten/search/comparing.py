@@ -10,63 +10,39 @@ sides are not independent, and the interval is wider than it need be.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
-from teiten.search import coverage, dimensions, guarding, lines, modes, periods, ranking, watched
+from teiten.search import coverage, dimensions, guarding, lines, periods, ports, ranking
 from teiten.search.answers_places import Comparison, ComparisonRow, GroupBasis, SensorGroup
 from teiten.search.conditions import any_of
 from teiten.search.desk import Desk
 from teiten.search.dimensions import Dimension, Key, write_chosen
 from teiten.search.errors import TooExpensive
-from teiten.search.periods import DAY, Window
-from teiten.search.planner import Plan, choose_table
+from teiten.search.periods import Window
+from teiten.search.planner import choose_table
 from teiten.search.predicates import columns_of, write_filter
 from teiten.search.query import Query
 from teiten.search.ratios import Rate, compare_rates
 from teiten.search.sensor_groups import (
-    Membership,
     check_group,
-    find_members,
     keep_group,
-    list_steady,
-    read_days,
 )
+from teiten.search.sides import Crew, Side, Spread
 from teiten.search.statements import Draft
 from teiten.search.tables import HOUR, PACKETS, Table
 from teiten.search.visibility import Visibility
-from teiten.search.watched import Watched
 
 #: Longest period over which single packets are read.
 MOST_RAW = timedelta(hours=48)
 MOST_ROWS = 50
 #: Values of each side that are ranked.
 _CANDIDATES = 1_000
-Spread = Literal["sensors", "buckets"]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison, ready to be counted."""
-
-    query: Query
-    made: Plan
-    membership: Membership | None
-    #: Covered address-days of each cluster: a sensor's, or a bucket's.
-    days: Mapping[int, float]
-    sensors: int
-    #: There is no rate: modes or prefix lengths would be mixed.
-    is_unrated: bool
-
-    @property
-    def whole_days(self) -> float:
-        return sum(self.days.values())
 
 
 def answer_comparison(
@@ -94,7 +70,7 @@ def answer_comparison(
     is_raw = by_placement or same_sensors
     table, window = _plan(desk, base, (first, second), split, is_raw=is_raw)
     spread: Spread = "sensors" if table is PACKETS and not visibility.is_guarded else "buckets"
-    crew = _Crew(desk, visibility, table, spread, window, same_sensors=same_sensors)
+    crew = Crew(desk, visibility, table, spread, window, same_sensors=same_sensors)
     mine = crew.form(first, one, window)
     theirs = crew.form(second, other or one, window.before() if other is None else window)
     ranked = [_rank_side(desk, visibility, split, side) for side in (mine, theirs)]
@@ -131,64 +107,6 @@ def _plan(
         )
     step = HOUR if table is PACKETS else periods.pick_step(base.length, coarsest_grain=table.grain_seconds)
     return table, periods.lay_out(base, step_seconds=step, zone=desk.zone)
-
-
-@dataclass(frozen=True)
-class _Crew:
-    """Forms sides: who belongs, and what they watched."""
-
-    desk: Desk
-    visibility: Visibility
-    table: Table
-    spread: Spread
-    #: Of the period that is asked about.
-    window: Window
-    same_sensors: bool
-
-    def form(self, query: Query, group: SensorGroup, window: Window) -> Side:
-        family = lines.family_of(query)
-        shifted = query.within(from_us(window.start_us), from_us(window.end_us))
-        membership = find_members(self.desk, group, window)
-        if self.same_sensors:
-            membership = self._keep_steady(query, membership)
-        if self.table is PACKETS:
-            by_sensor = read_days(self.desk, self.visibility, shifted, window, family=family)
-            parts = {
-                sensor: days if membership is None else membership.cut(sensor, days)
-                for sensor, days in by_sensor.items()
-            }
-            days, sensors = self._gather(parts, window)
-        else:
-            days, sensors = self._read_by_region(shifted, window, family)
-        strata = modes.list_strata(self.desk, self.visibility, shifted, window)
-        unrated = bool(coverage.tell_no_rate(shifted, [each for each in strata if each.ip_version == family]))
-        return Side(shifted, Plan(self.table, window, query.filters), membership, days, sensors, unrated)
-
-    def _keep_steady(self, query: Query, membership: Membership | None) -> Membership:
-        steady = list_steady(self.desk, self.visibility, query, self.window)
-        always = np.ones(self.window.count, dtype=np.bool_)
-        if membership is None:
-            return Membership(dict.fromkeys(steady, always))
-        return Membership({sensor: mask for sensor, mask in membership.buckets.items() if sensor in steady})
-
-    def _gather(
-        self, parts: Mapping[int, NDArray[np.float64]], window: Window
-    ) -> tuple[dict[int, float], int]:
-        watching = {sensor: days for sensor, days in parts.items() if days.any()}
-        if self.spread == "sensors":
-            return {sensor: float(days.sum()) for sensor, days in watching.items()}, len(watching)
-        whole = np.sum([*watching.values(), np.zeros(window.count)], axis=0)
-        return _by_bucket(whole), len(watching)
-
-    def _read_by_region(self, query: Query, window: Window, family: int) -> tuple[dict[int, float], int]:
-        by_region = watched.read_watched(self.desk, self.visibility, query, window)
-        whole = Watched.together(by_region.values(), window.count)
-        observed = coverage.observe(self.desk, self.visibility, query, window).basis
-        return _by_bucket(whole.address_seconds(family) / DAY), observed.sensors_seen
-
-
-def _by_bucket(days: NDArray[np.float64]) -> dict[int, float]:
-    return {bucket: float(days[bucket]) for bucket in np.flatnonzero(days).tolist()}
 
 
 def _tell_group(desk: Desk, visibility: Visibility, side: Side, known: int | None) -> GroupBasis:
@@ -235,17 +153,22 @@ def _make_rows(
 ) -> tuple[ComparisonRow, ...]:
     counted = _count_both(desk, visibility, split, sides, keys, spread=spread)
     names = desk.name_systems(split, keys)
+    own = [_split_days(desk, visibility, split, side, keys, spread=spread) for side in sides]
     rows = []
     for key in keys:
-        rates = [_make_rate(side, counts.get(key, {})) for side, counts in zip(sides, counted, strict=True)]
+        packets = [counts.get(key, {}) for counts in counted]
+        rates = [
+            _make_rate(mine.get(key, side.days), each)
+            for mine, side, each in zip(own, sides, packets, strict=True)
+        ]
         values = [None if side.is_unrated else rate.value for side, rate in zip(sides, rates, strict=True)]
         ratio = compare_rates(*rates)
         is_told = None not in values
         rows.append(
             ComparisonRow(
                 group=dimensions.describe(split, key, names=names),
-                one_packets=int(rates[0].packets.sum()),
-                other_packets=int(rates[1].packets.sum()),
+                one_packets=sum(packets[0].values()),
+                other_packets=sum(packets[1].values()),
                 one_rate=values[0],
                 other_rate=values[1],
                 ratio=ratio.value if is_told else None,
@@ -256,11 +179,36 @@ def _make_rows(
     return tuple(rows)
 
 
-def _make_rate(side: Side, packets: Mapping[int, int]) -> Rate:
+def _make_rate(days: Mapping[int, float], packets: Mapping[int, int]) -> Rate:
     """Put packets beside coverage, cluster by cluster; all clusters that watched count, with 0 packets too."""
     return Rate(
-        np.array([packets.get(cluster, 0) for cluster in side.days], dtype=np.float64),
-        np.array(list(side.days.values()), dtype=np.float64),
+        np.array([packets.get(cluster, 0) for cluster in days], dtype=np.float64),
+        np.array(list(days.values()), dtype=np.float64),
+    )
+
+
+def _split_days(
+    desk: Desk,
+    visibility: Visibility,
+    split: Dimension,
+    side: Side,
+    keys: Sequence[Key],
+    *,
+    spread: Spread,
+) -> Mapping[Key, Mapping[int, float]]:
+    """Give the days of the clusters for values whose port does not reach all sensors."""
+    if "dst_port" not in split.columns:
+        return {}
+    return ports.split_clusters(
+        desk,
+        visibility,
+        side.query,
+        side.made.window,
+        family=lines.family_of(side.query),
+        days=side.days,
+        by_sensor=spread == "sensors",
+        dimension=split,
+        keys=keys,
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
-from teiten.search import gaps, lines, modes, roster, watched
+from teiten.search import gaps, leaving, lines, modes, ports, roster, unreached, watched
 from teiten.search.answers import Figure, Points
 from teiten.search.basis import Basis, Gap, Strip
 from teiten.search.desk import Desk
@@ -25,6 +25,7 @@ from teiten.search.predicates import Binding
 from teiten.search.query import Metric, Query
 from teiten.search.roster import Freshness
 from teiten.search.statements import join_windows
+from teiten.search.unreached import Unreached
 from teiten.search.visibility import Visibility
 from teiten.search.watched import Watched
 
@@ -39,6 +40,8 @@ class Observation:
     now_us: int
     #: Covered address-days per bucket, the previous window's first: ``2 * window.count``.
     days: tuple[float, ...]
+    #: The same of all sensors, whether the ports that are asked about reach them or not.
+    all_days: tuple[float, ...]
 
     def totals(self, days: Sequence[float] | None = None) -> tuple[float, float]:
         """Give the covered address-days of the previous window and of this one."""
@@ -80,12 +83,15 @@ def observe(desk: Desk, visibility: Visibility, query: Query, window: Window) ->
     family = lines.family_of(query)
     query = modes.settle(desk, visibility, query)
     sensors = roster.project(query.filters)
-    key = ("observation", query.dataset, sensors, query.mode, query.is_guarded, family, window)
+    found = unreached.find(desk, query, window.before().start_us, window.end_us)
+    # Ports matter where one is known not to reach somebody; what is told of it depends on the viewer.
+    apart = () if found is None else (found.services, visibility.cache_key, visibility.own_sensors)
+    key = ("observation", query.dataset, sensors, query.mode, query.is_guarded, family, window, apart)
     return desk.memory.recall(
         key,
         now=desk.clock.monotonic(),
         keep_seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
-        make=lambda: _observe(desk, visibility, query, window),
+        make=lambda: _observe(desk, visibility, query, window, found),
     )
 
 
@@ -97,51 +103,81 @@ def split_days(
     *,
     dimension: Dimension,
     keys: Sequence[Key],
-) -> dict[Key, tuple[float, ...]]:
-    """Give covered address-days per bucket for values that have sensors of their own.
+) -> tuple[Observation, Mapping[Key, tuple[float, ...]]]:
+    """Give covered address-days per bucket for values that have sensors of their own, and say what they leave out.
 
-    Empty for dimensions whose values are all seen by the same sensors.
+    None for values that are seen by the same sensors as all.
     """
     span = join_windows(observation.window)
+    if "dst_port" in dimension.columns:
+        own, told = ports.split_ports(
+            desk,
+            visibility,
+            query,
+            observation.window,
+            family=observation.family,
+            all_days=observation.all_days,
+            dimension=dimension,
+            keys=keys,
+        )
+        basis = replace(observation.basis, not_counted=told or observation.basis.not_counted)
+        return replace(observation, basis=basis), own
     if dimension.name == "ip_version":
-        by_region = watched.read_watched(desk, visibility, query, span)
+        by_region = unreached.read_counted(desk, visibility, query, span)
         both = Watched.together(by_region.values(), span.count)
-        return {key: tuple(watched.to_days(both.address_seconds(int(key[0])))) for key in keys}
+        days = {key: tuple(watched.to_days(both.address_seconds(int(key[0])))) for key in keys}
+        return observation, days
     if dimension.name not in ("region", "sensor"):
-        return {}
-    by_key = watched.read_watched(desk, visibility, query, span, by=dimension.name)
+        return observation, {}
+    by_key = unreached.read_counted(desk, visibility, query, span, by=dimension.name)
     nothing = Watched.nothing(span.count)
-    return {
+    return observation, {
         key: tuple(watched.to_days(by_key.get(key[0], nothing).address_seconds(observation.family)))
         for key in keys
     }
 
 
-def _observe(desk: Desk, visibility: Visibility, query: Query, window: Window) -> Observation:
+def _observe(
+    desk: Desk, visibility: Visibility, query: Query, window: Window, found: Unreached | None
+) -> Observation:
     span = join_windows(window)
     members = roster.read_roster(desk, visibility, query, window)
-    known = members.where(members.until_us > window.start_us)
-    by_region = watched.read_watched(desk, visibility, query, span)
+    everywhere = watched.read_watched(desk, visibility, query, span)
+    family = _choose_family(lines.family_of(query), Watched.together(everywhere.values(), span.count))
+    left = leaving.leave_out(
+        desk, visibility, query, window, found=found, members=members, seen=everywhere, family=family
+    )
+    by_region, members = left.by_region, left.members
     seen = Watched.together(by_region.values(), span.count)
-    family = _choose_family(lines.family_of(query), seen)
+    known = members.where(members.until_us > window.start_us)
     freshness = roster.read_freshness(desk, visibility, query, members)
-    planned = read_planned(desk, visibility, query, window, members=known, family=family)
-    sheet = _Sheet(query, window, family=family, known=known, seen=seen.cut(window.count), planned=planned)
-    found: tuple[Gap, ...] = ()
+    expected = left.expected.where(left.expected.until_us > window.start_us)
+    planned = read_planned(desk, visibility, query, window, members=expected, family=family)
+    sheet = _Sheet(query, window, family=family, known=expected, seen=seen.cut(window.count), planned=planned)
+    gaps_found: tuple[Gap, ...] = ()
     if not query.dataset.startswith("import:"):
         cut = {str(region): part.cut(window.count) for region, part in by_region.items()}
         until = freshness.complete_until_us
-        found = gaps.find_gaps(known, cut, window, family=family, pending_from_us=until, planned=planned)
+        gaps_found = gaps.find_gaps(
+            expected, cut, window, family=family, pending_from_us=until, planned=planned
+        )
     basis = _make_basis(
         sheet,
         members,
+        known,
         freshness,
-        found=found,
+        found=gaps_found,
         strata=modes.list_strata(desk, visibility, query, window),
         rule_versions=_read_rule_versions(desk, visibility, query, window),
     )
-    days = tuple(watched.to_days(seen.address_seconds(family)))
-    return Observation(basis, window, family, desk.clock.now_us(), days)
+    return Observation(
+        left.finish(basis),
+        window,
+        family,
+        desk.clock.now_us(),
+        days=tuple(watched.to_days(seen.address_seconds(family))),
+        all_days=left.all_days,
+    )
 
 
 class _Sheet:
@@ -157,7 +193,7 @@ class _Sheet:
         seen: Watched,
         planned: Mapping[str, Planned],
     ) -> None:
-        self.query, self.window, self.family, self.known, self.seen = query, window, family, known, seen
+        self.query, self.window, self.family, self.seen = query, window, family, seen
         self.covered = seen.address_seconds(family)
         is_import = query.dataset.startswith("import:")
         expected = self.covered if is_import else gaps.expect(known, window, family=family)
@@ -177,13 +213,14 @@ def _choose_family(asked: int, seen: Watched) -> int:
 def _make_basis(
     sheet: _Sheet,
     members: Roster,
+    known: Roster,
     freshness: Freshness,
     *,
     found: tuple[Gap, ...],
     strata: Sequence[Stratum],
     rule_versions: tuple[int, ...],
 ) -> Basis:
-    query, window, known = sheet.query, sheet.window, sheet.known
+    query, window = sheet.query, sheet.window
     covered, expected = float(sheet.covered.sum()), float(sheet.expected.sum())
     until = freshness.complete_until_us
     return Basis(

@@ -87,6 +87,16 @@ class MaintenancePeriod:
     end_us: int
 
 
+class UnreachedPeriod(NamedTuple):
+    """A time ``[from_us, to_us)`` in which canaries told that a port does not reach a sensor over an IP version."""
+
+    sensor: int
+    ip_version: int
+    from_us: int
+    #: FOREVER_US while it lasts.
+    to_us: int
+
+
 class FleetFacts(Protocol):
     """What is known of sensors besides their packets; ``teiten.fleet.facts.FleetFacts`` is one."""
 
@@ -95,3 +105,8 @@ class FleetFacts(Protocol):
 
     def list_maintenance(self, start_us: int, end_us: int) -> Sequence[MaintenancePeriod]:
         """List planned maintenance that overlaps ``[start_us, end_us)``."""
+
+    def list_unreached(
+        self, protocol: int, port: int, start_us: int, end_us: int
+    ) -> Sequence[UnreachedPeriod]:
+        """List when a port was known not to reach sensors, as far as it overlaps ``[start_us, end_us)``."""

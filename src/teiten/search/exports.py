@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from teiten.foundation.clock import from_us, to_us
 from teiten.search import cells, formats, grouped, lines, metrics, url
-from teiten.search.basis import Basis
+from teiten.search.basis import Basis, NotCounted
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
 from teiten.search.disclosing import watch_file
@@ -143,6 +143,7 @@ def describe(desk: Desk, visibility: Visibility, query: Query, *, basis: Basis) 
         "teiten.end": url.write_instant(query.end),
         "teiten.coverage_share": share,
         "teiten.covered_address_days": f"{basis.covered_address_days:.3f}",
+        "teiten.not_counted": "; ".join(map(write_not_counted, basis.not_counted)),
         "teiten.complete_until": until,
         "teiten.rule_versions": ",".join(str(version) for version in basis.rule_versions),
         "teiten.disclosure": visibility.level,
@@ -150,6 +151,12 @@ def describe(desk: Desk, visibility: Visibility, query: Query, *, basis: Basis) 
         "teiten.least_sensors": str(visibility.least_sensors),
         "teiten.exported_at": url.write_instant(desk.clock.now()),
     }
+
+
+def write_not_counted(left: NotCounted) -> str:
+    """Say, in short ASCII, which ports leave how much out."""
+    sensors = "" if left.sensors is None else f" {left.sensors} sensors,"
+    return f"{' '.join(left.ports)}:{sensors} {left.share:.4f} of the address-days"
 
 
 def plan_chunks(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
-from teiten.search import dimensions, guarding, lines, modes, ranking, watched
+from teiten.search import dimensions, guarding, lines, modes, ranking, unreached, watched
 from teiten.search.answers import Points
 from teiten.search.answers_news import Mover, Movers
 from teiten.search.coverage import Observation, observe, split_days, tell_no_rate
@@ -123,6 +123,7 @@ def answer_movers(desk: Desk, visibility: Visibility, query: Query, *, dimension
         )
         keys = [item.key for item in ranked.ranked if item.value >= LEAST_PACKETS]
         recent = _Half(desk, visibility, query, made, recent_seen, split=split, keys=keys)
+        recent_seen = recent.seen
         past = _Half(desk, visibility, usual, usual_plan, usual_seen, split=split, keys=keys)
         rates = {key: Rates(*recent.give(key), *past.give(key)) for key in keys}
         moved = ((key, find_movement(each)) for key, each in rates.items())
@@ -161,12 +162,15 @@ def _observe_usual(
     desk: Desk, visibility: Visibility, usual: Query, window: Window, *, recent: Observation
 ) -> Observation:
     """Tell what was watched on the usual days, and whether they have a rate: all that is needed of them."""
-    parts = watched.read_watched(desk, visibility, usual, window)
+    every = watched.read_watched(desk, visibility, usual, window)
+    parts = unreached.count(desk, visibility, usual, window, seen=every)
     seen = Watched.together(parts.values(), window.count).address_seconds(recent.family)
+    all_seen = Watched.together(every.values(), window.count).address_seconds(recent.family)
     strata = modes.list_strata(desk, visibility, usual, window)
     no_rate = tell_no_rate(usual, [each for each in strata if each.ip_version == recent.family])
-    days = (0.0,) * window.count + tuple(watched.to_days(seen))
-    return Observation(replace(recent.basis, no_rate=no_rate), window, recent.family, recent.now_us, days)
+    days, all_days = ((0.0,) * window.count + tuple(watched.to_days(each)) for each in (seen, all_seen))
+    basis = replace(recent.basis, no_rate=no_rate)
+    return Observation(basis, window, recent.family, recent.now_us, days=days, all_days=all_days)
 
 
 class _Half:
@@ -185,7 +189,7 @@ class _Half:
     ) -> None:
         self._count = made.steps
         self._days = np.array(seen.days[made.steps :])
-        self._own = split_days(desk, visibility, query, seen, dimension=split, keys=keys)
+        self.seen, self._own = split_days(desk, visibility, query, seen, dimension=split, keys=keys)
         self._packets = _count_by_bucket(desk, visibility, query, made, split=split, keys=keys)
 
     def give(self, key: Key) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

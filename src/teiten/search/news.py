@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from teiten.foundation.clock import from_us
-from teiten.search import dimensions, guarding, lines, lone, periods, watched
+from teiten.search import dimensions, guarding, lines, lone, periods, unreached
 from teiten.search.answers import Group
 from teiten.search.answers_news import News, NewsDimension, NewsItem
 from teiten.search.coverage import observe
@@ -125,7 +125,7 @@ def list_days_before(window: Window, days: int, *, zone: str) -> Window:
 
 def count_watched_days(desk: Desk, visibility: Visibility, query: Query, window: Window) -> int:
     """Count the days on which any sensor watched."""
-    parts = watched.read_watched(desk, visibility, query, window)
+    parts = unreached.read_counted(desk, visibility, query, window)
     return int((Watched.together(parts.values(), window.count).sensor_seconds > 0).sum())
 
 

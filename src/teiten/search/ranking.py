@@ -210,9 +210,9 @@ def answer_top(
         desk, visibility, query, made, split=split, ranking=ranking, previous=previous, sparks=sparks
     )
     observation = observe(desk, visibility, query, made.window)
-    own = {}
+    own: Mapping[Key, Sequence[float]] = {}
     if query.metric == "rate":
-        own = split_days(desk, visibility, query, observation, dimension=split, keys=keys)
+        observation, own = split_days(desk, visibility, query, observation, dimension=split, keys=keys)
     rows = _make_rows(desk, query, split, ranking, counts=counts, observation=observation, own=own)
     total = observation.figure(query.metric, counts[ALL])
     return Top(
@@ -316,7 +316,7 @@ def _make_rows(
         figure = observation.figure(query.metric, mine, days=own.get(item.key))
         spark, _ = observation.points(query.metric, mine, days=own.get(item.key))
         group = dimensions.describe(split, item.key, names=names)
-        share = None if own else share_of(figure.value, whole)
+        share = None if item.key in own else share_of(figure.value, whole)
         rows.append(TopRow(line, group, figure, share, item.previous_rank, spark))
     if own:
         rows.sort(key=lambda row: -(row.figure.value or 0.0))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from teiten.search import facets, modes, roster, watched
+from teiten.search import facets, modes, roster, unreached
 from teiten.search.answers_places import SensorGroup
 from teiten.search.conditions import where
 from teiten.search.desk import Desk
@@ -145,5 +145,5 @@ def read_days(
     desk: Desk, visibility: Visibility, query: Query, window: Window, *, family: int
 ) -> dict[int, NDArray[np.float64]]:
     """Give each sensor's covered address-days per bucket."""
-    seen: Mapping[object, Watched] = watched.read_watched(desk, visibility, query, window, by="sensor")
+    seen: Mapping[object, Watched] = unreached.read_counted(desk, visibility, query, window, by="sensor")
     return {int(str(sensor)): part.address_seconds(family) / DAY for sensor, part in seen.items()}

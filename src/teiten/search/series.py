@@ -98,7 +98,7 @@ def answer_series(
     observation = observing.result()
     own: Mapping[Key, Sequence[float]] = {}
     if split is not None and query.metric == "rate":
-        own = split_days(desk, visibility, query, observation, dimension=split, keys=keys)
+        observation, own = split_days(desk, visibility, query, observation, dimension=split, keys=keys)
     pen = _Pen(observation, query.metric, previous=previous)
     return Series(
         metric=query.metric,

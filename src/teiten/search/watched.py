@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -102,6 +103,17 @@ class Watched:
         )
 
 
+@dataclass(frozen=True)
+class Apart:
+    """What sensors watched, each for itself; a row for each sensor and region."""
+
+    sensors: NDArray[np.int64]
+    #: Place in the regions that were asked for, from 1; 0 for another one.
+    regions: NDArray[np.int64]
+    #: As the fields of :class:`Watched`: ``(rows, buckets)`` each.
+    sheets: tuple[NDArray[np.float64], ...]
+
+
 #: Column by which coverage is split.
 KEYS = {"region": "region", "sensor": "sensor"}
 
@@ -111,10 +123,40 @@ def read_watched(
 ) -> dict[Hashable, Watched]:
     """Give what was watched per bucket of ``span``, for each region or sensor."""
     binding = Binding()
+    return _gather(_ask(desk, visibility, query, span, key=KEYS[by], by=by, binding=binding), span.count)
+
+
+def read_apart(
+    desk: Desk, visibility: Visibility, query: Query, span: Window, *, regions: Sequence[str] = ()
+) -> Apart:
+    """Give what each sensor watched per bucket of ``span``, in each of ``regions``."""
+    binding = Binding()
+    place = f"indexOf({binding.bind('Array(String)', list(regions))}, region)" if regions else "0"
+    key = f"toUInt64(sensor) * {_REGIONS} + {place}"
+    table = _ask(desk, visibility, query, span, key=key, by="sensor", binding=binding)
+    keys, sheets = _lay_out(table, span.count)
+    numbers = keys.astype(np.int64)
+    return Apart(numbers // _REGIONS, numbers % _REGIONS, sheets)
+
+
+#: More regions than there can be.
+_REGIONS = 65_536
+
+
+def _ask(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    span: Window,
+    *,
+    key: str,
+    by: str,
+    binding: Binding,
+) -> pa.Table:
     if span.step_seconds >= HOUR:
         table = choose_coverage(query, span, by=by)
         statement = _ROLLED_UP.format(
-            key=KEYS[by],
+            key=key,
             table=table.name,
             sensors=_COUNT_SENSORS if table in (COVERAGE_DAILY, COVERAGE_HOURLY) else _COUNT_SET,
             bucket=write_bucket(table, span, binding),
@@ -124,8 +166,8 @@ def read_watched(
             filter=write_filter(project(query.filters), binding),
         )
     else:
-        statement = _by_window(query, span, KEYS[by], binding)
-    return _gather(desk.select(visibility, statement, binding.parameters), span.count)
+        statement = _by_window(query, span, key, binding)
+    return desk.select(visibility, statement, binding.parameters)
 
 
 def _by_window(query: Query, span: Window, key: str, binding: Binding) -> str:
@@ -144,18 +186,23 @@ def _by_window(query: Query, span: Window, key: str, binding: Binding) -> str:
 
 
 def _gather(table: pa.Table, count: int) -> dict[Hashable, Watched]:
-    keys = table.column("key").to_numpy()
-    names, lines = np.unique(keys.astype(str) if keys.dtype == object else keys, return_inverse=True)
-    buckets = table.column("bucket").to_numpy().astype(np.int64)
-    inside = buckets < count
-    sheets = [np.zeros((len(names), count)) for _ in _MEASURES]
-    for sheet, name in zip(sheets, _MEASURES, strict=True):
-        sheet[lines[inside], buckets[inside]] = table.column(name).to_numpy()[inside]
-    v4, v6, seconds, sensors = sheets
+    names, (v4, v6, seconds, sensors) = _lay_out(table, count)
     return {
         name: Watched(v4[line], v6[line], seconds[line], sensors[line].astype(np.int64))
         for line, name in enumerate(names.tolist())
     }
+
+
+def _lay_out(table: pa.Table, count: int) -> tuple[NDArray[Any], tuple[NDArray[np.float64], ...]]:
+    """Give the keys, and each measure by key and bucket."""
+    keys = table.column("key").to_numpy()
+    names, rows = np.unique(keys.astype(str) if keys.dtype == object else keys, return_inverse=True)
+    buckets = table.column("bucket").to_numpy().astype(np.int64)
+    inside = buckets < count
+    sheets = tuple(np.zeros((len(names), count)) for _ in _MEASURES)
+    for sheet, name in zip(sheets, _MEASURES, strict=True):
+        sheet[rows[inside], buckets[inside]] = table.column(name).to_numpy()[inside]
+    return names, sheets
 
 
 _MEASURES = ("v4_seconds", "v6_seconds", "seconds", "sensors")

@@ -1,0 +1,390 @@
+"""Ports that the world cannot reach at a sensor: who did not observe them is not counted (`docs/adr/0021`).
+
+Canaries tell which ports do not reach which sensors, and since when. A question that
+keeps packets of certain ports alone is answered with the time of those sensors that
+could have received one: of several ports a sensor is left out while *all* of them are
+known not to reach it, so that nothing that could have been observed is dropped. Which
+ports a filter keeps follows from the filter; packets are not looked at.
+
+A guarded viewer is told no more than the share of all sensors of others, of the whole
+data set, in steps that stand for *k* sensors: a region's or a day's own share would
+tell where a port is blocked, sensor by sensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import reduce
+from math import floor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teiten.search import lines, roster, services, watched
+from teiten.search.basis import NotCounted
+from teiten.search.conditions import AllOf, Condition, Expression, Not, PortValue, Span, Value, walk, where
+from teiten.search.desk import Desk
+from teiten.search.maintenance import overlap_seconds
+from teiten.search.members import Roster
+from teiten.search.periods import Window
+from teiten.search.query import Query
+from teiten.search.visibility import Visibility
+from teiten.search.watched import Apart, Watched
+
+#: The protocols that canaries speak.
+_TCP, _UDP = 6, 17
+#: A filter that names more ports keeps some that canaries are not sent to.
+MOST_SERVICES = 64
+_LAST_PORT = 0xFFFF
+#: A guarded viewer's shares are steps of this, or of *k* sensors if that is more.
+COARSE_SHARE = 0.05
+
+#: Of one sensor over one IP version, µs; in order, without overlaps.
+Spans = tuple[tuple[int, int], ...]
+
+
+def services_of(filters: Expression | None) -> tuple[PortValue, ...]:
+    """Give the ports that packets must have to be kept; empty when others are kept too, or too many are named.
+
+    A port without a protocol is one of TCP and one of UDP.
+    """
+    conditions = [each for each in walk(filters) if each.field == "dst_port"]
+    named: set[int] = set()
+    edges = {0, _LAST_PORT}
+    for low, high in (ends_of(value) for condition in conditions for value in condition.values):
+        edges |= {max(0, low - 1), low, high, min(_LAST_PORT, high + 1)}
+        if len(named) + high - low >= MOST_SERVICES:
+            return ()
+        named |= set(range(low, high + 1))
+    # Between the edges nothing changes: ports that are not named are all kept, or none.
+    if any(_keeps(filters, port, protocol) for port in edges - named for protocol in (_TCP, _UDP)):
+        return ()
+    return tuple(
+        PortValue(port, protocol)
+        for port in sorted(named)
+        for protocol in (_TCP, _UDP)
+        if _keeps(filters, port, protocol)
+    )
+
+
+def ends_of(value: Value) -> tuple[int, int]:
+    """Give the lowest and the highest port of a value of ``dst_port``."""
+    if isinstance(value, Span):
+        return value.low, value.high
+    port = value.number if isinstance(value, PortValue) else int(str(value))
+    return port, port
+
+
+def _keeps(filters: Expression | None, port: int, protocol: int) -> bool:
+    return _holds(filters, port, protocol) is not False
+
+
+def _holds(expression: Expression | None, port: int, protocol: int) -> bool | None:
+    """Tell whether a packet to a port fulfils a filter; None when other fields decide (Kleene's logic)."""
+    if expression is None:
+        return None
+    if isinstance(expression, Condition):
+        return _compare(expression, port, protocol)
+    if isinstance(expression, Not):
+        inner = _holds(expression.part, port, protocol)
+        return None if inner is None else not inner
+    known = {_holds(part, port, protocol) for part in expression.parts}
+    decisive = not isinstance(expression, AllOf)
+    if decisive in known:
+        return decisive
+    return None if None in known else not decisive
+
+
+def _compare(condition: Condition, port: int, protocol: int) -> bool | None:
+    if condition.field not in ("dst_port", "protocol"):
+        return None
+    found = port if condition.field == "dst_port" else protocol
+    first = condition.values[0]
+    if condition.operator in _ORDERS and isinstance(first, int):
+        return _ORDERS[condition.operator](found, first)
+    is_one = any(_equals(value, found, protocol) for value in condition.values)
+    return is_one if condition.operator in ("=", "in") else not is_one
+
+
+_ORDERS: Mapping[str, Callable[[int, int], bool]] = {
+    "<": lambda one, other: one < other,
+    "<=": lambda one, other: one <= other,
+    ">": lambda one, other: one > other,
+    ">=": lambda one, other: one >= other,
+}
+
+
+def _equals(value: Value, found: int, protocol: int) -> bool:
+    if isinstance(value, PortValue):
+        return (value.number, value.protocol) == (found, protocol)
+    if isinstance(value, Span):
+        return value.low <= found <= value.high
+    return value == found
+
+
+@dataclass(frozen=True)
+class Unreached:
+    """When the ports of a question reach which sensors not: all of them at once."""
+
+    services: tuple[PortValue, ...]
+    #: IP version → sensor → when.
+    spans: Mapping[int, Mapping[int, Spans]]
+
+    @property
+    def sensors(self) -> frozenset[int]:
+        """Every sensor that is concerned at any time."""
+        return frozenset().union(*self.spans.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name_port(service) for service in self.services)
+
+    def shares(self, sensors: NDArray[np.int64], ip_version: int, window: Window) -> NDArray[np.float64]:
+        """Give the share of each bucket in which the ports do not reach each sensor: ``(sensors, buckets)``."""
+        found = np.zeros((len(sensors), window.count))
+        lengths = np.array(window.lengths_us) / 1_000_000
+        mine = self.spans.get(ip_version, {})
+        for place in np.flatnonzero(np.isin(sensors, list(mine))).tolist():
+            spans = mine[int(sensors[place])]
+            is_whole = any(start <= window.start_us and end >= window.end_us for start, end in spans)
+            found[place] = 1.0 if is_whole else overlap_seconds(spans, window) / lengths
+        return np.minimum(found, 1.0)
+
+    def share_of_members(self, members: Roster, window: Window, *, family: int) -> NDArray[np.float64]:
+        """Give, for each member, the share of the window in which no address of it could be reached.
+
+        Args:
+            members: the sensors.
+            window: of which the shares are.
+            family: 4 or 6; 0: the versions that each of them watches.
+        """
+        missed = np.ones(len(members))
+        for ip_version in (family,) if family else (4, 6):
+            mean = self._mean(members, ip_version, window)
+            missed = np.where(members.addresses(ip_version) > 0, np.minimum(missed, mean), missed)
+        return np.where(watches(members, family=family), missed, 0.0)
+
+    def _mean(self, members: Roster, ip_version: int, window: Window) -> NDArray[np.float64]:
+        lengths = np.array(window.lengths_us, np.float64)
+        shares = self.shares(members.sensor, ip_version, window)
+        return np.asarray(np.round((shares * lengths).sum(axis=1) / lengths.sum(), 9))
+
+    def cut(self, members: Roster, *, family: int) -> Roster:
+        """Give the members with the time in which they were expected to observe the ports; several rows where it is parted."""
+        mine = self.spans.get(family, {})
+        is_concerned = np.isin(members.sensor, list(mine))
+        if not is_concerned.any():
+            return members
+        places: list[int] = []
+        begins: list[int] = []
+        ends: list[int] = []
+        for place in np.flatnonzero(is_concerned).tolist():
+            until = int(members.until_us[place])
+            for start, end in leave(mine[int(members.sensor[place])], int(members.from_us[place]), until):
+                places.append(place)
+                begins.append(start)
+                ends.append(end)
+        cut = members.where(np.array(places, dtype=np.int64))
+        cut = replace(cut, from_us=np.array(begins, dtype=np.int64), until_us=np.array(ends, dtype=np.int64))
+        kept = members.where(~is_concerned)
+        names = [each.name for each in fields(Roster)]
+        return Roster(*(np.concatenate([getattr(kept, name), getattr(cut, name)]) for name in names))
+
+
+def watches(members: Roster, *, family: int) -> NDArray[np.bool_]:
+    """Tell which members have addresses of an IP version; 0: of any."""
+    return (members.addresses(family) if family else members.addresses_v4 + members.addresses_v6) > 0
+
+
+def leave(spans: Spans, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Give what is left of ``[start, end)`` without the spans."""
+    for begins, ends in spans:
+        if start < min(begins, end):
+            yield start, min(begins, end)
+        start = max(start, ends)
+    if start < end:
+        yield start, end
+
+
+def name_port(service: PortValue) -> str:
+    """Write a port as in ``445/tcp``."""
+    return f"{service.number}/{services.name_protocol(service.protocol)}"
+
+
+def find(desk: Desk, query: Query, start_us: int, end_us: int) -> Unreached | None:
+    """Find what is known about the ports that a question keeps to; None when every sensor counts."""
+    if desk.fleet is None or query.dataset.startswith("import:"):
+        return None
+    return find_services(desk, services_of(query.filters), start_us, end_us)
+
+
+def find_services(desk: Desk, asked: Sequence[PortValue], start_us: int, end_us: int) -> Unreached | None:
+    """Find when all of these ports did not reach a sensor; None when there is no such time."""
+    if desk.fleet is None or not asked:
+        return None
+    each: list[dict[tuple[int, int], Spans]] = []
+    for service in asked:
+        found: dict[tuple[int, int], Spans] = {}
+        for one in desk.fleet.list_unreached(service.protocol, service.number, start_us, end_us):
+            known = found.get((one.sensor, one.ip_version), ())
+            found[one.sensor, one.ip_version] = (*known, (one.from_us, one.to_us))
+        if not found:
+            return None
+        each.append(found)
+    common = reduce(_meet, each)
+    if not common:
+        return None
+    spans: dict[int, dict[int, Spans]] = {}
+    for (sensor, ip_version), when in common.items():
+        spans.setdefault(ip_version, {})[sensor] = when
+    return Unreached(tuple(asked), spans)
+
+
+def _meet(
+    one: dict[tuple[int, int], Spans], other: dict[tuple[int, int], Spans]
+) -> dict[tuple[int, int], Spans]:
+    """Give the time that both have."""
+    found = {key: _intersect(one[key], other[key]) for key in one.keys() & other.keys()}
+    return {key: spans for key, spans in found.items() if spans}
+
+
+def _intersect(one: Spans, other: Spans) -> Spans:
+    both = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
+    return tuple(sorted(span for span in both if span[0] < span[1]))
+
+
+def read_counted(
+    desk: Desk, visibility: Visibility, query: Query, span: Window, *, by: str = "region"
+) -> dict[Hashable, Watched]:
+    """Give what :func:`watched.read_watched` gives, without what the question's ports could not reach."""
+    return count(
+        desk,
+        visibility,
+        query,
+        span,
+        seen=watched.read_watched(desk, visibility, query, span, by=by),
+        by=by,
+    )
+
+
+def count(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    span: Window,
+    *,
+    seen: dict[Hashable, Watched],
+    by: str = "region",
+) -> dict[Hashable, Watched]:
+    """Give what was watched without what the question's ports could not reach."""
+    found = find(desk, query, span.start_us, span.end_us)
+    if found is None:
+        return seen
+    if visibility.is_guarded:
+        return thin(seen, coarse_share(desk, visibility, query, found, span))
+    return take_out(desk, visibility, query, span, seen=seen, found=found, by=by)
+
+
+def thin(seen: Mapping[Hashable, Watched], share: float | NDArray[np.float64]) -> dict[Hashable, Watched]:
+    """Take the same share out of everything; who watched is not told."""
+    kept = 1.0 - share
+    return {
+        key: replace(part, v4_seconds=part.v4_seconds * kept, v6_seconds=part.v6_seconds * kept)
+        for key, part in seen.items()
+    }
+
+
+def take_out(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    span: Window,
+    *,
+    seen: Mapping[Hashable, Watched],
+    found: Unreached,
+    by: str = "region",
+) -> dict[Hashable, Watched]:
+    """Give what was watched by sensor or region, bucket by bucket, by sensors that the ports could reach.
+
+    Of a bucket in which the state of a sensor changed, its time counts in proportion.
+    """
+    regions = [str(key) for key in seen] if by == "region" else []
+    apart = read_apart(desk, visibility, query, span, sensors=found.sensors, regions=regions)
+    taken = _take(apart, found, span)
+    counted = dict(seen)
+    keys = apart.regions if by == "region" else apart.sensors
+    for key in dict.fromkeys(keys.tolist()):
+        mine = keys == key
+        name: Hashable = regions[key - 1] if by == "region" else key
+        if name in counted:
+            counted[name] = _subtract(counted[name], [sheet[mine].sum(axis=0) for sheet in taken])
+    return counted
+
+
+def read_apart(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    span: Window,
+    *,
+    sensors: Iterable[int],
+    regions: Sequence[str] = (),
+) -> Apart:
+    """Give what some sensors watched, each for itself."""
+    only = lines.narrow(query, where("sensor", "in", *sorted(sensors)))
+    return watched.read_apart(desk, visibility, only, span, regions=regions)
+
+
+def _take(apart: Apart, found: Unreached, span: Window) -> tuple[NDArray[np.float64], ...]:
+    """Give what is to be taken out of each measure, sensor by sensor."""
+    v4, v6, seconds, sensors = apart.sheets
+    missed = [found.shares(apart.sensors, ip_version, span) for ip_version in (4, 6)]
+    # A sensor still counts as one while any of its versions can be reached.
+    of_both = np.minimum(np.where(v4 > 0, missed[0], 1.0), np.where(v6 > 0, missed[1], 1.0))
+    of_both = np.where((v4 > 0) | (v6 > 0), of_both, 0.0)
+    return v4 * missed[0], v6 * missed[1], seconds * of_both, sensors * (of_both >= 1.0)
+
+
+def _subtract(part: Watched, taken: Sequence[NDArray[np.float64]]) -> Watched:
+    v4, v6, seconds, sensors = taken
+    return Watched(
+        np.maximum(0.0, part.v4_seconds - v4),
+        np.maximum(0.0, part.v6_seconds - v6),
+        np.maximum(0.0, part.sensor_seconds - seconds),
+        np.maximum(0, part.sensors - sensors.astype(np.int64)),
+    )
+
+
+def coarse_share(desk: Desk, visibility: Visibility, query: Query, found: Unreached, window: Window) -> float:
+    """Give the share of all sensors of others that the ports do not reach, as a guarded viewer may know it.
+
+    Whatever regions are asked about, it is the share of the whole data set, and a step
+    of it stands for *k* sensors at least.
+    """
+    members = roster.read_roster(desk, visibility, replace(query, filters=None), window)
+    family = lines.family_of(query)
+    is_other = ~np.isin(members.sensor, list(visibility.own_sensors)) & (members.until_us > window.start_us)
+    others = members.where(is_other & watches(members, family=family))
+    if not len(others):
+        return 0.0
+    step = max(COARSE_SHARE, visibility.least_sensors / len(others))
+    raw = float(found.share_of_members(others, window, family=family).mean())
+    return min(1.0, floor(raw / step + 1e-9) * step)
+
+
+def tell(
+    found: Unreached, members: Roster, window: Window, *, family: int, taken: float, whole: float
+) -> NotCounted:
+    """Say what was left out of a real viewer's answer.
+
+    Args:
+        found: what is known.
+        members: the sensors that the question keeps.
+        window: the period.
+        family: that the question keeps to; 0: both.
+        taken: address-seconds left out.
+        whole: address-seconds that were watched.
+    """
+    missed = found.share_of_members(members, window, family=family)
+    return NotCounted(found.names, int(np.count_nonzero(missed)), taken / whole if whole else 0.0)
