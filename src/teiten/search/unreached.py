@@ -13,7 +13,7 @@ tell where a port is blocked, sensor by sensor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
 from math import floor
@@ -23,104 +23,23 @@ from numpy.typing import NDArray
 
 from teiten.search import lines, roster, services, watched
 from teiten.search.basis import NotCounted
-from teiten.search.conditions import AllOf, Condition, Expression, Not, PortValue, Span, Value, walk, where
+from teiten.search.conditions import PortValue, where
 from teiten.search.desk import Desk
 from teiten.search.maintenance import overlap_seconds
 from teiten.search.members import Roster
+from teiten.search.named_ports import services_of
 from teiten.search.periods import Window
 from teiten.search.query import Query
 from teiten.search.visibility import Visibility
 from teiten.search.watched import Apart, Watched
 
-#: The protocols that canaries speak.
-_TCP, _UDP = 6, 17
-#: A filter that names more ports keeps some that canaries are not sent to.
-MOST_SERVICES = 64
-_LAST_PORT = 0xFFFF
 #: A guarded viewer's shares are steps of this, or of *k* sensors if that is more.
 COARSE_SHARE = 0.05
+#: Sensors times buckets that are read at once.
+_MOST_CELLS = 1_000_000
 
 #: Of one sensor over one IP version, µs; in order, without overlaps.
 Spans = tuple[tuple[int, int], ...]
-
-
-def services_of(filters: Expression | None) -> tuple[PortValue, ...]:
-    """Give the ports that packets must have to be kept; empty when others are kept too, or too many are named.
-
-    A port without a protocol is one of TCP and one of UDP.
-    """
-    conditions = [each for each in walk(filters) if each.field == "dst_port"]
-    named: set[int] = set()
-    edges = {0, _LAST_PORT}
-    for low, high in (ends_of(value) for condition in conditions for value in condition.values):
-        edges |= {max(0, low - 1), low, high, min(_LAST_PORT, high + 1)}
-        if len(named) + high - low >= MOST_SERVICES:
-            return ()
-        named |= set(range(low, high + 1))
-    # Between the edges nothing changes: ports that are not named are all kept, or none.
-    if any(_keeps(filters, port, protocol) for port in edges - named for protocol in (_TCP, _UDP)):
-        return ()
-    return tuple(
-        PortValue(port, protocol)
-        for port in sorted(named)
-        for protocol in (_TCP, _UDP)
-        if _keeps(filters, port, protocol)
-    )
-
-
-def ends_of(value: Value) -> tuple[int, int]:
-    """Give the lowest and the highest port of a value of ``dst_port``."""
-    if isinstance(value, Span):
-        return value.low, value.high
-    port = value.number if isinstance(value, PortValue) else int(str(value))
-    return port, port
-
-
-def _keeps(filters: Expression | None, port: int, protocol: int) -> bool:
-    return _holds(filters, port, protocol) is not False
-
-
-def _holds(expression: Expression | None, port: int, protocol: int) -> bool | None:
-    """Tell whether a packet to a port fulfils a filter; None when other fields decide (Kleene's logic)."""
-    if expression is None:
-        return None
-    if isinstance(expression, Condition):
-        return _compare(expression, port, protocol)
-    if isinstance(expression, Not):
-        inner = _holds(expression.part, port, protocol)
-        return None if inner is None else not inner
-    known = {_holds(part, port, protocol) for part in expression.parts}
-    decisive = not isinstance(expression, AllOf)
-    if decisive in known:
-        return decisive
-    return None if None in known else not decisive
-
-
-def _compare(condition: Condition, port: int, protocol: int) -> bool | None:
-    if condition.field not in ("dst_port", "protocol"):
-        return None
-    found = port if condition.field == "dst_port" else protocol
-    first = condition.values[0]
-    if condition.operator in _ORDERS and isinstance(first, int):
-        return _ORDERS[condition.operator](found, first)
-    is_one = any(_equals(value, found, protocol) for value in condition.values)
-    return is_one if condition.operator in ("=", "in") else not is_one
-
-
-_ORDERS: Mapping[str, Callable[[int, int], bool]] = {
-    "<": lambda one, other: one < other,
-    "<=": lambda one, other: one <= other,
-    ">": lambda one, other: one > other,
-    ">=": lambda one, other: one >= other,
-}
-
-
-def _equals(value: Value, found: int, protocol: int) -> bool:
-    if isinstance(value, PortValue):
-        return (value.number, value.protocol) == (found, protocol)
-    if isinstance(value, Span):
-        return value.low <= found <= value.high
-    return value == found
 
 
 @dataclass(frozen=True)
@@ -167,8 +86,11 @@ class Unreached:
 
     def _mean(self, members: Roster, ip_version: int, window: Window) -> NDArray[np.float64]:
         lengths = np.array(window.lengths_us, np.float64)
-        shares = self.shares(members.sensor, ip_version, window)
-        return np.asarray(np.round((shares * lengths).sum(axis=1) / lengths.sum(), 9))
+        found = np.zeros(len(members))
+        is_concerned = np.isin(members.sensor, list(self.spans.get(ip_version, {})))
+        shares = self.shares(members.sensor[is_concerned], ip_version, window)
+        found[is_concerned] = np.round((shares * lengths).sum(axis=1) / lengths.sum(), 9)
+        return found
 
     def cut(self, members: Roster, *, family: int) -> Roster:
         """Give the members with the time in which they were expected to observe the ports; several rows where it is parted."""
@@ -310,16 +232,27 @@ def take_out(
     Of a bucket in which the state of a sensor changed, its time counts in proportion.
     """
     regions = [str(key) for key in seen] if by == "region" else []
-    apart = read_apart(desk, visibility, query, span, sensors=found.sensors, regions=regions)
-    taken = _take(apart, found, span)
     counted = dict(seen)
-    keys = apart.regions if by == "region" else apart.sensors
-    for key in dict.fromkeys(keys.tolist()):
-        mine = keys == key
-        name: Hashable = regions[key - 1] if by == "region" else key
-        if name in counted:
-            counted[name] = _subtract(counted[name], [sheet[mine].sum(axis=0) for sheet in taken])
+    sensors = sorted(found.sensors)
+    size = max(1, _MOST_CELLS // span.count)
+    for first in range(0, len(sensors), size):
+        some = sensors[first : first + size]
+        apart = read_apart(desk, visibility, query, span, sensors=some, regions=regions)
+        taken = _take(apart, found, span)
+        for name, mine in _group(apart, regions):
+            if name in counted:
+                counted[name] = _subtract(counted[name], [sheet[mine].sum(axis=0) for sheet in taken])
     return counted
+
+
+def _group(apart: Apart, regions: Sequence[str]) -> Iterator[tuple[Hashable, NDArray[np.int64]]]:
+    """Give the rows of each region, or of each sensor where none are asked for."""
+    keys = apart.regions if regions else apart.sensors
+    order = np.argsort(keys, kind="stable")
+    names, starts = np.unique(keys[order], return_index=True)
+    for key, rows in zip(names.tolist(), np.split(order, starts[1:]), strict=True):
+        if key or not regions:
+            yield (regions[key - 1] if regions else key), rows
 
 
 def read_apart(
