@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from teiten.foundation.clock import to_us
 from teiten.search import language, lines, planner
 from teiten.search.config import SearchConfig
 from teiten.search.dimensions import get_dimension
@@ -485,6 +486,53 @@ class TestSource:
         assert page.packets == len(mine)
         assert page.hosts == len({p["src_addr"] for p in mine})
         assert page.members[0].packets == Counter(p["src_addr"] for p in mine).most_common(1)[0][1]
+
+    def test_a_source_of_many_ports_keeps_its_sensors_and_its_newest_day(self, world: World) -> None:
+        """What few packets have is not crowded out by the packets of 21,000 ports."""
+        columns = (
+            "dataset, sensor, region, batch_seq, row, ip_version, src_addr, protocol, dst_port, observed_at"
+        )
+        same = "4, toIPv6('203.0.113.77'), 6"
+        midnight = datetime(2026, 11, 19, 15, tzinfo=timezone.utc)
+        for rows, values in (
+            (42_000, f"1, 'kanto', 1, number, {same}, 1000 + intDiv(number, 2), {{at}} - toIntervalHour(1)"),
+            (6, f"2 + number, 'kinki', 1, number, {same}, 23, {{at}} + toIntervalMinute(number)"),
+        ):
+            at = f"fromUnixTimestamp64Micro({to_us(midnight)}, 'UTC')"
+            world.store.command(
+                f"INSERT INTO packets ({columns}) SELECT 'import:wide', {values.format(at=at)} FROM numbers({rows})"
+            )
+
+        query = Query("import:wide", midnight - DAY, midnight + timedelta(hours=1))
+        page = world.search.source(ANALYST, query, source="203.0.113.77")
+
+        assert page.packets == 42_006
+        assert {seen.sensor: seen.packets for seen in page.seen_by} == {
+            1: 42_000,
+            **dict.fromkeys(range(2, 8), 1),
+        }
+        assert [(count.group.key, count.packets) for count in page.ports[:2]] == [
+            ("23/tcp", 6),
+            ("1000/tcp", 2),
+        ]
+        assert len(page.ports) == 20
+        newest = [day for day in page.ports_by_day if day.group.key == "23/tcp"]
+        assert [(day.day, day.packets, day.is_new) for day in newest] == [(date(2026, 11, 20), 6, True)]
+        assert len(page.ports_by_day) == 15
+
+    def test_days_of_ports_are_the_zones(self, world: World) -> None:
+        """30 days end with the local day that ends at a midnight in Japan."""
+        oldest = datetime(2026, 10, 21, 16, tzinfo=timezone.utc)  # the 22nd in Japan
+        for at in (oldest - timedelta(hours=2), oldest):
+            world.store.command(
+                "INSERT INTO packets (dataset, sensor, batch_seq, row, ip_version, src_addr, protocol, dst_port, observed_at)"
+                f" SELECT 'import:old', 1, 1, {at.hour}, 4, toIPv6('203.0.113.78'), 6, 80, fromUnixTimestamp64Micro({to_us(at)}, 'UTC')"
+            )
+
+        query = Query("import:old", oldest, datetime(2026, 11, 20, 15, tzinfo=timezone.utc))
+        page = world.search.source(ANALYST, query, source="203.0.113.78")
+
+        assert [(day.day, day.is_new) for day in page.ports_by_day] == [(date(2026, 10, 22), False)]
 
     def test_a_source_that_was_never_seen_has_an_empty_page(self, world: World) -> None:
         page = world.search.source(ANALYST, last("7d"), source="3fff::dead")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from teiten.foundation.clock import to_us
 from teiten.search import dimensions, guarding
@@ -24,16 +24,17 @@ from teiten.traffic.survey import SurveyKind
 MOST_PER_LIST = 20
 _SYN = 2
 
-#: Name → key expressions of one grouping set of the single pass over a source's packets.
+#: Name → key expressions of one grouping set of the single pass over a source's packets. Sets of many values come
+#: first: equals are ordered by the columns in this order, and most of them differ in the first ones.
 _SETS: Mapping[str, tuple[str, ...]] = {
-    "country": ("country",),
-    "asn": ("asn",),
-    "nature": ("nature",),
-    "hint": ("hints",),
-    "tcp_fp": ("tcp_fp",),
     "dst_port": ("dst_port", "protocol"),
-    "ttl": ("ttl",),
     "sensor": ("sensor", "region"),
+    "tcp_fp": ("tcp_fp",),
+    "asn": ("asn",),
+    "hint": ("hints",),
+    "country": ("country",),
+    "ttl": ("ttl",),
+    "nature": ("nature",),
     "validity": ("validity",),
     "probe": ("probe",),
     "actor": ("actor", "survey"),
@@ -43,8 +44,8 @@ _GUARDED_SETS: Mapping[str, tuple[str, ...]] = {
     **{name: names for name, names in _SETS.items() if name not in ("sensor", "ttl")},
     "sensor": ("region",),
 }
-#: Columns of sets of which more than the first values are needed.
-_WHOLE_SETS = frozenset({"hints", "actor", "region"})
+#: Sets of which more than the first values are needed.
+_WHOLE_SETS = frozenset({"hint", "actor", "sensor"})
 _IS_SYN = f"protocol = 6 AND bitAnd(tcp_flags, 23) = {_SYN}"
 
 
@@ -66,22 +67,28 @@ class SourceCounts:
     def _count_values(
         self, visibility: Visibility, query: Query
     ) -> dict[frozenset[str], list[dict[str, Any]]]:
-        """Count the packets of each value, by the columns of its set; most packets first."""
+        """Count the packets of each value, by the columns of its set; most packets first.
+
+        A source may have thousands of ports: of most sets only the values that are shown leave the store.
+        """
         binding = Binding()
         columns = tuple(dict.fromkeys(name for names in self._sets.values() for name in names))
-        groupings = ", ".join(f"grouping({column}) AS without_{column}" for column in columns)
+        marks = {names: _mark_set(names, columns) for names in self._sets.values()}
+        whole = binding.bind("Array(UInt64)", [marks[self._sets[name]] for name in sorted(_WHOLE_SETS)])
+        own = ", ".join(column for name in sorted(_WHOLE_SETS) for column in self._sets[name])
         sets = ", ".join(f"({', '.join(names)})" for names in self._sets.values())
         # The newest instant is one packet's: a guarded viewer gets the end of the period.
         newest = binding.instant(to_us(query.end)) if visibility.is_guarded else "max(observed_at)"
         statement = (
-            f"SELECT {', '.join(columns)}, {groupings}, {newest} AS last_at,"  # noqa: S608 - declared names, bound values
+            f"SELECT {', '.join(columns)}, grouping({', '.join(columns)}) AS set_mark, {newest} AS last_at,"  # noqa: S608 - declared names, bound values
             f" {guarding.count_packets(visibility, PACKETS)} AS packet_count"
             f" FROM {PACKETS.name} WHERE {write_where(query, binding)}"
             f" GROUP BY GROUPING SETS ({sets}){guarding.having(visibility, PACKETS)}"
-            f" ORDER BY packet_count DESC, {', '.join(columns)} LIMIT 20000"
+            f" ORDER BY packet_count DESC, {', '.join(columns)}"
+            f" LIMIT {MOST_PER_LIST} BY set_mark, if(has({whole}, set_mark), cityHash64({own}), 0)"
         )
         found = self._desk.select(visibility, statement, binding.parameters)
-        return {frozenset(names): _keep_set(found, names, columns) for names in self._sets.values()}
+        return {frozenset(names): _keep_set(found, names, mark) for names, mark in marks.items()}
 
     def _count_all(self, visibility: Visibility, query: Query) -> dict[str, Any]:
         """Count what would be dear to count for each value; all 0 where a guarded viewer may not be told."""
@@ -167,14 +174,15 @@ class SourceCounts:
         return tuple(sorted(regions.values(), key=lambda seen: -seen.packets))
 
 
-def _keep_set(found: pa.Table, names: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Give the rows of one grouping set, by its columns alone: thousands of rows of all would cost more than the pass."""
-    mask = np.ones(found.num_rows, dtype=np.bool_)
-    for column in columns:
-        mask &= (found.column(f"without_{column}").to_numpy() == 0) == (column in names)
-    kept = found.select([*names, "last_at", "packet_count"]).filter(pa.array(mask))
-    whole = _WHOLE_SETS & set(names)
-    return (kept if whole else kept.slice(0, MOST_PER_LIST)).to_pylist()
+def _mark_set(names: Sequence[str], columns: Sequence[str]) -> int:
+    """Give what ``grouping(columns)`` says of the rows of one set: a bit for each column that it is without, the last the lowest."""
+    return sum(1 << place for place, column in enumerate(reversed(columns)) if column not in names)
+
+
+def _keep_set(found: pa.Table, names: Sequence[str], mark: int) -> list[dict[str, Any]]:
+    """Give the rows of one grouping set, by its columns alone."""
+    mine = found.filter(pc.equal(found.column("set_mark"), pa.scalar(mark, pa.uint64())))
+    return mine.select([*names, "last_at", "packet_count"]).to_pylist()
 
 
 def _count_sensors(visibility: Visibility) -> str:

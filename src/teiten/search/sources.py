@@ -10,10 +10,6 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
 from teiten.search import breadth, calendars, dimensions, guarding, lines, periods, roster, source_verdicts
 from teiten.search.answers import Count, PortDay, SourcePage
 from teiten.search.basis import Basis
@@ -21,7 +17,6 @@ from teiten.search.calendars import DayOfSource
 from teiten.search.conditions import where
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
-from teiten.search.dimensions import Key
 from teiten.search.errors import QueryError
 from teiten.search.fields import FIELDS
 from teiten.search.packet_filters import write_where
@@ -235,41 +230,36 @@ def _count_sharing(
 
 
 def _read_ports_by_day(desk: Desk, visibility: Visibility, query: Query) -> tuple[PortDay, ...]:
+    """Read the days of the ports with most packets; of equals those that came first."""
     binding = Binding()
     days = _PORT_DAYS + _NEW_AFTER_DAYS
     longer = query.within(query.end - timedelta(days=days), query.end)
-    statement = (
+    inner = (
         f"SELECT toDate(observed_at, {binding.bind('String', desk.zone)}) AS day, dst_port, protocol,"  # noqa: S608 - as above
         f" {guarding.count_packets(visibility, PACKETS)} AS packet_count"
         f" FROM {PACKETS.name} WHERE {write_where(longer, binding)}"
-        f" GROUP BY day, dst_port, protocol{guarding.having(visibility, PACKETS)} ORDER BY day, packet_count DESC, dst_port, protocol LIMIT 20000"
+        f" GROUP BY day, dst_port, protocol{guarding.having(visibility, PACKETS)}"
     )
-    found = desk.select(visibility, statement, binding.parameters)
-    rows = found.filter(pa.array(_keep_frequent(found))).to_pylist()
-    return _mark_new_ports(rows, since=(query.end - timedelta(days=_PORT_DAYS)).date())
-
-
-def _keep_frequent(found: pa.Table) -> NDArray[np.bool_]:
-    """Tell which rows are of the ports with most packets; of equals the one that comes first."""
-    services = (
-        found.column("dst_port").to_numpy().astype(np.int64) * 256 + found.column("protocol").to_numpy()
+    statement = (
+        f"SELECT dst_port, protocol, groupArray(day) AS days, groupArray(packet_count) AS counts FROM ({inner})"  # noqa: S608 - as above
+        f" GROUP BY dst_port, protocol"
+        f" ORDER BY sum(packet_count) DESC, min(day), dst_port, protocol LIMIT {_MOST_PORTS}"
     )
-    each, first, places = np.unique(services, return_index=True, return_inverse=True)
-    sums = np.bincount(places, weights=found.column("packet_count").to_numpy(), minlength=len(each))
-    shown = np.lexsort((first, -sums))[:_MOST_PORTS]
-    return np.isin(places, shown)
+    rows = desk.select(visibility, statement, binding.parameters).to_pylist()
+    since = (query.end - timedelta(days=_PORT_DAYS)).astimezone(ZoneInfo(desk.zone)).date()
+    return _mark_new_ports(rows, since=since)
 
 
 def _mark_new_ports(rows: Sequence[Mapping[str, Any]], *, since: date) -> tuple[PortDay, ...]:
-    """Tell for each port and day whether the port was absent in the 14 days before."""
+    """List ports day by day, and tell whether each was absent in the 14 days before."""
     split = dimensions.get_dimension("dst_port")
-    last_seen: dict[Key, date] = {}
     found: list[PortDay] = []
-    for row in rows:
-        key = (row["dst_port"], row["protocol"])
-        before = last_seen.get(key)
-        is_new = before is None or (row["day"] - before).days > _NEW_AFTER_DAYS
-        last_seen[key] = row["day"]
-        if row["day"] >= since:
-            found.append(PortDay(row["day"], dimensions.describe(split, key), row["packet_count"], is_new))
-    return tuple(found)
+    for row in sorted(rows, key=lambda row: (row["dst_port"], row["protocol"])):
+        port = dimensions.describe(split, (row["dst_port"], row["protocol"]))
+        last_seen: date | None = None
+        for day, packets in sorted(zip(row["days"], row["counts"], strict=True)):
+            is_new = last_seen is None or (day - last_seen).days > _NEW_AFTER_DAYS
+            last_seen = day
+            if day >= since:
+                found.append(PortDay(day, port, packets, is_new))
+    return tuple(sorted(found, key=lambda each: (each.day, -each.packets)))
