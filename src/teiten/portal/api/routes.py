@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import NinjaAPI, Query
 
 from teiten.accounts.models import Scope
-from teiten.portal.api import guard, questions
+from teiten.portal.api import fleet, guard, questions
 from teiten.portal.api import parameters as form
 from teiten.portal.api.admission import admit
 from teiten.portal.api.columns import list_columns
@@ -23,6 +23,9 @@ In a series `null` means "not watched"; zero means "watched, none seen".
 Members get lines of alike packets of an hour instead of packets, coarse figures, and nothing that fewer than `basis.least_sensors`
 sensors of other organisations saw: 0 means none, or too few. Their periods are whole hours (whole days from three days on) and end
 an hour before now.
+
+`/fleet/…` tells of the sensors themselves, read-only, with a token of scope `sensors`: everybody of the sensors that they see as they
+are (members: their own organisation's). Lists have `next_page`; pass it as `page`, until it is null.
 
 Payload needs the permission of the person and a reason in the header `Teiten-Payload-Reason` (10 characters or more; it stays on record).
 
@@ -42,6 +45,7 @@ api = NinjaAPI(
 )
 add_handlers(api)
 api.add_router("", questions.router)
+api.add_router("/fleet", fleet.router)
 
 
 @api.get("/totals", summary="Key figures with the previous period", tags=["figures"])
