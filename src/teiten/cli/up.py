@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from teiten.cli import components, wiring
 from teiten.cli.components import Component
 from teiten.cli.installation import Installation
+from teiten.cli.priorities import PriorityComponent
 from teiten.foundation.settings import Source
 from teiten.store.service import Store
 
@@ -57,6 +58,7 @@ def make_parts(
     database = [components.DatabaseComponent(installation)] if installation.is_database_embedded else []
     return [
         *database,
+        PriorityComponent(),
         components.LoaderComponent(wiring.make_loaders(installation, store, at)),
         components.WorkerComponent(installation, context),
         components.GatewayComponent(installation, at),
