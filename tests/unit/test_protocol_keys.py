@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -143,3 +144,24 @@ class TestStanding:
         told = json.loads(HeartbeatAnswer(1, SensorConfig()).to_json())
         with pytest.raises(MessageError, match="standing"):
             heartbeat.read_answer(json.dumps({**told, "standing": "loved"}).encode())
+
+
+class TestWeakKeys:
+    """A public key under which anybody can sign would let its owner deny what it said."""
+
+    @pytest.mark.parametrize("raw", [b"\x01" + bytes(31), b"\x01" + bytes(30) + b"\x80"])
+    def test_a_key_that_verifies_anybodys_signature_is_none(self, raw: bytes) -> None:
+        # With the neutral point as public key, s*B of any private key verifies as R, whatever is said.
+        seed = b"anybody".ljust(32, b".")
+        point = keys.public_bytes(Ed25519PrivateKey.from_private_bytes(seed))
+        scalar = bytearray(hashlib.sha512(seed).digest()[:32])
+        scalar[0], scalar[31] = scalar[0] & 248, scalar[31] & 63 | 64
+        order = 2**252 + 27742317777372353535851937790883648493
+        forged = point + (int.from_bytes(scalar, "little") % order).to_bytes(32, "little")
+
+        with pytest.raises(MessageError, match="anybody can sign"):
+            keys.load_public(raw).verify(forged, b"restart everything")
+
+    def test_every_other_key_is_one(self) -> None:
+        assert keys.public_bytes(keys.generate_key()) != bytes(32)
+        keys.load_public(keys.public_bytes(keys.generate_key()))

@@ -9,18 +9,17 @@ Sending the same request again is harmless and gets the same answer.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from teiten.protocol.errors import MessageError, SignatureError, TokenError
+from teiten.protocol import proving
+from teiten.protocol.errors import MessageError, TokenError
 from teiten.protocol.json_fields import Fields, Thing, read_object, write_object
-from teiten.protocol.keys import PUBLIC_KEY_BYTES, from_text, load_public, public_bytes, to_text
+from teiten.protocol.keys import PUBLIC_KEY_BYTES, from_text, public_bytes, to_text
+from teiten.protocol.proving import take_bytes
 from teiten.protocol.sensor_config import SensorConfig, fields_of_config, read_config
 from teiten.protocol.standing import Standing, read_standing
 
@@ -36,7 +35,6 @@ _TAG = b"teiten-enrol1\n"
 _TOKEN = re.compile(r"(tt1|tr1)_([0-9a-z]{1,26})_([A-Za-z0-9_-]{43})")
 _TOKEN_ID = re.compile(r"[0-9a-z]{1,26}")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
-_TEXT = re.compile(r"[A-Za-z0-9_-]{1,90}")
 _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _U32 = (1 << 32) - 1
 _MAX_TIME_S = 9_000_000_000
@@ -81,9 +79,9 @@ class EnrolRequest:
     nonce: str
     facts: Facts
     #: HMAC-SHA256 of the transcript under the token's secret.
-    proof: bytes
+    proof: bytes = b""
     #: Ed25519 of the transcript under the new key.
-    signature: bytes
+    signature: bytes = b""
 
     def to_json(self) -> bytes:
         return write_object(
@@ -171,17 +169,9 @@ def make_request(
     token: Token, private_key: Ed25519PrivateKey, *, facts: Facts, created_s: int, nonce: str
 ) -> EnrolRequest:
     """Make a sensor's request; ``nonce`` is 22 characters of base64url."""
-    bare = EnrolRequest(token.token_id, public_bytes(private_key), created_s, nonce, facts, b"", b"")
-    transcript = _transcript(bare)
-    return EnrolRequest(
-        bare.token_id,
-        bare.public_key,
-        created_s,
-        nonce,
-        facts,
-        proof=hmac.digest(token.secret, transcript, hashlib.sha256),
-        signature=private_key.sign(transcript),
-    )
+    bare = EnrolRequest(token.token_id, public_bytes(private_key), created_s, nonce, facts)
+    proof, signature = proving.make_proofs(_transcript(bare), secret=token.secret, key=private_key)
+    return replace(bare, proof=proof, signature=signature)
 
 
 def read_request(text: bytes) -> EnrolRequest:
@@ -193,12 +183,12 @@ def read_request(text: bytes) -> EnrolRequest:
     fields = read_object(_REQUEST, text, max_bytes=MAX_REQUEST_BYTES)
     request = EnrolRequest(
         token_id=fields.take_text("token_id", _TOKEN_ID),
-        public_key=_take_bytes(fields, "public_key", PUBLIC_KEY_BYTES),
+        public_key=take_bytes(fields, "public_key", PUBLIC_KEY_BYTES),
         created_s=fields.take_int("created_s", 0, _MAX_TIME_S),
         nonce=fields.take_text("nonce", _NONCE),
         facts=fields.take_object("facts", _read_facts),
-        proof=_take_bytes(fields, "proof", 32),
-        signature=_take_bytes(fields, "signature", 64),
+        proof=take_bytes(fields, "proof", 32),
+        signature=take_bytes(fields, "signature", 64),
     )
     fields.finish()
     return request
@@ -210,8 +200,7 @@ def verify_proof(request: EnrolRequest, secret: bytes) -> None:
     Raises:
         TokenError: when the proof is not of this secret.
     """
-    if not hmac.compare_digest(request.proof, hmac.digest(secret, _transcript(request), hashlib.sha256)):
-        raise TokenError("token.proof", "the proof is not of this token's secret")
+    proving.check_secret(request.proof, _transcript(request), secret)
 
 
 def verify_possession(request: EnrolRequest) -> None:
@@ -220,12 +209,9 @@ def verify_possession(request: EnrolRequest) -> None:
     Raises:
         SignatureError: when it does not.
     """
-    try:
-        load_public(request.public_key).verify(request.signature, _transcript(request))
-    except (InvalidSignature, MessageError) as error:
-        raise SignatureError(
-            "enrol_request.signature", "the signature is not of the named public key"
-        ) from error
+    proving.check_possession(
+        request.signature, _transcript(request), public_key=request.public_key, code="enrol_request.signature"
+    )
 
 
 def read_answer(text: bytes) -> EnrolAnswer:
@@ -277,13 +263,4 @@ def _read_facts(fields: Fields) -> Facts:
 
 
 def _read_gateway_key(fields: Fields) -> GatewayKey:
-    return GatewayKey(
-        fields.take_text("key_id", _KEY_ID), _take_bytes(fields, "public_key", PUBLIC_KEY_BYTES)
-    )
-
-
-def _take_bytes(fields: Fields, name: str, size_bytes: int) -> bytes:
-    try:
-        return from_text(fields.take_text(name, _TEXT), size_bytes=size_bytes)
-    except MessageError as error:
-        raise fields.refuse(name, f"{name}: {error}") from error
+    return GatewayKey(fields.take_text("key_id", _KEY_ID), take_bytes(fields, "public_key", PUBLIC_KEY_BYTES))

@@ -29,6 +29,20 @@ from teiten.protocol.errors import KeyFileError, MessageError
 
 PUBLIC_KEY_BYTES = 32
 MAX_SENSOR = (1 << 32) - 1
+#: The points of order 1, 2, 4 and 8 in every encoding, without the bit of the sign (RFC 8032, section 5.1; computed).
+#: A signature under one says nothing: RFC 8032's check takes some for any message, so its owner could deny his own.
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+)
 _KEY_ID = re.compile(r"([1-9][0-9]{0,9})\.([1-9][0-9]{0,8})")
 _TEXT = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -73,8 +87,10 @@ def load_public(raw: bytes) -> Ed25519PublicKey:
     """Turn 32 raw bytes into a key.
 
     Raises:
-        MessageError: when it is no Ed25519 public key.
+        MessageError: when it is no Ed25519 public key, or one under which anybody can sign.
     """
+    if len(raw) == PUBLIC_KEY_BYTES and raw[:-1] + bytes([raw[-1] & 0x7F]) in _SMALL_ORDER:
+        raise MessageError("public_key.weak", "anybody can sign under this public key; make a new one")
     try:
         return Ed25519PublicKey.from_public_bytes(raw)
     except ValueError as error:

@@ -8,26 +8,24 @@ was carried to the wrong machine is refused. The answer is that of enrolment.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from teiten.protocol import proving
 from teiten.protocol.enrolment import Token
-from teiten.protocol.errors import MessageError, SignatureError, TokenError
-from teiten.protocol.json_fields import Fields, Thing, read_object, write_object
-from teiten.protocol.keys import PUBLIC_KEY_BYTES, from_text, load_public, public_bytes, to_text
+from teiten.protocol.errors import MessageError
+from teiten.protocol.json_fields import Thing, read_object, write_object
+from teiten.protocol.keys import PUBLIC_KEY_BYTES, public_bytes, to_text
+from teiten.protocol.proving import take_bytes
 
 MAX_REQUEST_BYTES = 2048
 
 _TAG = b"teiten-recover1\n"
 _TOKEN_ID = re.compile(r"[0-9a-z]{1,26}")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
-_TEXT = re.compile(r"[A-Za-z0-9_-]{1,90}")
 _U32 = (1 << 32) - 1
 _MAX_TIME_S = 9_000_000_000
 _REQUEST = Thing("recover_request", MessageError)
@@ -59,12 +57,8 @@ def make_request(
 ) -> RecoverRequest:
     """Make a sensor's request; ``nonce`` is 22 characters of base64url."""
     bare = RecoverRequest(token.token_id, sensor, public_bytes(new_key), created_s, nonce)
-    transcript = _transcript(bare)
-    return replace(
-        bare,
-        proof=hmac.digest(token.secret, transcript, hashlib.sha256),
-        signature=new_key.sign(transcript),
-    )
+    proof, signature = proving.make_proofs(_transcript(bare), secret=token.secret, key=new_key)
+    return replace(bare, proof=proof, signature=signature)
 
 
 def read_request(text: bytes) -> RecoverRequest:
@@ -77,11 +71,11 @@ def read_request(text: bytes) -> RecoverRequest:
     request = RecoverRequest(
         token_id=fields.take_text("token_id", _TOKEN_ID),
         sensor=fields.take_int_or_none("sensor", 1, _U32),
-        public_key=_take_bytes(fields, "public_key", PUBLIC_KEY_BYTES),
+        public_key=take_bytes(fields, "public_key", PUBLIC_KEY_BYTES),
         created_s=fields.take_int("created_s", 0, _MAX_TIME_S),
         nonce=fields.take_text("nonce", _NONCE),
-        proof=_take_bytes(fields, "proof", 32),
-        signature=_take_bytes(fields, "signature", 64),
+        proof=take_bytes(fields, "proof", 32),
+        signature=take_bytes(fields, "signature", 64),
     )
     fields.finish()
     return request
@@ -93,8 +87,7 @@ def verify_proof(request: RecoverRequest, secret: bytes) -> None:
     Raises:
         TokenError: when the proof is not of this secret.
     """
-    if not hmac.compare_digest(request.proof, hmac.digest(secret, _transcript(request), hashlib.sha256)):
-        raise TokenError("token.proof", "the proof is not of this token's secret")
+    proving.check_secret(request.proof, _transcript(request), secret)
 
 
 def verify_possession(request: RecoverRequest) -> None:
@@ -103,12 +96,12 @@ def verify_possession(request: RecoverRequest) -> None:
     Raises:
         SignatureError: when it does not.
     """
-    try:
-        load_public(request.public_key).verify(request.signature, _transcript(request))
-    except (InvalidSignature, MessageError) as error:
-        raise SignatureError(
-            "recover_request.signature", "the signature is not of the named public key"
-        ) from error
+    proving.check_possession(
+        request.signature,
+        _transcript(request),
+        public_key=request.public_key,
+        code="recover_request.signature",
+    )
 
 
 def _transcript(request: RecoverRequest) -> bytes:
@@ -123,10 +116,3 @@ def _request_fields(request: RecoverRequest) -> dict[str, Any]:
         "created_s": request.created_s,
         "nonce": request.nonce,
     }
-
-
-def _take_bytes(fields: Fields, name: str, size_bytes: int) -> bytes:
-    try:
-        return from_text(fields.take_text(name, _TEXT), size_bytes=size_bytes)
-    except MessageError as error:
-        raise fields.refuse(name, f"{name}: {error}") from error

@@ -8,7 +8,6 @@ writes the new key to its disk first and asks until it hears.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from teiten.protocol.errors import MessageError, SignatureError
-from teiten.protocol.json_fields import Fields, Thing, read_object, write_object
-from teiten.protocol.keys import PUBLIC_KEY_BYTES, from_text, load_public, public_bytes, to_text
+from teiten.protocol.json_fields import Thing, read_object, write_object
+from teiten.protocol.keys import PUBLIC_KEY_BYTES, load_public, public_bytes, to_text
+from teiten.protocol.proving import take_bytes
 
 MAX_REQUEST_BYTES = 1024
 MAX_ANSWER_BYTES = 1024
@@ -25,7 +25,6 @@ MAX_ANSWER_BYTES = 1024
 MAX_KEY_NO = 999_999_999
 
 _TAG = b"teiten-rotate1\n"
-_TEXT = re.compile(r"[A-Za-z0-9_-]{1,90}")
 _U32 = (1 << 32) - 1
 #: Far below the end of the numbers, so that a range after it still has room.
 _MAX_SEALED_TO = 1 << 62
@@ -78,9 +77,9 @@ def read_request(text: bytes) -> RotateRequest:
     request = RotateRequest(
         sensor=fields.take_int("sensor", 1, _U32),
         key_no=fields.take_int("key_no", 2, MAX_KEY_NO),
-        public_key=_take_bytes(fields, "public_key", PUBLIC_KEY_BYTES),
+        public_key=take_bytes(fields, "public_key", PUBLIC_KEY_BYTES),
         sealed_to=fields.take_int("sealed_to", 0, _MAX_SEALED_TO),
-        proof=_take_bytes(fields, "proof", 64),
+        proof=take_bytes(fields, "proof", 64),
     )
     fields.finish()
     return request
@@ -125,10 +124,3 @@ def _request_fields(request: RotateRequest) -> dict[str, Any]:
         "public_key": to_text(request.public_key),
         "sealed_to": request.sealed_to,
     }
-
-
-def _take_bytes(fields: Fields, name: str, size_bytes: int) -> bytes:
-    try:
-        return from_text(fields.take_text(name, _TEXT), size_bytes=size_bytes)
-    except MessageError as error:
-        raise fields.refuse(name, f"{name}: {error}") from error
