@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
-
 from teiten.fleet import journal, metrics, services, tokens
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.errors import EnrolmentError
@@ -22,7 +20,6 @@ from teiten.fleet.heartbeats import address_of
 from teiten.fleet.models import EnrolmentToken, Sensor, SensorEventKind, SensorKey, SensorState, TokenPurpose
 from teiten.protocol import enrolment
 from teiten.protocol.enrolment import EnrolRequest
-from teiten.protocol.errors import SignatureError, TokenError
 from teiten.protocol.sensor_config import SensorConfig
 from teiten.protocol.standing import Standing
 
@@ -51,25 +48,17 @@ def enrol_sensor(request: EnrolRequest, *, peer: str, now: datetime, config: Fle
     Raises:
         EnrolmentError: with the reason; nothing but an alarm was written.
     """
-    try:
-        enrolment.verify_possession(request)
-        with transaction.atomic():
-            outcome = _decide(request, peer=address_of(peer), now=now, config=config)
-    except SignatureError as error:
-        outcome = EnrolmentError("bad_signature", str(error))
-    except IntegrityError:
-        outcome = EnrolmentError("key_taken", "this public key belongs to a sensor already; make a new key")
+    outcome = tokens.settle(lambda: _decide(request, peer=address_of(peer), now=now, config=config))
+    metrics.ENROLMENTS.labels(outcome.code if isinstance(outcome, EnrolmentError) else "accepted").inc()
     if isinstance(outcome, EnrolmentError):
-        metrics.ENROLMENTS.labels(outcome.code).inc()
         raise outcome
-    metrics.ENROLMENTS.labels("accepted").inc()
     return outcome
 
 
 def _decide(
     request: EnrolRequest, *, peer: str | None, now: datetime, config: FleetConfig
 ) -> Enrolled | EnrolmentError:
-    """Give the answer or the refusal; what is written with a refusal (an alarm) stays written."""
+    enrolment.verify_possession(request)
     token = tokens.lock_token(request.token_id, TokenPurpose.ENROL)
     if isinstance(token, EnrolmentError):
         return token
@@ -91,18 +80,7 @@ def _reason_to_refuse(
     refusal = tokens.check_token(token, peer=peer, now=now)
     if refusal is None and sensor.state != SensorState.TOKEN_ISSUED:
         refusal = EnrolmentError("sensor_state", f"the sensor is {sensor.state}; it cannot be enrolled")
-    return refusal or _check_proof(request, token)
-
-
-def _check_proof(request: EnrolRequest, token: EnrolmentToken) -> EnrolmentError | None:
-    secret = tokens.open_secret(token)
-    if isinstance(secret, EnrolmentError):
-        return secret
-    try:
-        enrolment.verify_proof(request, secret)
-    except TokenError:
-        return EnrolmentError("token_proof", "the proof is not of this token; copy the whole token again")
-    return None
+    return refusal or tokens.check_proof(token, lambda secret: enrolment.verify_proof(request, secret))
 
 
 def _bind(

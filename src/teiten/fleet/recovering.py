@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from teiten.fleet import journal, metrics, services, tokens
 from teiten.fleet.checking import check_reason, checked_cidr
@@ -34,7 +34,6 @@ from teiten.fleet.models import (
 )
 from teiten.fleet.services import Act, IssuedToken
 from teiten.protocol import recovery
-from teiten.protocol.errors import SignatureError, TokenError
 from teiten.protocol.recovery import RecoverRequest
 
 #: States of a sensor that once had a key, and may have another.
@@ -92,22 +91,15 @@ def recover_sensor(request: RecoverRequest, *, peer: str, now: datetime) -> Enro
     Raises:
         EnrolmentError: with the reason; nothing but an alarm was written.
     """
-    try:
-        recovery.verify_possession(request)
-        with transaction.atomic():
-            outcome = _decide(request, peer=address_of(peer), now=now)
-    except SignatureError as error:
-        outcome = EnrolmentError("bad_signature", str(error))
-    except IntegrityError:
-        outcome = EnrolmentError("key_taken", "this public key belongs to a sensor already; make a new key")
-    code = outcome.code if isinstance(outcome, EnrolmentError) else "accepted"
-    metrics.RECOVERIES.labels(code).inc()
+    outcome = tokens.settle(lambda: _decide(request, peer=address_of(peer), now=now))
+    metrics.RECOVERIES.labels(outcome.code if isinstance(outcome, EnrolmentError) else "accepted").inc()
     if isinstance(outcome, EnrolmentError):
         raise outcome
     return outcome
 
 
 def _decide(request: RecoverRequest, *, peer: str | None, now: datetime) -> Enrolled | EnrolmentError:
+    recovery.verify_possession(request)
     token = tokens.lock_token(request.token_id, TokenPurpose.RECOVER)
     if isinstance(token, EnrolmentError):
         return token
@@ -127,7 +119,7 @@ def _reason_to_refuse(
     if token.used_at is not None:
         return tokens.check_repeat(token, request.public_key, peer=peer, now=now)
     refusal = tokens.check_token(token, peer=peer, now=now) or _check_sensor(request, sensor)
-    return refusal or _check_proof(request, token)
+    return refusal or tokens.check_proof(token, lambda secret: recovery.verify_proof(request, secret))
 
 
 def _check_sensor(request: RecoverRequest, sensor: Sensor) -> EnrolmentError | None:
@@ -138,17 +130,6 @@ def _check_sensor(request: RecoverRequest, sensor: Sensor) -> EnrolmentError | N
         )
     if not is_recoverable(sensor):
         return EnrolmentError("sensor_state", f"the sensor is {sensor.state}; it cannot be recovered")
-    return None
-
-
-def _check_proof(request: RecoverRequest, token: EnrolmentToken) -> EnrolmentError | None:
-    secret = tokens.open_secret(token)
-    if isinstance(secret, EnrolmentError):
-        return secret
-    try:
-        recovery.verify_proof(request, secret)
-    except TokenError:
-        return EnrolmentError("token_proof", "the proof is not of this token; copy the whole token again")
     return None
 
 

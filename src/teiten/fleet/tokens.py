@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
+
+from django.db import IntegrityError, transaction
 
 from teiten.fleet import journal, sealing
 from teiten.fleet.errors import EnrolmentError, FleetError
 from teiten.fleet.models import EnrolmentToken, SensorEvent, SensorEventKind, TokenPurpose
+from teiten.protocol.errors import SignatureError, TokenError
+
+Outcome = TypeVar("Outcome")
 
 _REUSED = "token_used"
 #: A refused or reused token is written into the history at most this often.
@@ -54,6 +61,29 @@ def open_secret(token: EnrolmentToken) -> bytes | EnrolmentError:
         return sealing.unseal(bytes(token.sealed_secret or b""), name=token.pk)
     except FleetError as error:
         return EnrolmentError("token_unreadable", str(error))
+
+
+def check_proof(token: EnrolmentToken, verify: Callable[[bytes], None]) -> EnrolmentError | None:
+    """Say why the sender was not given the token, or None; ``verify`` raises TokenError for another secret."""
+    secret = open_secret(token)
+    if isinstance(secret, EnrolmentError):
+        return secret
+    try:
+        verify(secret)
+    except TokenError:
+        return EnrolmentError("token_proof", "the proof is not of this token; copy the whole token again")
+    return None
+
+
+def settle(decide: Callable[[], Outcome | EnrolmentError]) -> Outcome | EnrolmentError:
+    """Take a decision in one transaction; what is written with a refusal (an alarm) stays written."""
+    try:
+        with transaction.atomic():
+            return decide()
+    except SignatureError as error:
+        return EnrolmentError("bad_signature", str(error))
+    except IntegrityError:
+        return EnrolmentError("key_taken", "this public key belongs to a sensor already; make a new key")
 
 
 def use_token(token: EnrolmentToken, public_key: bytes, *, peer: str | None, now: datetime) -> None:
