@@ -13,9 +13,14 @@ from teiten.accounts.models import Organisation
 from teiten.fleet.models import Dataset, Region, SensorKind, SensorMode
 from teiten.fleet.models.sensors import SENSOR_NAME_PATTERN
 from teiten.portal import frame
+from teiten.portal.naming.groups import name_mode
 
 #: More scripts than this are no download of a page.
 MAX_HERE = 200
+
+
+def _list_modes() -> list[tuple[str, str]]:
+    return [(mode, name_mode(mode)) for mode in SensorMode.values]
 
 
 class MakeForm(forms.Form):
@@ -38,7 +43,7 @@ class MakeForm(forms.Form):
     asn = forms.IntegerField(label=_("AS number"), required=False, min_value=0, max_value=(1 << 32) - 1)
     provider = forms.CharField(label=_("Provider"), required=False, max_length=100)
     kind = forms.ChoiceField(label=_("Kind of network"), choices=SensorKind.choices, initial=SensorKind.OTHER)
-    mode = forms.ChoiceField(label=_("Answering"), choices=SensorMode.choices, initial=SensorMode.SILENT)
+    mode = forms.ChoiceField(label=_("Way of watching"), choices=_list_modes, initial=SensorMode.SILENT)
     cidr = forms.CharField(
         label=_("Allowed network"), required=False, max_length=49,
         help_text=_("Tokens work only from there, for example 192.0.2.0/24."),

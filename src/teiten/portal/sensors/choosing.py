@@ -144,7 +144,7 @@ def list_choices(
         ("org", _("Organisation"), {code: code for code in _most(row.organisation for row in rows)}),
         ("version", _("Version"), {text: text for text in _most(row.software for row in rows)}),
         ("kind", _("Kind"), {code: str(kinds[code]) for code in _most(place.kind for place in stand)}),
-        ("mode", _("Answering"), {code: modes[code] for code in _most(place.mode for place in stand)}),
+        ("mode", _("Way of watching"), {code: modes[code] for code in _most(place.mode for place in stand)}),
     )  # fmt: skip
     return {
         "switches": [
