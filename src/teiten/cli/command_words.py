@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from teiten.cli.words import Verbs, add_group, add_verb
+from teiten.cli.words import Verbs, add_group, add_verb, whole
 
 
 def add_words(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -44,20 +44,22 @@ def _add_command(verbs: Verbs[argparse.ArgumentParser]) -> None:
     submit.add_argument("--start", action="store_true", help="begin its roll-out, when it is approved")
     _add_pace(submit)
     start = add_verb(group, "start", "command_commands:start", "Begin the roll-out of an approved command.")
-    start.add_argument("id")
+    start.add_argument("id", metavar="ID", help="of the command, or its beginning")
     _add_pace(start)
     listing = add_verb(group, "list", "command_commands:list_all", "List commands, newest first.")
-    listing.add_argument("--limit", type=int, default=50, metavar="N")
+    listing.add_argument(
+        "--limit", type=whole(1, 100_000), default=50, metavar="N", help="at most N (default 50)"
+    )
     show = add_verb(group, "show", "command_commands:show", "Show one command and how far it is.")
-    show.add_argument("id")
+    show.add_argument("id", metavar="ID", help="of the command, or its beginning")
     show.add_argument(
         "--sensor", default="", metavar="NAME", help="what this sensor answered, with its output"
     )
     show.add_argument("--results", action="store_true", help="every sensor that did not just do it")
     show.add_argument("--envelope", type=Path, metavar="FILE", help="write the signed envelope")
     stop = add_verb(group, "stop", "command_commands:stop", "Keep it from whoever has not fetched it.")
-    stop.add_argument("id")
-    stop.add_argument("--reason", required=True)
+    stop.add_argument("id", metavar="ID", help="of the command, or its beginning")
+    stop.add_argument("--reason", required=True, metavar="TEXT", help="why; it stays in the audit log")
 
 
 def _add_pace(verb: argparse.ArgumentParser) -> None:
@@ -76,15 +78,17 @@ def _add_rollout(verbs: Verbs[argparse.ArgumentParser]) -> None:
     listing = add_verb(group, "list", "rollout_commands:list_all", "List roll-outs, newest first.")
     listing.add_argument("--all", action="store_true", help="also those that are over")
     show = add_verb(group, "show", "rollout_commands:show", "Show one roll-out, stage by stage.")
-    show.add_argument("number", type=int)
+    show.add_argument("number", type=whole(1), metavar="NUMBER", help="as `teiten rollout list` says it")
     for name, text in (
         ("pause", "Release nobody more until it is resumed."),
         ("resume", "Go on after a pause or a halt, accepting what went wrong so far."),
         ("stop", "End it for good."),
     ):
         change = add_verb(group, name, f"rollout_commands:{name}", text)
-        change.add_argument("number", type=int)
-        change.add_argument("--reason", required=True)
+        change.add_argument(
+            "number", type=whole(1), metavar="NUMBER", help="as `teiten rollout list` says it"
+        )
+        change.add_argument("--reason", required=True, metavar="TEXT", help="why; it stays in the audit log")
 
 
 def _add_audit(verbs: Verbs[argparse.ArgumentParser]) -> None:

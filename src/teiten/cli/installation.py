@@ -7,6 +7,8 @@ What is not configured is embedded: PostgreSQL and the store live below
 from __future__ import annotations
 
 import dataclasses
+import os
+import pwd
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -46,6 +48,7 @@ class Installation:
         store.read_dataset_days()
         self.site: SiteConfig = self.section("site")
         self._postgres: EmbeddedPostgres | None = None
+        self._has_django = False
 
     def section(self, name: str) -> Any:
         """Give the settings of one component."""
@@ -61,6 +64,7 @@ class Installation:
             raise CliError(
                 f"data folder {folder} cannot be made ({error.strerror}); set site.data_dir to a folder you own"
             ) from error
+        _check_owner(folder)
         return folder
 
     @cached_property
@@ -137,6 +141,7 @@ class Installation:
         from teiten.portal import boot
 
         boot.start_django(self.source, database_url=self.database_url)
+        self._has_django = True
 
     def __enter__(self) -> Self:
         return self
@@ -147,5 +152,28 @@ class Installation:
     def close(self) -> None:
         """Stop what this process started."""
         if self._postgres is not None:
+            if self._has_django:
+                from teiten.portal import boot
+
+                boot.disconnect_django()  # else its pool notices, and complains, that the server goes
             self._postgres.stop()
             self._postgres = None
+
+
+def _check_owner(folder: Path) -> None:
+    """Refuse to work in somebody else's folder: files of another owner would lock its own services out.
+
+    Raises:
+        CliError: naming whose it is and how to go on.
+    """
+    owner, own = folder.stat().st_uid, os.geteuid()
+    if owner == own or (own != 0 and os.access(folder, os.W_OK | os.X_OK)):
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise CliError(
+        f"data folder {folder} belongs to user {name}; run this as that user (`sudo -u {name} teiten …`), "
+        "so that no file in it gets an owner who locks Teiten out"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -20,20 +21,16 @@ if TYPE_CHECKING:
     from teiten.fleet.installing import Kit, Ticket
     from teiten.fleet.services import IssuedToken
 
+#: As the fleet's own rules have them; here they are told in words.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _LOCAL = ("localhost", "127.", "[::1]")
 _OPERATORS_FILE = "/etc/teiten-sensor/operators.json"
 
 
 def create(source: Source, options: argparse.Namespace) -> int:
     """Make sensors and print what they need, or write it to a folder."""
-    if options.count > 1 and options.output is None:
-        raise CliError(
-            "--count makes many tokens: name the folder for their install scripts with --output DIR"
-        )
-    if options.output is None and (options.packages or options.embed or options.allow_exec):
-        raise CliError(
-            "--packages, --embed and --allow-exec are for install scripts: name their folder with --output DIR"
-        )
+    _check_words(options)
     with Installation(source) as installation:
         installation.start_django()
         for place in sensor_verbs.find_unknown_places(options.region, options.org):
@@ -45,9 +42,49 @@ def create(source: Source, options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_words(options: argparse.Namespace) -> None:
+    """Refuse words that cannot go together, or cannot name anything.
+
+    Raises:
+        CliError: naming the word and its rule.
+    """
+    if options.count > 1 and options.output is None:
+        raise CliError(
+            "--count makes many tokens: name the folder for their install scripts with --output DIR"
+        )
+    if options.output is None and (options.packages or options.embed or options.allow_exec):
+        raise CliError(
+            "--packages, --embed and --allow-exec are for install scripts: name their folder with --output DIR"
+        )
+    if options.output is not None and options.bundle is not None:
+        raise CliError(
+            "--bundle is for one sensor without --output; install scripts hold the settings already"
+        )
+    if _NAME.fullmatch(options.name) is None:
+        raise CliError(
+            f"NAME {options.name!r:.80} must begin with a letter or digit and hold letters, digits and ._- only, "
+            "64 at most, such as TK or TK-0001"
+        )
+    for word, code in (("--region", options.region), ("--org", options.org or "x")):
+        if _CODE.fullmatch(code) is None:
+            raise CliError(
+                f"{word} {code!r:.80} must be a code of small letters, digits and hyphens, 40 at most, such as kanto"
+            )
+
+
 def _create_one(installation: Installation, options: argparse.Namespace) -> None:
-    made = sensor_verbs.create_sensors(
-        names=[options.name],
+    made = _enter(installation, options, [options.name])
+    print(sensor_verbs.token_of(made[0]))
+    if options.bundle is not None:
+        sensor_settings.write_sensor_settings(
+            installation, options.bundle, state_dir=None, extra={}, url=_gateway_url(installation)
+        )
+        print(f"settings for teiten-sensor: {options.bundle} (no secret in it)")
+
+
+def _enter(installation: Installation, options: argparse.Namespace, names: list[str]) -> list[IssuedToken]:
+    return sensor_verbs.create_sensors(
+        names=names,
         region=options.region,
         organisation=options.org,
         may_import=options.may_import,
@@ -57,12 +94,6 @@ def _create_one(installation: Installation, options: argparse.Namespace) -> None
         clock=installation.clock,
         config=installation.section("fleet"),
     )
-    print(sensor_verbs.token_of(made[0]))
-    if options.bundle is not None:
-        sensor_settings.write_sensor_settings(
-            installation, options.bundle, state_dir=None, extra={}, url=_gateway_url(installation)
-        )
-        print(f"settings for teiten-sensor: {options.bundle} (no secret in it)")
 
 
 def _create_scripts(installation: Installation, options: argparse.Namespace) -> None:
@@ -70,26 +101,16 @@ def _create_scripts(installation: Installation, options: argparse.Namespace) -> 
 
     from teiten.fleet import installing
 
-    if options.bundle is not None:
-        raise CliError(
-            "--bundle is for one sensor without --output; install scripts hold the settings already"
-        )
     names = name_sensors(options.name, options.count)
     kit = _make_kit(installation, options)
     renderer = installing.Renderer(kit)
+
+    def tell(number: int) -> None:
+        print(f"{number:,} of {len(names):,} written", file=sys.stderr)
+
     # The files are written before the commit: sensors whose tokens nobody has seen would be of no use.
-    with installing.NewFiles(options.output) as files, transaction.atomic():
-        made = sensor_verbs.create_sensors(
-            names=names,
-            region=options.region,
-            organisation=options.org,
-            may_import=options.may_import,
-            needs_approval=options.approve,
-            cidr=options.cidr,
-            site=Site(**site_of(options)),
-            clock=installation.clock,
-            config=installation.section("fleet"),
-        )
+    with installing.NewFiles(options.output, names, tell=tell) as files, transaction.atomic():
+        made = _enter(installation, options, names)
         tickets = [_ticket_of(one) for one in made]
         files.write(renderer, tickets)
     _report(kit, options, made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from teiten.cli.words import Verbs, add_group, add_verb
+from teiten.cli.words import Verbs, add_group, add_verb, whole
 
 _ROLES = ("root", "targets")
 
@@ -57,10 +57,19 @@ def _add_making(group: Verbs[argparse.ArgumentParser]) -> None:
         "--gateway", type=Path, metavar="FILE", help="gateway.json: see `release gateway-file`"
     )
     build.add_argument(
-        "--drop", action="append", default=[], type=int, metavar="N", help="release to withdraw; repeatable"
+        "--drop",
+        action="append",
+        default=[],
+        type=whole(1),
+        metavar="N",
+        help="release to withdraw; repeatable",
     )
     build.add_argument(
-        "--above", type=int, default=0, metavar="N", help="number the targets above N (after a lost backup)"
+        "--above",
+        type=whole(0, 1 << 31),
+        default=0,
+        metavar="N",
+        help="number the targets above N (after a lost backup)",
     )
     _add_gateway_file(group)
     _add_changing(group)
@@ -105,7 +114,7 @@ def _add_rolling(group: Verbs[argparse.ArgumentParser]) -> None:
     promote = add_verb(
         group, "promote", "release_rollouts:promote", "Let sensors take a release, a few first."
     )
-    promote.add_argument("release", type=int)
+    promote.add_argument("release", type=whole(1), metavar="N", help="number of the release")
     promote.add_argument("--to", default="all", metavar="SELECTOR", help="which sensors (default all)")
     promote.add_argument("--stages", default="1,10,50,100", metavar="PERCENT,…")
     promote.add_argument("--per-minute", type=int, default=60, metavar="N", help="most sensors a minute")
@@ -121,8 +130,8 @@ def _add_rolling(group: Verbs[argparse.ArgumentParser]) -> None:
         ("stop", "End a roll-out for good."),
     ):
         verb = add_verb(group, name, f"release_rollouts:{name}", text)
-        verb.add_argument("release", type=int)
-        verb.add_argument("--reason", required=True)
+        verb.add_argument("release", type=whole(1), metavar="N", help="number of the release")
+        verb.add_argument("--reason", required=True, metavar="TEXT", help="why; it stays in the audit log")
 
 
 def _add_passphrase(parser: argparse.ArgumentParser) -> None:

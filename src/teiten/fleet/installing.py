@@ -15,7 +15,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,8 @@ _MARK = re.compile(r"@([A-Z_]+)@")
 _OF_SENSOR = frozenset({"NAME", "NAME_Q", "NUMBER", "TOKEN_Q", "EXPIRES", "EXPIRES_Q", "FILE", "SETTINGS"})
 #: Base64 a line.
 _LINE = 76
+#: Progress is told after so many sensors.
+_TOLD_EACH = 1_000
 #: What every provider takes as user data; AWS has the lowest limit.
 MAX_USER_DATA_BYTES = 16_384
 #: What scripts, TOML and YAML can carry in every place where they name the gateway.
@@ -280,39 +282,59 @@ class NewFiles:
     """Scripts and user data of one making, readable by their owner only: kept when all went well, else removed.
 
     Used around the transaction that makes the sensors, so that neither is there without the other.
+
+    Args:
+        folder: where they go; made when it is not there.
+        names: of the sensors; what could not be written is found out before any is made.
+        tell: is told how many of them are written, now and then.
+
+    Raises:
+        FleetInputError: when it is no folder, or a file is there already, which may hold a token that is needed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str] = (), *, tell: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._folder = folder
+        self._names = names
+        self._tell = tell
         self._written: list[Path] = []
 
     def __enter__(self) -> Self:
+        with _explained(self._folder):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            there = {path.name for path in self._folder.iterdir()}
+        for name in self._names:
+            for file in (f"{name}.install.sh", f"{name}.user-data.yaml"):
+                if file in there:
+                    raise FleetInputError(
+                        "output",
+                        f"{self._folder / file} is there already, and may hold a token that is still needed; move it away "
+                        "or name another folder. Nothing was made",
+                    )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            for path in self._written:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        if kind is None:
+            return
+        for path in self._written:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def write(self, renderer: Renderer, tickets: Sequence[Ticket]) -> None:
         """Write both files of each ticket.
 
         Raises:
-            FleetInputError: when the folder cannot be written, or a file is there already.
+            FleetInputError: when the folder cannot be written.
         """
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for ticket in tickets:
+        with _explained(self._folder):
+            for number, ticket in enumerate(tickets, start=1):
                 script = renderer.render_script(ticket)
                 self._write(script_name(ticket), script)
                 if not renderer.carries_files:
                     self._write(f"{ticket.name}.user-data.yaml", render_user_data(script))
-        except OSError as error:
-            raise FleetInputError(
-                "output",
-                f"{error.filename or self._folder} cannot be written: {error.strerror}; nothing was made",
-            ) from error
+                if number % _TOLD_EACH == 0:
+                    self._tell(number)
 
     def _write(self, name: str, text: str) -> None:
         """Write a new file; one that is there may hold a token that is still needed."""
@@ -321,6 +343,18 @@ class NewFiles:
         self._written.append(path)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Say what could not be written, and that nothing came of it."""
+    try:
+        yield
+    except OSError as error:
+        told = "it is no folder" if folder.is_file() else error.strerror
+        raise FleetInputError(
+            "output", f"{error.filename or folder} cannot be written: {told}; nothing was made"
+        ) from error
 
 
 def _package_of(path: Path, match: re.Match[str]) -> Package:
