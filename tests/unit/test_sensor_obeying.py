@@ -389,7 +389,37 @@ class TestRootHelper:
             "command.accepted",
             "command.ended",
         ]
-        assert (helper.folder / "outcomes").stat().st_mode & 0o777 == 0o755
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another group, which takes root")
+    def test_no_other_user_reads_what_a_command_wrote(self, bench: Bench, helper: HelperBench) -> None:
+        """Only the sending process has to: it is of the group that the state folder belongs to."""
+        os.chown(bench.state.path, -1, 4242)
+        helper.crash()
+        bench.take(deliver(make_command("restart"), "alice", "bob"))
+        helper.run()
+
+        outcomes = helper.folder / "outcomes"
+        found = [path.stat() for path in (outcomes, *outcomes.iterdir())]
+        assert [(one.st_mode & 0o777, one.st_gid) for one in found] == [(0o750, 4242), (0o640, 4242)]
+
+    def test_a_base_that_forgets_is_contradicted(self, bench: Bench, helper: HelperBench) -> None:
+        """Put back from a backup, it asks again: the answer comes again, nothing is done twice, and both chains tell."""
+        delivery = deliver(make_command("restart"), "alice", "bob")
+        answers = []
+        for _ in range(2):
+            bench.take(delivery)
+            helper.run()
+            bench.clock.advance(1)
+            bench.obedience.poll()
+            answers.append(bench.receipt())
+
+        assert answers[0] == answers[1]
+        assert helper.actions.acted == ["restart"]
+        for path in (bench.state.path / "audit.chain", helper.folder / "audit.chain"):
+            (told,) = [record for record in read_chain(path) if record.kind == "command.accepted"]
+            assert told.facts["command_id"] == delivery.command_id
+            assert told.facts["persons"] == ["alice", "bob"]
+            assert told.facts["payload_sha256"] == hashlib.sha256(delivery.envelope.payload).hexdigest()
 
     @pytest.mark.parametrize(
         ("verb", "change", "names", "reason"),

@@ -11,8 +11,8 @@ from pathlib import Path
 from teiten.sensor.errors import StateError
 
 
-def write_durably(path: Path, text: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file as a whole; it is on the disk when this returns.
+def write_durably(path: Path, text: bytes, *, mode: int = 0o600, group: int = -1) -> None:
+    """Replace a file as a whole, and give it to a group; it is on the disk when this returns.
 
     Raises:
         StateError: when the disk refuses; what was there stands.
@@ -23,6 +23,7 @@ def write_durably(path: Path, text: bytes, *, mode: int = 0o600) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text)
             file.flush()
+            os.fchown(file.fileno(), -1, group)
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(part).replace(path)
@@ -34,14 +35,15 @@ def write_durably(path: Path, text: bytes, *, mode: int = 0o600) -> None:
         raise StateError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def make_folder(path: Path, *, mode: int = 0o700) -> None:
-    """Make a folder and those above it.
+def make_folder(path: Path, *, mode: int = 0o700, group: int = -1) -> None:
+    """Make a folder and those above it, and give it to a group.
 
     Raises:
         StateError: when it cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        os.chown(path, -1, group)
         path.chmod(mode)
     except OSError as error:
         raise StateError(f"folder {path} cannot be made: {error.strerror}") from error

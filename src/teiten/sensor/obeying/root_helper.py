@@ -64,7 +64,9 @@ class Helper:
 
     def __init__(self, rules: Rules, *, places: Places, folder: Path, actions: Actions, clock: Clock) -> None:
         make_folder(folder, mode=0o755)
-        make_folder(places.outcomes, mode=0o755)
+        # Outcomes are for the sensor's group: what an operator's command wrote is no other user's business.
+        self._group = _find_group(places)
+        make_folder(places.outcomes, mode=0o750, group=self._group)
         self._lock = _lock(folder / "lock")
         self._rules = rules
         self._places = places
@@ -214,7 +216,7 @@ class Helper:
     def _write(self, command_id: str, fields: dict[str, Any]) -> None:
         # Readable by the sending process, which runs as another user.
         path = self._places.outcomes / f"{command_id}.json"
-        write_durably(path, json.dumps(fields).encode(), mode=0o644)
+        write_durably(path, json.dumps(fields).encode(), mode=0o640, group=self._group)
 
     def _forget_old(self) -> None:
         """Remove all but the newest outcomes; their names sort by time."""
@@ -231,3 +233,18 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
         raise StateBusyError(f"another helper works on {path.parent}") from error
     return descriptor
+
+
+def _find_group(places: Places) -> int:
+    """Give the group of the sensor's state folder, which root made; -1, no change, for who is not root.
+
+    Raises:
+        StateError: when there is no such folder.
+    """
+    if os.geteuid() != 0:
+        return -1
+    state_dir = places.requests.parent.parent
+    try:
+        return state_dir.stat(follow_symlinks=False).st_gid
+    except OSError as error:
+        raise StateError(f"state folder {state_dir} cannot be looked at: {error.strerror}") from error
