@@ -192,6 +192,13 @@ def test_the_database_refuses_changes(database: str, clock: FixedClock, statemen
         ("UPDATE accounts_auditrecord SET subject = 'sensor:0' WHERE number = 7", 7),
         ("DELETE FROM accounts_auditrecord WHERE number = 7", 8),
         ("UPDATE accounts_auditrecord SET digest = sha256('x') WHERE number = 7", 7),
+        (
+            "UPDATE accounts_auditrecord AS a SET content = b.content, digest = b.digest, previous = b.previous,"
+            " subject = b.subject FROM accounts_auditrecord AS b WHERE a.number + b.number = 15 AND a.number IN (7, 8)",
+            7,
+        ),
+        ("UPDATE accounts_auditrecord SET at = at + interval '1 day' WHERE number = 7", 7),
+        ("UPDATE accounts_auditrecord SET number = number + 1 WHERE number > 11", 13),
     ],
 )
 def test_what_a_superuser_alters_is_named(

@@ -171,6 +171,15 @@ def end_sessions(user: User, *, except_key: str | None = None) -> int:
     return ended
 
 
+def end_other_sessions(user: User, *, keep: str | None, act: Act) -> int:
+    """End a person's own sessions but the one with the key ``keep``; gives how many."""
+    with transaction.atomic():
+        ended = end_sessions(user, except_key=keep)
+        if ended:
+            _record(SecurityEventKind.SESSION_ENDED, user, act, sessions=ended)
+    return ended
+
+
 def end_session(user: User, *, stored_key: str, act: Act) -> bool:
     """End one of a person's own sessions, named by its stored (hashed) key."""
     with transaction.atomic():

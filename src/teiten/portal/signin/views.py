@@ -119,7 +119,7 @@ def end_sessions(request: HttpRequest) -> HttpResponse:
     if named:
         services.end_session(user, stored_key=named, act=_act(request))
     else:
-        services.end_sessions(user, except_key=request.session.session_key)
+        services.end_other_sessions(user, keep=request.session.session_key, act=_act(request))
     return redirect("account")
 
 
