@@ -7,6 +7,7 @@ and a connection that is turned away costs no handshake.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -14,19 +15,24 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
+from teiten.foundation.logs import OncePer
 from teiten.gateway import metrics, peers
 from teiten.gateway.peers import Places, ProxyHeaderError, TrustedProxies
 
 _log = logging.getLogger(__name__)
 
-#: A stranger that stalls its TLS handshake for longer is cut off.
-HANDSHAKE_SECONDS = 10.0
+#: A stranger that stalls its TLS handshake for longer is cut off. By satellite, or where every fifth packet is
+#: lost, one takes a dozen seconds.
+HANDSHAKE_SECONDS = 30.0
 #: A peer that does not answer our end of TLS holds 300 KiB for so long.
 SHUTDOWN_SECONDS = 2.0
 #: A proxy sends its header at once.
 PROXY_SECONDS = 5.0
 #: Without a file descriptor left, accepting begins again after a while.
 _PAUSE_SECONDS = 1.0
+#: What no other connection can have either; every other error is of the one connection (accept(2)).
+_SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_TOLD_SECONDS = 60.0
 #: Closes at once, without keeping the connection's state.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -56,6 +62,7 @@ class Acceptor(asyncio.AbstractServer):
         self._places = places
         self._proxies = proxies
         self._loop = asyncio.get_running_loop()
+        self._once = OncePer(_TOLD_SECONDS)
         self._arriving: set[asyncio.Task[None]] = set()
         self._listening = [self._loop.create_task(self._listen(one)) for one in self.sockets]
 
@@ -86,8 +93,9 @@ class Acceptor(asyncio.AbstractServer):
             try:
                 connection, address = await self._loop.sock_accept(listener)
             except OSError as error:
-                _log.error("no connection can be accepted now", extra={"reason": error.strerror})
-                await asyncio.sleep(_PAUSE_SECONDS)
+                if self._once.is_due(error.strerror or "", self._loop.time()):
+                    _log.error("no connection can be accepted now", extra={"reason": error.strerror})
+                await asyncio.sleep(_PAUSE_SECONDS if error.errno in _SHORT_OF else 0)
                 continue
             self._admit(connection, peers.plain_address(address[0]))
 

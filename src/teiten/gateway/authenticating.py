@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from teiten.foundation.clock import Clock
-from teiten.gateway import metrics, requests
+from teiten.gateway import requests
 from teiten.gateway.answers import Signer
+from teiten.gateway.bodies import Bodies, read_body
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.doors import Doors, SensorIdentity
 from teiten.gateway.errors import Refusal
@@ -45,7 +44,7 @@ class Desk:
         self.clock = clock
         self.knocks = Knocks(clock)
         self.paces = Paces(clock)
-        self._inflight_bytes = 0
+        self.bodies = Bodies(most=config.max_inflight_bytes, most_of_one=config.max_batch_bytes)
 
     async def authenticate(
         self, request: web.BaseRequest, *, pace: Pace, superseded: bool = False
@@ -82,7 +81,7 @@ class Desk:
         Raises:
             Refusal: when it does not come, or is another one.
         """
-        body = await requests.read_body(request, length, seconds=self.config.receive_seconds)
+        body = await read_body(request, length, seconds=self.config.receive_seconds)
         try:
             signature.check_digest(sender.digest, body)
         except SignatureError as error:
@@ -99,10 +98,20 @@ class Desk:
             DoorClosed: when nobody can say whose key it is now.
         """
         length = requests.length_of(request, at_most=at_most or self.config.max_message_bytes)
+        sender = await self.admit(request, pace=pace, superseded=superseded)
+        return sender, await self.read(request, length, sender)
+
+    async def admit(self, request: web.BaseRequest, *, pace: Pace, superseded: bool = False) -> Authenticated:
+        """Authenticate a request of a sensor that is not revoked.
+
+        Raises:
+            Refusal: with the rule that it breaks.
+            DoorClosed: when nobody can say whose key it is now.
+        """
         sender = await self.authenticate(request, pace=pace, superseded=superseded)
         if sender.identity.state == "revoked":
             raise Refusal(403, "sensor_revoked", f"sensor {sender.identity.sensor} has been revoked")
-        return sender, await self.read(request, length, sender)
+        return sender
 
     def check_time(self, created_s: int) -> None:
         """Refuse what was made too far from now.
@@ -123,25 +132,6 @@ class Desk:
     def peer_of(request: web.BaseRequest) -> str:
         """Give the sensor's address, also behind a trusted proxy."""
         return str(getattr(request.protocol, "peer", "")) or request.remote or ""
-
-    @contextmanager
-    def holding(self, length: int) -> Iterator[None]:
-        """Hold a body's bytes against the limit while it is being handled.
-
-        Raises:
-            Refusal: 503 when too much is in memory already.
-        """
-        if self._inflight_bytes + length > self.config.max_inflight_bytes:
-            raise Refusal(503, "gateway_busy", "too many bodies are being received at once; come back later")
-        self._count_inflight(length)
-        try:
-            yield
-        finally:
-            self._count_inflight(-length)
-
-    def _count_inflight(self, change: int) -> None:
-        self._inflight_bytes += change
-        metrics.INFLIGHT_BYTES.set(self._inflight_bytes)
 
     def _verify(self, request: web.BaseRequest, asked: RequestSignature, identity: SensorIdentity) -> None:
         now_us = self.clock.now_us()

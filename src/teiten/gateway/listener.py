@@ -46,6 +46,10 @@ class SensorConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # The time of an idle connection begins after its first request: on a slow line that takes its time.
+        if self._keepalive_handle is not None:
+            self._keepalive_handle.cancel()
+            self._keepalive_handle = None
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:

@@ -6,7 +6,6 @@ method) must end in a refusal that names the rule, never in a different meaning.
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from aiohttp import web
@@ -20,6 +19,7 @@ _ONCE = (
     "Content-Length",
     "Content-Type",
     "Batch-Seal",
+    "Range",
     signature.DIGEST_FIELD,
     signature.INPUT_FIELD,
     signature.SIGNATURE_FIELD,
@@ -28,8 +28,8 @@ _NEVER = ("Transfer-Encoding", "Content-Encoding", "Expect", "Range", "Trailer",
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,11}")
 
 
-def check_fields(request: web.BaseRequest) -> None:
-    """Refuse doubled and unwanted fields, and a query.
+def check_fields(request: web.BaseRequest, *, may_ask_part: bool = False) -> None:
+    """Refuse doubled and unwanted fields, and a query; ``Range`` too where there is nothing to be asked in parts.
 
     Raises:
         Refusal: 400, naming the field and the rule.
@@ -38,7 +38,7 @@ def check_fields(request: web.BaseRequest) -> None:
         if len(request.headers.getall(name, ())) > 1:
             raise Refusal(400, "field_doubled", f"field {name} must stand once")
     for name in _NEVER:
-        if name in request.headers:
+        if name in request.headers and not (may_ask_part and name == "Range"):
             raise Refusal(400, "field_unwanted", f"field {name} is not allowed here")
 
 
@@ -54,29 +54,6 @@ def length_of(request: web.BaseRequest, *, at_most: int) -> int:
     if int(text) > at_most:
         raise Refusal(413, "too_large", f"the body has {text} bytes; at most {at_most} are taken")
     return int(text)
-
-
-async def read_body(request: web.BaseRequest, length: int, *, seconds: float) -> bytes:
-    """Read exactly the stated bytes.
-
-    Raises:
-        Refusal: 400 when the connection ends early, 408 when it takes too long.
-    """
-    if length == 0:
-        return b""
-    try:
-        async with asyncio.timeout(seconds):
-            return await request.content.readexactly(length)
-    except asyncio.IncompleteReadError as error:
-        raise Refusal(
-            400, "body_truncated", f"the body ended after {len(error.partial)} of {length} bytes"
-        ) from error
-    except ConnectionError as error:
-        raise Refusal(
-            400, "body_truncated", f"the connection ended before {length} bytes had come"
-        ) from error
-    except TimeoutError as error:
-        raise Refusal(408, "body_slow", f"the body did not come within {seconds:g} s") from error
 
 
 def signed_fields(request: web.BaseRequest) -> SignedFields:

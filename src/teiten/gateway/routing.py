@@ -28,3 +28,5 @@ class Route:
     #: The path for people, in a refusal.
     shown: str
     endpoint: Endpoint
+    #: Whether a download may go on where it broke off (``Range``).
+    has_parts: bool = False

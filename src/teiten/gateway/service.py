@@ -131,7 +131,7 @@ class Gateway:
         headers: dict[str, str] = {}
         outcome = "ok"
         try:
-            requests.check_fields(request)
+            requests.check_fields(request, may_ask_part=route.has_parts)
             reply = await route.endpoint(self._desk, request, match)
         except (Refusal, DoorClosed) as error:
             refusal = self._note(request, error)

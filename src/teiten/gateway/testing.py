@@ -188,7 +188,13 @@ class RawClient:
             context.verify_mode = ssl.CERT_NONE
             plain = socket.create_connection((self.host, self.port), timeout=20)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket = context.wrap_socket(plain)
+            wire = context.wrap_socket(plain, do_handshake_on_connect=False)
+            try:
+                wire.do_handshake()
+            except BaseException:
+                wire.close()
+                raise
+            self._socket = wire
         return self._socket
 
     def read(self) -> Answer:

@@ -232,13 +232,17 @@ class Connection:
         plain = reaching.connect(
             self._list_addresses(), address.port, seconds=address.timeout_seconds, clock=self._clock
         )
-        self._peer = plain.getpeername()[0]
         try:
-            secure = self._context.wrap_socket(plain, server_hostname=address.host)
+            self._peer = plain.getpeername()[0]
+            # Not within ``wrap_socket``, which leaves TLS out on a socket that is no longer connected.
+            secure = self._context.wrap_socket(
+                plain, server_hostname=address.host, do_handshake_on_connect=False
+            )
         except BaseException:
             plain.close()
             raise
         try:
+            secure.do_handshake()
             _check_pin(secure, address)
         except BaseException:
             self._shunned = self._peer

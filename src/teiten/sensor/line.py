@@ -25,8 +25,9 @@ FLOOR_BYTES_PER_SECOND = 500
 MAX_ANSWER_BYTES = 1 << 20
 #: Time for an answer, beyond the silence that is borne.
 _ANSWER_SECONDS = 300.0
-#: Most bytes of a TLS record (RFC 8446 section 5.1), which goes out whole or not at all.
-_RECORD_BYTES = 16_384
+#: Bytes of a TLS record, of which the other side sees nothing before it has all: the first one holds a
+#: request's head, so that a gateway hears soon, also on a slow line, that there is one.
+_FIRST_BYTES, _RECORD_BYTES = 1_024, 4_096
 #: Looks at the line in the silence that is borne.
 _LOOKS = 4
 #: ``tcpi_bytes_acked`` and ``tcpi_bytes_received`` of linux/tcp.h (4.1 and later).
@@ -62,10 +63,10 @@ class Line:
         self.moved_at = self._clock.monotonic()
         self._moved = _count_moved(self._wire)
         self._until = self.moved_at + self._silence_seconds + len(data) / FLOOR_BYTES_PER_SECOND
-        rest = memoryview(data)
+        rest, size = memoryview(data), _FIRST_BYTES if len(data) > _RECORD_BYTES else _RECORD_BYTES
         while rest:
             try:
-                rest = rest[self._wire.send(rest[:_RECORD_BYTES]) :]
+                rest, size = rest[self._wire.send(rest[:size]) :], _RECORD_BYTES
             except TimeoutError:
                 self._look()
         self._until += _ANSWER_SECONDS

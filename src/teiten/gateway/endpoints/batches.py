@@ -52,7 +52,7 @@ async def land(desk: Desk, request: web.BaseRequest, match: re.Match[str]) -> Re
     _check_may_send(sender.identity, name.epoch)
     sealed = Sealed(field.seal, field.key_no or sender.identity.key_no)
     await _check_seal(desk, sender, name=name, sealed=sealed)
-    with desk.holding(length):
+    with desk.bodies.holding(length, sender.identity.sensor):
         body = await desk.read(request, length, sender)
         landed = await _land(desk, sender, name=name, sealed=sealed, body=body)
     if not landed.is_new:

@@ -34,8 +34,9 @@ async def take_result(desk: Desk, request: web.BaseRequest, match: re.Match[str]
     if len(fields) > 1:
         raise Refusal(400, "field_doubled", f"field {results.SIGNATURE_FIELD} must stand once")
     length = requests.length_of(request, at_most=results.MAX_RESULT_BYTES)
-    with desk.holding(length):
-        sender, body = await desk.read_message(request, pace=pacing.RESULTS, at_most=results.MAX_RESULT_BYTES)
+    sender = await desk.admit(request, pace=pacing.RESULTS)
+    with desk.bodies.holding(length, sender.identity.sensor):
+        body = await desk.read(request, length, sender)
         try:
             signature = results.parse_signature(fields[0] if fields else "")
         except ResultError as error:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from teiten.gateway import pacing, requests
 from teiten.gateway.authenticating import Desk
+from teiten.gateway.bodies import read_body
 from teiten.gateway.errors import Refusal
 from teiten.gateway.routing import Reply, Route
 from teiten.protocol import enrolment, signature
@@ -41,7 +42,7 @@ async def read_unsigned(desk: Desk, request: web.BaseRequest, *, at_most: int) -
         Refusal: with the rule that it breaks.
     """
     length = requests.length_of(request, at_most=at_most)
-    body = await requests.read_body(request, length, seconds=desk.config.receive_seconds)
+    body = await read_body(request, length, seconds=desk.config.receive_seconds)
     try:
         signature.check_digest(signature.parse_digest(requests.signed_fields(request).content_digest), body)
     except SignatureError as error:
