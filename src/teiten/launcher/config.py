@@ -31,8 +31,8 @@ class LauncherConfig:
     min_free_bytes: int = 64 * 1024 * 1024
     #: Seconds without a byte after which a download is given up.
     timeout_seconds: float = 30.0
-    #: Bytes a second below which a download counts as held back.
-    min_bytes_per_second: int = 4_096
+    #: Bytes a second below which a download counts as held back; 500 are 4 kbit/s.
+    min_bytes_per_second: int = 500
     #: Days without an accepted heartbeat after which no hint is waited for any more.
     patience_days: int = 7
 

@@ -15,6 +15,7 @@ from teiten.launcher import applying, files, trying
 from teiten.launcher.choosing import Host, Offer, choose_release, read_offer
 from teiten.launcher.config import LauncherConfig
 from teiten.launcher.errors import UpdateBlocked
+from teiten.launcher.fetching import PART_SUFFIX
 from teiten.launcher.flipping import Bench, flip, settle
 from teiten.launcher.releases import PART_PREFIX, read_manifest
 from teiten.launcher.reporting import write_report
@@ -79,6 +80,7 @@ def _look(bench: Bench, config: LauncherConfig) -> Outcome:
     applied = applying.apply_settings(bench, repository, targets)
     chosen = choose_release(_list_offers(targets), _describe_host(bench, config))
     if chosen is None:
+        _empty_downloads(bench.places.downloads, but_parts=False)
         return Outcome(applied=applied)
     _log.info("A release is fetched", extra={"release": chosen.release, "bytes": chosen.size_bytes})
     if not bench.shelf.has(chosen.release):
@@ -210,16 +212,18 @@ def _check_room(bench: Bench, config: LauncherConfig, offer: Offer) -> None:
         raise UpdateBlocked(
             "bundle", f"{offer.path} is larger than launcher.max_bundle_bytes or max_unpacked_bytes"
         )
-    # The bundle stands twice while it is verified.
-    needed = 2 * offer.size_bytes + offer.unpacked_bytes + config.min_free_bytes
+    # The bundle stands twice while it is verified; what a download that broke off has left is there already.
+    here = sum(path.stat().st_size for path in bench.places.downloads.glob(f"*{PART_SUFFIX}"))
+    needed = max(0, 2 * offer.size_bytes - here) + offer.unpacked_bytes + config.min_free_bytes
     for folder in (bench.places.program, bench.places.downloads):
         free = bench.machine.count_free(folder)
         if free < needed:
             raise UpdateBlocked("disk full", f"{folder} has {free:,} bytes free; {needed:,} are needed")
 
 
-def _empty_downloads(folder: Path) -> None:
-    """Remove what a cut-short download has left: it would be in the way of a full disk."""
+def _empty_downloads(folder: Path, *, but_parts: bool = True) -> None:
+    """Remove what a cut-short update has left: it would be in the way of a full disk."""
     with contextlib.suppress(FileNotFoundError):
         for path in folder.iterdir():
-            path.unlink(missing_ok=True)
+            if not (but_parts and path.suffix == PART_SUFFIX):
+                path.unlink(missing_ok=True)
