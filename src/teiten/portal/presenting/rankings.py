@@ -12,6 +12,7 @@ from teiten.portal.presenting.comparing import compare_fairly
 from teiten.portal.presenting.pivots import narrow_by, page_of
 from teiten.portal.screen import Screen
 from teiten.search.answers import Top
+from teiten.search.basis import NotCounted
 from teiten.search.query import Metric
 
 
@@ -27,6 +28,8 @@ class Ranking:
     column: str
     unit: str
     dimension: str
+    #: Ports of the list whose rates rest on fewer sensors.
+    not_counted: tuple[NotCounted, ...] = ()
 
 
 def rank(top: Top, screen: Screen, *, comparable: bool, within: str = "") -> Ranking:
@@ -64,6 +67,7 @@ def rank(top: Top, screen: Screen, *, comparable: bool, within: str = "") -> Ran
         column=name_dimension(top.dimension),
         unit=name_unit(top.metric),
         dimension=top.dimension,
+        not_counted=top.basis.not_counted if top.metric == "rate" and top.dimension == "dst_port" else (),
     )
 
 
