@@ -155,16 +155,33 @@ def _count_together(
     with_hosts: bool,
 ) -> dict[int, Counts]:
     """Count lines, others and all in one pass over all rows: neither hosts nor guarded figures add up."""
+
+    def write(draft: Draft) -> str:
+        return _write_counts(
+            visibility,
+            draft,
+            line=write_line_number(dimension, keys, draft.binding),
+            all_lines="grouping(line)",
+            sets=", ".join(sets),
+            buckets="bucket" in sets[0],
+            with_hosts=with_hosts,
+        )
+
+    return _ask(desk, visibility, query, made, write, previous=previous)
+
+
+def _ask(
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    made: Plan,
+    write: Callable[[Draft], str],
+    *,
+    previous: bool,
+) -> dict[int, Counts]:
+    """Run the statement that ``write`` gives for a draft, and gather its lines."""
     draft = Draft(made, query.dataset, query.survey, previous=previous)
-    statement = _write_counts(
-        visibility,
-        draft,
-        line=write_line_number(dimension, keys, draft.binding),
-        all_lines="grouping(line)",
-        sets=", ".join(sets),
-        buckets="bucket" in sets[0],
-        with_hosts=with_hosts,
-    )
+    statement = write(draft)
     return _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
 
 
@@ -183,9 +200,8 @@ def _count_total(
     buckets: bool,
     with_hosts: bool,
 ) -> dict[int, Counts]:
-    def ask() -> dict[int, Counts]:
-        draft = Draft(made, query.dataset, query.survey, previous=previous)
-        statement = _write_counts(
+    def write(draft: Draft) -> str:
+        return _write_counts(
             visibility,
             draft,
             line="toUInt32(0)",
@@ -194,10 +210,9 @@ def _count_total(
             buckets=buckets,
             with_hosts=with_hosts,
         )
-        return _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
 
     key = ("total", query.dataset, query.survey, made, previous, buckets, with_hosts)
-    return share(desk, visibility, key, ask)
+    return share(desk, visibility, key, lambda: _ask(desk, visibility, query, made, write, previous=previous))
 
 
 def _write_counts(
@@ -236,9 +251,8 @@ def _count_apart(
 ) -> dict[int, Counts]:
     """Count the rows of the chosen keys alone."""
 
-    def ask() -> dict[int, Counts]:
-        draft = Draft(made, query.dataset, query.survey, previous=previous)
-        statement = _write_counts(
+    def write(draft: Draft) -> str:
+        return _write_counts(
             visibility,
             draft,
             line=write_line_number(dimension, keys, draft.binding),
@@ -247,10 +261,9 @@ def _count_apart(
             buckets=buckets,
             chosen=f" AND {write_chosen(dimension, list(keys), draft.binding, expressions=dimension.keys)}",
         )
-        return _gather(desk.select(visibility, statement, draft.parameters), made.steps, previous=previous)
 
     key = ("lines", query.dataset, query.survey, made, dimension.name, keys, previous, buckets)
-    return share(desk, visibility, key, ask)
+    return share(desk, visibility, key, lambda: _ask(desk, visibility, query, made, write, previous=previous))
 
 
 def add_rest(
