@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from teiten.foundation.clock import FixedClock
 from teiten.gateway import pacing, tls
 from teiten.gateway.config import GatewayConfig
+from teiten.gateway.endpoints import batches
 from teiten.gateway.errors import GatewayStartError
 from teiten.gateway.pacing import Pace
 from teiten.gateway.testing import (
@@ -130,6 +131,18 @@ def send(client: RawClient, made: MadeRequest, **changes: str | None) -> Answer:
 
 def put(seq: int = 1, body: bytes = BODY, *, created_s: int = NOW_S, epoch: int = 1) -> MadeRequest:
     return SENSOR.put(seq, body, created_s=created_s, epoch=epoch)
+
+
+def test_what_is_kept_back_of_a_suspected_sensor_is_bounded_sooner(
+    client: RawClient, running: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its batches stay on the disk until somebody has looked."""
+    monkeypatch.setattr(batches, "OUTAGE_SECONDS", 0.2)
+    taken = [send(client, put(seq, bytes(20_000))).status for seq in (1, 2)]
+    running.doors.change(7, state="quarantined")
+    taken += [send(client, put(seq, bytes(20_000))).status for seq in (3, 4)]
+
+    assert taken == [201, 201, 201, 429]
 
 
 def check_signed(answer: Answer, made: MadeRequest) -> None:

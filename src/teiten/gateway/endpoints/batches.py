@@ -24,6 +24,8 @@ _SHOWN = "/v1/batches/{epoch}/{seq}"
 #: Windows of one second for nine million years. Close to 2^63 the ledger's ranges have no end, and one
 #: sensor's number would undo the transaction that it shares with others; sums of holes would overflow.
 _MAX_SEQ = 1 << 48
+#: A byte that is kept back counts so many times: it stays on the disk until somebody has looked, and its sender is suspected.
+_HELD_WEIGHT = 16
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ async def land(desk: Desk, request: web.BaseRequest, match: re.Match[str]) -> Re
     field = _read_seal(request)
     length = requests.length_of(request, at_most=desk.config.max_batch_bytes)
     sender = await desk.authenticate(request, pace=_pace_of_batches(desk))
-    desk.paces.spend(_pace_of_bytes(desk), sender.identity.sensor, amount=length)
+    weight = _HELD_WEIGHT if _is_held(sender.identity, name.epoch) else 1
+    desk.paces.spend(_pace_of_bytes(desk), sender.identity.sensor, amount=length * weight)
     _check_may_send(sender.identity, name.epoch)
     sealed = Sealed(field.seal, field.key_no or sender.identity.key_no)
     await _check_seal(desk, sender, name=name, sealed=sealed)
@@ -62,6 +65,11 @@ async def land(desk: Desk, request: web.BaseRequest, match: re.Match[str]) -> Re
 
 
 ROUTE = Route("batch", "PUT", re.compile(r"/v1/batches/([1-9][0-9]{0,9})/([1-9][0-9]{0,18})"), _SHOWN, land)
+
+
+def _is_held(identity: SensorIdentity, epoch: int) -> bool:
+    """Tell whether a batch is kept back until somebody has looked."""
+    return identity.state == "quarantined" or epoch <= identity.held_epoch
 
 
 def _pace_of_batches(desk: Desk) -> Pace:
@@ -89,7 +97,7 @@ async def _land(desk: Desk, sender: Authenticated, *, name: BatchName, sealed: S
         digest=sender.digest,
         seal=sealed.seal,
         body=body,
-        held=identity.state == "quarantined" or name.epoch <= identity.held_epoch,
+        held=_is_held(identity, name.epoch),
     )
     try:
         return await desk.landing.land(arrival)
