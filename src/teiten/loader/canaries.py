@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 
 from teiten.foundation.clock import from_us
 from teiten.loader import destinations, metrics
-from teiten.loader.doors import CanaryDoor, ProberKey
+from teiten.loader.doors import CanaryDoor
 from teiten.loader.verifying import Verified
 from teiten.protocol import canary
-from teiten.protocol.canary import TCP, UDP
+from teiten.protocol.canary import TCP, UDP, Arrival, ProberKey
 from teiten.protocol.header import PayloadExample
 from teiten.traffic.columns import VarBytes
 from teiten.traffic.parse_bytes import Mask
@@ -33,20 +32,6 @@ TOLERANCE_SECONDS = 30
 MOST_EXAMINED = 2_000
 _SYN = 0x02
 _FLAGS = 0x1FF
-
-
-@dataclasses.dataclass(frozen=True)
-class Arrival:
-    """A canary that reached a sensor."""
-
-    prober: int
-    slot: int
-    sensor: int
-    #: 16 bytes: the public address.
-    address: bytes
-    protocol: int
-    port: int
-    at: datetime
 
 
 def take_out(batches: Sequence[Verified], door: CanaryDoor | None) -> list[Verified]:

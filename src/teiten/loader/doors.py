@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Protocol
+
+from teiten.protocol.canary import Arrival, ProberKey
 
 
 class AddressPeriod(Protocol):
@@ -74,55 +75,11 @@ class SensorRegister(Protocol):
         """Give what is there now, not what was there a moment ago, from now on."""
 
 
-class ProberKey(Protocol):
-    """A prober whose canaries are to be taken out."""
-
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def key(self) -> bytes:
-        """32 bytes."""
-
-    @property
-    def addresses(self) -> Sequence[bytes]:
-        """From where it sends, 16 bytes each."""
-
-    @property
-    def slot_seconds(self) -> int: ...
-
-
-class Arrived(Protocol):
-    """A canary that reached a sensor."""
-
-    @property
-    def prober(self) -> int: ...
-
-    @property
-    def slot(self) -> int: ...
-
-    @property
-    def sensor(self) -> int: ...
-
-    @property
-    def address(self) -> bytes:
-        """16 bytes: the public address."""
-
-    @property
-    def protocol(self) -> int: ...
-
-    @property
-    def port(self) -> int: ...
-
-    @property
-    def at(self) -> datetime: ...
-
-
 class CanaryDoor(Protocol):
     """Who sends canaries, and where their arrivals are kept."""
 
     def list_probers(self) -> Sequence[ProberKey]:
         """Give the probers in use; asked for every block, so it must be cheap."""
 
-    def note_arrivals(self, arrivals: Sequence[Arrived]) -> None:
+    def note_arrivals(self, arrivals: Sequence[Arrival]) -> None:
         """Keep arrivals; the same again changes nothing."""

@@ -20,6 +20,7 @@ import ipaddress
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 KEY_BYTES = 32
 TCP, UDP = 6, 17
@@ -66,6 +67,32 @@ class Marks:
         if not self.payload:
             return 0
         return int.from_bytes(hashlib.blake2b(self.payload, digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True)
+class ProberKey:
+    """A prober whose canaries are to be taken out of batches."""
+
+    number: int
+    #: 32 bytes.
+    key: bytes
+    #: From where it sends, 16 bytes each.
+    addresses: tuple[bytes, ...]
+    slot_seconds: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A canary that reached a sensor."""
+
+    prober: int
+    slot: int
+    sensor: int
+    #: 16 bytes: the public address.
+    address: bytes
+    protocol: int
+    port: int
+    at: datetime
 
 
 def pack_address(address: str) -> bytes:

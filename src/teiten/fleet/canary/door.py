@@ -6,9 +6,7 @@ import ipaddress
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from django.db import close_old_connections, connection
 
@@ -17,6 +15,7 @@ from teiten.fleet.canary.models import Prober
 from teiten.fleet.errors import FleetError
 from teiten.foundation.clock import Clock
 from teiten.protocol import canary
+from teiten.protocol.canary import Arrival, ProberKey
 
 _log = logging.getLogger(__name__)
 #: Seconds for which an answer may be used again.
@@ -36,52 +35,16 @@ DO UPDATE SET arrived_at = least(c.arrived_at, excluded.arrived_at)
 """
 
 
-@dataclass(frozen=True)
-class KnownProber:
-    """A prober whose canaries are to be taken out of batches."""
-
-    number: int
-    key: bytes
-    #: 16 bytes each.
-    addresses: tuple[bytes, ...]
-    slot_seconds: int
-
-
-class Arrived(Protocol):
-    """A canary that reached a sensor, as the loader found it."""
-
-    @property
-    def prober(self) -> int: ...
-
-    @property
-    def slot(self) -> int: ...
-
-    @property
-    def sensor(self) -> int: ...
-
-    @property
-    def address(self) -> bytes: ...
-
-    @property
-    def protocol(self) -> int: ...
-
-    @property
-    def port(self) -> int: ...
-
-    @property
-    def at(self) -> datetime: ...
-
-
 class CanaryDesk:
     """Probers, kept for a few seconds, and arrivals; safe to use from several threads."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._probers: tuple[KnownProber, ...] = ()
+        self._probers: tuple[ProberKey, ...] = ()
         self._asked_at: float | None = None
 
-    def list_probers(self) -> Sequence[KnownProber]:
+    def list_probers(self) -> Sequence[ProberKey]:
         """Give the probers in use."""
         with self._lock:
             now = self._clock.monotonic()
@@ -93,7 +56,7 @@ class CanaryDesk:
                 self._asked_at = now
             return self._probers
 
-    def note_arrivals(self, arrivals: Sequence[Arrived]) -> None:
+    def note_arrivals(self, arrivals: Sequence[Arrival]) -> None:
         """Keep arrivals; the same again changes nothing."""
         slots = {one.number: one.slot_seconds for one in self.list_probers()}
         values: dict[str, Any] = {
@@ -113,7 +76,7 @@ class CanaryDesk:
             close_old_connections()
 
 
-def _read_probers() -> list[KnownProber]:
+def _read_probers() -> list[ProberKey]:
     found = []
     for prober in Prober.objects.filter(revoked_at=None).order_by("pk"):
         try:
@@ -123,7 +86,7 @@ def _read_probers() -> list[KnownProber]:
             _log.error("A prober's key cannot be read.", extra={"prober": prober.name, "reason": str(error)})
             continue
         addresses = tuple(canary.pack_address(address) for address in prober.addresses)
-        found.append(KnownProber(prober.pk, key, addresses, prober.slot_seconds))
+        found.append(ProberKey(prober.pk, key, addresses, prober.slot_seconds))
     return found
 
 
