@@ -281,6 +281,43 @@ def print_bytes(sizes: dict[str, object]) -> None:
             print(f"  {name:36}{size:>8.3f}" + (f"{rows:>14,} rows" if rows else ""))
 
 
+def measure_all(store: Store, folder: Path) -> dict[str, object]:
+    """Ask every screen that is wanted, and the peers where all of them are."""
+    busy, quiet = find_sources(store)
+    wanted = [name.strip() for name in os.environ.get("BENCH_SCREENS", "").split(";") if name.strip()]
+    runner = Runner(store)
+    screens = [one for one in list_screens(busy, quiet) if not wanted or one.name in wanted]
+    measured = {}
+    for screen in screens:
+        measured[screen.name] = runner.measure(screen)
+        print(f"{screen.name}: {describe(measured[screen.name])}", file=sys.stderr, flush=True)
+    peers = {} if wanted else query_peers.measure(store, folder, end=END_AT, busy=busy, rounds=ROUNDS or 1)
+    return report(screens, measured, peers)
+
+
+def print_summary(answer: dict[str, object], sizes: dict[str, object], *, made_seconds: float) -> None:
+    rollups: dict[str, float] = sizes["rollups"]  # type: ignore[assignment]  # figures of many kinds
+    print(
+        f"\n{SCALE.packets:,} packets in {SCALE.hours} h from {SCALE.sensors:,} sensors; {SCALE.days} older days as daily roll-ups"
+        f" of 1/{SCALE.thinning} of a day's packets, {SCALE.hourly_days} of them hourly too; coverage of all sensors on each"
+    )
+    summary = {
+        "bench": "query",
+        "rows": SCALE.per_hour * SCALE.hours,
+        **answer,
+        "bytes_per_row_raw": round(float(sizes["raw"]), 2),  # type: ignore[arg-type]  # figures of many kinds
+        "bytes_per_row_rollups": round(sum(rollups.values()), 2),
+        "bytes_by_rollup": {name: round(size, 3) for name, size in rollups.items()},
+        "bytes_by_column": {name: round(size, 3) for name, size in sizes["columns"].items()},  # type: ignore[attr-defined]  # figures of many kinds
+        "older_days": {"days": SCALE.days, "hourly_days": SCALE.hourly_days, "thinning": SCALE.thinning},
+        "made_seconds": round(made_seconds),
+        "rounds": ROUNDS or 1,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+    }
+    print(json.dumps(summary))
+
+
 def main() -> None:
     named = os.environ.get("BENCH_FOLDER")
     folder = Path(named) if named else Path(tempfile.mkdtemp(prefix="teiten-bench-query-"))
@@ -294,49 +331,12 @@ def main() -> None:
         made_seconds = time.monotonic() - began
         sizes = measure_bytes(store)
         print_bytes(sizes)
-        busy, quiet = find_sources(store)
-        wanted = [name.strip() for name in os.environ.get("BENCH_SCREENS", "").split(";") if name.strip()]
-        runner = Runner(store)
-        screens = [one for one in list_screens(busy, quiet) if not wanted or one.name in wanted]
-        measured = {}
-        for screen in screens:
-            measured[screen.name] = runner.measure(screen)
-            print(f"{screen.name}: {describe(measured[screen.name])}", file=sys.stderr, flush=True)
-        peers = (
-            {} if wanted else query_peers.measure(store, folder, end=END_AT, busy=busy, rounds=ROUNDS or 1)
-        )
-        answer = report(screens, measured, peers)
+        answer = measure_all(store, folder)
     finally:
         store.close()
         if not named:
             shutil.rmtree(folder, ignore_errors=True)
-    rollups: dict[str, float] = sizes["rollups"]  # type: ignore[assignment]  # figures of many kinds
-    print(
-        f"\n{SCALE.packets:,} packets in {SCALE.hours} h from {SCALE.sensors:,} sensors; {SCALE.days} older days as daily roll-ups"
-        f" of 1/{SCALE.thinning} of a day's packets, {SCALE.hourly_days} of them hourly too; coverage of all sensors on each"
-    )
-    print(
-        json.dumps(
-            {
-                "bench": "query",
-                "rows": SCALE.per_hour * SCALE.hours,
-                **answer,
-                "bytes_per_row_raw": round(float(sizes["raw"]), 2),  # type: ignore[arg-type]  # figures of many kinds
-                "bytes_per_row_rollups": round(sum(rollups.values()), 2),
-                "bytes_by_rollup": {name: round(size, 3) for name, size in rollups.items()},
-                "bytes_by_column": {name: round(size, 3) for name, size in sizes["columns"].items()},  # type: ignore[attr-defined]  # figures of many kinds
-                "older_days": {
-                    "days": SCALE.days,
-                    "hourly_days": SCALE.hourly_days,
-                    "thinning": SCALE.thinning,
-                },
-                "made_seconds": round(made_seconds),
-                "rounds": ROUNDS or 1,
-                "cores": os.cpu_count(),
-                "load": round(os.getloadavg()[0], 2),
-            }
-        )
-    )
+    print_summary(answer, sizes, made_seconds=made_seconds)
 
 
 if __name__ == "__main__":
