@@ -428,6 +428,8 @@ def test_the_first_answer_stays(cast: Cast, clock: FixedClock, sensors: list[int
 def test_results_that_are_not_the_sensors_own_are_refused(
     cast: Cast, clock: FixedClock, sensors: list[int]
 ) -> None:
+    from teiten.fleet.models import SensorKey
+
     command = start_command(sensors[:2], clock, cast)
     payload = payload_of(command)
     body, signature = make_result(command.pk, sensors[0], payload)
@@ -442,6 +444,9 @@ def test_results_that_are_not_the_sensors_own_are_refused(
     forged = make_result(command.pk, sensors[0], payload, key=sensor_key(sensors[1]))
     assert refusal(sensors[0], *forged) == ("result.signature", 400)
     assert refusal(sensors[0], *make_result(command.pk, sensors[0], payload, key_no=2)) == ("result.key", 400)
+    SensorKey.objects.filter(sensor=sensors[0]).update(revoked_at=clock.now())
+    assert refusal(sensors[0], body, signature) == ("result.key", 400), "a recovery has ended it"
+    SensorKey.objects.filter(sensor=sensors[0]).update(revoked_at=None)
     assert refusal(sensors[0], *make_result(command.pk, sensors[0], b"other")) == ("result.foreign", 400)
     assert refusal(sensors[2], *make_result(command.pk, sensors[2], payload)) == ("command_unknown", 404)
     assert refusal(sensors[0], oversized, signature) == ("too_large", 413)

@@ -125,7 +125,8 @@ def _look_up(whole: Sequence[tuple[Told, wire.Result]]) -> _Known:
     )
     found = targets.values_list("rollout_id", "sensor_id", "state")
     kept = CommandResult.objects.filter(command__in=ids, sensor__in=sensors)
-    keys = SensorKey.objects.filter(sensor__in=sensors)
+    # A key that a recovery ended may be in other hands, and answers for nobody any more.
+    keys = SensorKey.objects.filter(sensor__in=sensors, revoked_at=None)
     return _Known(
         commands,
         targets={(named[rollout], sensor): state for rollout, sensor, state in found},
