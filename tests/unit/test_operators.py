@@ -424,3 +424,92 @@ class TestRecord:
 
         with pytest.raises(OperatorError, match="move it away"), SigningRecord(tmp_path / "key"):
             pass
+
+
+class TestCareless:
+    """What slips when somebody types in a hurry."""
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("--person", "Alice"), "must be small letters"),
+            (("--person", "alice", "--classes", "a,e"), "must be some of A,B,C,D"),
+            (("--person", "alice", "--days", "0"), "--days 0 must be 1 to 3650"),
+            (("--person", "alice", "--days", "99999999999999"), "must be 1 to 3650"),
+        ],
+    )
+    def test_an_entry_that_is_none_is_named(self, desk: Desk, words: tuple[str, ...], said: str) -> None:
+        key = desk.path("alice.key")
+        assert desk.run("key", "show", str(key), *words) == 1
+        assert said in desk.complained
+        assert desk.run("key", "show", str(key), "--person", "alice", "--classes", " b, A") == 0
+        assert json.loads(desk.said)["classes"] == ["A", "B"]
+
+    def test_the_same_key_stands_on_a_list_once(self, desk: Desk) -> None:
+        alice = str(desk.path("alice.json"))
+        assert desk.run("list", "make", alice, alice, "--output", str(desk.path("o.json"))) == 1
+        assert "of alice is there already (as alice's); a key stands on the list once" in desk.complained
+        # The same key under another name is not a second person.
+        told = json.loads(desk.path("alice.json").read_text()) | {"person": "bob"}
+        desk.path("bob.json").write_text(json.dumps(told))
+        assert (
+            desk.run("list", "make", alice, str(desk.path("bob.json")), "--output", str(desk.path("o.json")))
+            == 1
+        )
+        assert "of bob is there already (as alice's)" in desk.complained
+        assert (
+            desk.run("list", "make", str(desk.path("alice.key")), "--output", str(desk.path("o.json"))) == 1
+        )
+        assert "alice.key is no entry of the list" in desk.complained
+        assert not desk.path("o.json").exists()
+
+    def test_withdrawing_the_last_admin_is_said_at_once(self, desk: Desk) -> None:
+        desk.make_person("carol", **{"--role": "admin"})
+        entries = [str(desk.path(f"{name}.json")) for name in ("alice", "bob", "carol")]
+        assert desk.run("list", "make", *entries, "--output", str(desk.path("one.json"))) == 0
+        assert "note:" not in desk.said
+        key_id = json.loads(desk.path("carol.json").read_text())["key_id"]
+        before = ("--before", str(desk.path("one.json")))
+        assert (
+            desk.run("list", "make", *before, "--withdraw", key_id, "--output", str(desk.path("two.json")))
+            == 0
+        )
+        assert "note: class D asks for one admin, and no admin can sign it" in desk.said
+        again = ("list", "make", "--before", str(desk.path("two.json")), entries[2])
+        assert desk.run(*again, "--output", str(desk.path("three.json"))) == 1
+        assert "was withdrawn and never comes back" in desk.complained
+
+    def test_a_japanese_reason_may_hold_full_width_spaces(self, desk: Desk) -> None:
+        key = desk.path("alice.key")
+        words = ("command", "new", "status", "--to", "7", "--key", str(key))
+        one = desk.path("one.command.json")
+        assert desk.run(*words, "--reason", "障害\u3000調査\n中", "--output", str(one)) == 0
+        assert read_command(read_envelope(one.read_bytes()).payload).reason == "障害 調査 中"
+        assert desk.run(*words, "--reason", "red\x1b[31m", "--output", str(desk.path("two.json"))) == 1
+        assert "printable" in desk.complained
+        for sensors, said in (("9-7", "lower number comes first"), ("1-10001", "names 10001 sensors")):
+            words = ("command", "new", "status", "--to", sensors, "--key", str(key), "--reason", "x")
+            assert desk.run(*words, "--output", str(desk.path("two.json"))) == 1
+            assert said in desk.complained
+
+    def test_another_commands_list_is_not_overwritten(self, desk: Desk) -> None:
+        key = desk.path("alice.key")
+        desk.path("kanto.json").write_text('{"selector": "region = kanto", "sensors": [7, 8]}')
+        desk.path("one.targets.json").write_text('{"selector": "all", "sensors": [1, 2, 3]}')
+        words = ("command", "new", "status", "--targets", str(desk.path("kanto.json")), "--key", str(key))
+        words = (*words, "--reason", "x", "--output", str(desk.path("one.command.json")))
+        assert desk.run(*words) == 1
+        assert "is there already and is another list" in desk.complained
+        assert not desk.path("one.command.json").exists()
+        desk.path("one.targets.json").unlink()
+        assert desk.run(*words) == 0
+
+    def test_every_verb_shows_an_example_that_can_be_typed(self) -> None:
+        import shlex
+
+        from teiten.operators.arguments import EXAMPLES, parse
+
+        for name, example in EXAMPLES.items():
+            typed = shlex.split(example.partition(" >")[0])[1:]
+            options = parse(typed)
+            assert f"{options.thing} {getattr(options, 'verb', '')}".strip() == name

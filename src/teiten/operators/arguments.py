@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import teiten
 from teiten.protocol.operator_list import ROLES
 from teiten.protocol.verbs import LIMITS, VERBS
+
+#: Shown at the end of each verb's help; a test reads each.
+EXAMPLES = {
+    "key create": "teiten-operator key create alice.key",
+    "key show": "teiten-operator key show alice.key --person alice --classes A,B > alice.json",
+    "list make": "teiten-operator list make --before operators.json dora.json --output operators-2.json",
+    "list check": "teiten-operator list check operators.json",
+    "command new": "teiten-operator command new log_tail lines=100 --to 7,9,12-20 --reason 'hangs since 04:00' "
+    "--key alice.key --output tail.command.json",
+    "sign": "teiten-operator sign tail.command.json --key alice.key --operators operators.json",
+    "show": "teiten-operator show tail.command.json",
+    "check": "teiten-operator check tail.command.json",
+}
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -41,7 +54,22 @@ def make_parser() -> argparse.ArgumentParser:
     _add_list(things)
     _add_command(things)
     _add_signing(things)
+    for one in _list_verbs(parser):
+        # What is described at length already ends with its own example.
+        example = f"example:\n  {EXAMPLES[one.prog.partition(' ')[2]]}"
+        one.epilog = f"{one.epilog}\n\n{example}" if one.epilog else example
+        one.formatter_class = argparse.RawDescriptionHelpFormatter
     return parser
+
+
+def _list_verbs(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Give the verbs that have none below them."""
+    below = [one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001  # argparse has no public name for them
+    if not below:
+        yield parser
+    for choices in below:
+        for verb in choices.values():
+            yield from _list_verbs(verb)
 
 
 def describe_verbs() -> str:

@@ -18,13 +18,13 @@ _UNKNOWN = "a verb that this program does not know"
 def describe(command: Command, targets: TargetList | None) -> list[str]:
     """Give a command as lines, a fact each."""
     verb, limits = VERBS.get(command.verb), LIMITS[command.command_class]
-    who = f"{limits.persons} persons" if limits.persons > 1 else "1 person"
+    who = f"{limits.persons} persons sign" if limits.persons > 1 else "1 person signs"
     role = f", one of them {limits.role}" if limits.role else ""
     return [
         f"command    {command.command_id}",
         f"does       {command.verb}: {verb.help if verb else _UNKNOWN}",
         *(f"           {name} = {_plain(value)}" for name, value in command.arguments.items()),
-        f"class      {command.command_class} ({limits.meaning}): {who} sign{role}",
+        f"class      {command.command_class} ({limits.meaning}): {who}{role}",
         *_describe_targets(command, targets),
         f"valid      from {_instant(command.not_before_s)} until {_instant(command.expires_s)}",
         f"reason     {command.reason}",

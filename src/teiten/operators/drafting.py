@@ -66,7 +66,8 @@ def draft_command(request: Request, *, key_id: str, record: SigningRecord, clock
         not_before_s=now_s + request.delay_seconds,
         expires_s=now_s + request.delay_seconds + lifetime,
         counter=record.next_counter(command_id, now_s),
-        reason=request.reason,
+        # Full-width spaces and line breaks become one space; what cannot be shown is refused.
+        reason=" ".join(request.reason.split()),
         created_by=key_id,
     )
     try:
@@ -131,8 +132,12 @@ def read_sensors(text: str) -> Targets:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         low, high = _read_sensor(first), _read_sensor(last) if dash else _read_sensor(first)
-        if high < low or high - low >= commands.MAX_TARGETS:
-            raise DraftError(f"--to: {part!r:.40} is no range of sensors")
+        if high < low:
+            raise DraftError(f"--to: {part!r:.40} is no range of sensors; the lower number comes first")
+        if high - low >= commands.MAX_TARGETS:
+            raise DraftError(
+                f"--to: {part!r:.40} names {high - low + 1} sensors; at most {commands.MAX_TARGETS} fit one command"
+            )
         found.update(range(low, high + 1))
     if len(found) > commands.MAX_TARGETS:
         raise DraftError(f"--to names {len(found)} sensors; at most {commands.MAX_TARGETS} fit one command")

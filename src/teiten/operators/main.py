@@ -22,17 +22,22 @@ from teiten.operators.signing import OpenedCommand
 from teiten.operators.targets_file import find_targets_path, load_targets
 from teiten.protocol import commands, judging
 from teiten.protocol.commands import Envelope, Targets
+from teiten.protocol.errors import OperatorListError
 from teiten.protocol.judging import Refused
 from teiten.protocol.operator_list import (
+    PERSON,
     Operator,
     OperatorList,
     read_entry,
     read_operator_list,
 )
-from teiten.protocol.verbs import VERBS
+from teiten.protocol.verbs import CLASSES, VERBS
 
 _FAILED = 1
 _DAY_SECONDS = 86_400
+#: Nobody's key is believed for longer without being looked at.
+_MAX_DAYS = 3_650
+_MAX_TARGETS_BYTES = 2_097_152
 
 
 def main(argv: Sequence[str] | None = None, clock: Clock | None = None) -> int:
@@ -61,11 +66,22 @@ def _create_key(options: argparse.Namespace, clock: Clock) -> int:
 def _show_key(options: argparse.Namespace, clock: Clock) -> int:
     half = keys.load_public_half(options.file)
     now_s = _now_s(clock)
+    if PERSON.fullmatch(options.person) is None:
+        raise DraftError(
+            f"--person {options.person!r:.80} must be small letters, digits and ._@+-, so that one person has one spelling"
+        )
+    if not 1 <= options.days <= _MAX_DAYS:
+        raise DraftError(f"--days {options.days} must be 1 to {_MAX_DAYS}")
+    classes = {name.strip().upper() for name in options.classes.split(",")}
+    if not classes <= set(CLASSES):
+        raise DraftError(
+            f"--classes {options.classes!r:.40} must be some of {','.join(CLASSES)}, such as A,B"
+        )
     entry = Operator(
         key_id=half.key_id,
         person=options.person,
         public_key=half.public_key,
-        classes=tuple(sorted(set(options.classes.split(",")))),
+        classes=tuple(sorted(classes)),
         roles=tuple(sorted(set(options.role))),
         valid_from_s=now_s - now_s % _DAY_SECONDS,
         valid_to_s=now_s + options.days * _DAY_SECONDS,
@@ -80,9 +96,10 @@ def _make_list(options: argparse.Namespace, clock: Clock) -> int:
     before = signing.load_operator_list(options.before) if options.before else OperatorList(0, ())
     for key_id in options.withdraw:
         before = signing.withdraw(before, key_id, _now_s(clock))
-    added = tuple(read_entry(read_file(path, "entry", max_bytes=4096)) for path in options.entries)
+    added = tuple(_read_entry(path) for path in options.entries)
     if not added and not options.withdraw:
         raise OperatorError("nothing to change: name entries to add, or --withdraw a key")
+    _refuse_repeated(before, added)
     made = OperatorList(before.version + 1, (*before.operators, *added))
     text = made.to_json()
     read_operator_list(text)
@@ -91,6 +108,30 @@ def _make_list(options: argparse.Namespace, clock: Clock) -> int:
     for gap in list_gaps(made, now_s=_now_s(clock)):
         _say(f"note: {gap}")
     return 0
+
+
+def _read_entry(path: Path) -> Operator:
+    try:
+        return read_entry(read_file(path, "entry", max_bytes=4096))
+    except OperatorListError as error:
+        raise OperatorError(
+            f"{path} is no entry of the list ({error}); give a file with what `teiten-operator key show` printed"
+        ) from error
+
+
+def _refuse_repeated(before: OperatorList, added: Sequence[Operator]) -> None:
+    known = {one.key_id: one for one in before.operators}
+    for one in added:
+        other = known.get(one.key_id)
+        if other is not None:
+            told = (
+                "was withdrawn and never comes back" if other.withdrawn_s is not None else "is there already"
+            )
+            raise OperatorError(
+                f"key {one.key_id} of {one.person} {told} (as {other.person}'s); a key stands on the list once, and each "
+                "person makes a key of their own"
+            )
+        known[one.key_id] = one
 
 
 def _check_list(options: argparse.Namespace, clock: Clock) -> int:
@@ -123,12 +164,12 @@ def _new_command(options: argparse.Namespace, clock: Clock) -> int:
     )
     with SigningRecord(options.key) as record:
         command = drafting.draft_command(asked, key_id=half.key_id, record=record, clock=clock)
+    if options.targets:
+        _put_beside(options.targets, find_targets_path(options.output))
     write_new(options.output, commands.write_envelope(Envelope(commands.write_command(command))))
     listed = load_targets(options.targets) if options.targets else None
     for line in describe(command, listed):
         _say(line)
-    if options.targets:
-        _put_beside(options.targets, find_targets_path(options.output))
     _say(f"written to {options.output}; nobody has signed it yet")
     return 0
 
@@ -171,9 +212,17 @@ def _read_targets(options: argparse.Namespace) -> Targets:
 
 
 def _put_beside(source: Path, target: Path) -> None:
-    """Let the list lie beside its command, where those who sign look for it."""
-    if source.resolve() != target.resolve():
-        replace_file(target, read_file(source, "targets file", max_bytes=2_097_152))
+    """Let the list lie beside its command, where those who sign look for it; another command's list stays.
+
+    Raises:
+        DraftError: when another list lies there.
+    """
+    if source.resolve() == target.resolve():
+        return
+    content = read_file(source, "targets file", max_bytes=_MAX_TARGETS_BYTES)
+    if target.exists() and read_file(target, "targets file", max_bytes=_MAX_TARGETS_BYTES) != content:
+        raise DraftError(f"{target} is there already and is another list; choose another --output")
+    replace_file(target, content)
 
 
 def _describe(opened: OpenedCommand, operators: OperatorList, now_s: int) -> None:
