@@ -369,6 +369,59 @@ def test_files_follow_one_another_on_one_connection(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "status", "said"),
+    [
+        ("bytes=4-", 206, b"456789"),
+        ("bytes=9-", 206, b"9"),
+        ("bytes=0-", 200, b"0123456789"),
+        ("bytes=10-", 416, None),
+        ("bytes=999999999999-", 416, None),
+        # Forms that no launcher sends are answered with the whole, as RFC 9110 allows.
+        ("bytes=4-5", 200, b"0123456789"),
+        ("bytes=-1", 200, b"0123456789"),
+        ("pages=1-", 200, b"0123456789"),
+    ],
+)
+def test_a_target_goes_on_where_it_broke_off(
+    gateway_of_releases: Any, asked: str, status: int, said: bytes | None
+) -> None:
+    path = f"targets/{'1' * 64}.part"
+    (gateway_of_releases.releases / path).write_bytes(b"0123456789")
+
+    got, fields, body = fetch(gateway_of_releases, f"/tuf/{path}", fields={"Range": asked})
+
+    assert got == status
+    assert said is None or body == said
+    assert fields.get("content-range") == (f"bytes {10 - len(body)}-9/10" if status == 206 else None)
+
+
+def test_a_range_stands_once(gateway_of_releases: Any) -> None:
+    path = f"/tuf/targets/{'1' * 64}.part"
+    assert fetch(gateway_of_releases, path, fields={"Range": "bytes=1-", "range": "bytes=2-"})[0] == 400
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(
+    gateway_of_releases: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = gateway_of_releases.releases / "targets" / f"{'2' * 64}.big"
+    big.write_bytes(bytes(30_000_000))
+    monkeypatch.setattr(public_files, "_SLICE_SECONDS", 0.2)
+    connection = connect(gateway_of_releases)
+    try:
+        connection.request("GET", f"/tuf/targets/{'2' * 64}.big")
+        response = connection.getresponse()
+        deadline = time.monotonic() + 5
+        while public_files._downloads._by_peer.total() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert public_files._downloads._by_peer.total() == 0
+        with pytest.raises((OSError, http.client.IncompleteRead)):
+            response.read()
+    finally:
+        connection.close()
+        big.unlink()
+
+
 def test_a_stranger_that_fetches_slowly_is_cut_off(
     gateway_of_releases: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import http.server
 import io
 import json
 import lzma
@@ -515,3 +516,100 @@ def test_errno_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         scene.update()
     assert caught.value.cause == "disk"
     assert scene.host.bench.shelf.current == 1
+
+
+# ── lines that break ─────────────────────────────────────────────────────────
+
+
+@dataclasses.dataclass
+class Breaking:
+    """Serves a file and cuts the connection after some bytes of each answer."""
+
+    content: bytes
+    each: int
+    #: Whether it goes on where it is asked to.
+    has_parts: bool = True
+    asked: list[str] = dataclasses.field(default_factory=list)
+
+    def __call__(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked = handler.headers.get("Range", "")
+        self.asked.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-") or 0) if self.has_parts else 0
+        handler.send_response(206 if start else 200)
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
+        handler.send_header("Content-Length", str(len(self.content) - start))
+        handler.end_headers()
+        handler.wfile.write(self.content[start : start + self.each])
+
+
+@pytest.fixture
+def breaking(scene: Scene) -> Breaking:
+    """Release 3 has 300 KB, of which 100 KB come at a time."""
+    scene.house.release(
+        3, program="x = '" + os.urandom(150_000).hex() + "'\ndef main(words=None): return 0\n"
+    )
+    (path,) = (scene.house.public / "targets/bundles").glob("*-3-*")
+    lie = scene.mirror.lies[f"-{ARCH}.tar.xz"] = Breaking(path.read_bytes(), each=100_000)
+    return lie
+
+
+def list_parts(scene: Scene) -> list[int]:
+    return [path.stat().st_size for path in scene.host.places.downloads.glob("*.part")]
+
+
+def test_a_download_goes_on_where_it_broke_off(scene: Scene, breaking: Breaking) -> None:
+    assert scene.update() == 3
+
+    assert breaking.asked[:2] == ["", "bytes=100000-"]
+    assert sum(breaking.each for _ in breaking.asked) < len(breaking.content) + breaking.each
+    assert not list(scene.host.places.downloads.iterdir())
+
+
+def test_what_has_come_stays_until_the_next_look(scene: Scene, breaking: Breaking) -> None:
+    # Somebody says that there is more, and sends nothing of it.
+    scene.mirror.lies[f"-{ARCH}.tar.xz"] = lambda handler: send_beginning(handler, breaking.content, 120_000)
+    with pytest.raises(UpdateBlocked, match=r"network: .* broke off"):
+        scene.update()
+    assert list_parts(scene) == [120_000]
+
+    scene.mirror.lies[f"-{ARCH}.tar.xz"] = breaking
+    assert scene.update() == 3
+    assert breaking.asked[0] == "bytes=120000-"
+
+
+def send_beginning(handler: http.server.BaseHTTPRequestHandler, content: bytes, size: int) -> None:
+    """Send the same first bytes whatever is asked for."""
+    start = int(handler.headers.get("Range", "0").removeprefix("bytes=").rstrip("-"))
+    handler.send_response(206 if start else 200)
+    handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+    handler.send_header("Content-Length", str(len(content) - start))
+    handler.end_headers()
+    handler.wfile.write(content[start:size])
+
+
+def test_a_beginning_that_was_wrong_is_not_kept(scene: Scene, breaking: Breaking) -> None:
+    whole = breaking.content
+    breaking.content = bytes(len(whole))
+    with pytest.raises(UpdateBlocked, match="not trusted"):
+        scene.update()
+    assert list_parts(scene) == []
+
+    breaking.content = whole
+    assert scene.update() == 3
+
+
+def test_a_server_without_parts_begins_anew(scene: Scene, breaking: Breaking) -> None:
+    breaking.has_parts = False
+    with pytest.raises(UpdateBlocked, match="broke off"):
+        scene.update()
+    breaking.each = 1 << 20
+    assert scene.update() == 3
+
+
+def test_beginnings_of_what_nobody_wants_are_removed(scene: Scene, breaking: Breaking) -> None:
+    stale = scene.host.places.downloads / f"{'0' * 64}.teiten-sensor-2.tar.xz.part"
+    scene.host.places.downloads.mkdir(parents=True, exist_ok=True)
+    stale.write_bytes(bytes(100_000))
+    assert scene.update() == 3
+    assert list_parts(scene) == []

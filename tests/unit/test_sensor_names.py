@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from teiten.foundation.clock import SystemClock
-from teiten.sensor import interfaces
+from teiten.sensor import interfaces, names
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.names import MAX_ADDRESSES, NameKeeper, list_names, merge_addresses, read_names
 from teiten.sensor.own_traffic import build_exclusion
@@ -145,3 +147,92 @@ def test_the_kernel_tells_of_interfaces_without_an_internet_socket(monkeypatch: 
     assert (interfaces.find_mtu("lo") or 0) >= 1_280
     interfaces.list_addresses("lo")
     interfaces.list_offloads("lo")
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Callable[..., NameKeeper]]:
+    """Makes keepers that run; a status says at once that what they find is left out."""
+    started: list[NameKeeper] = []
+
+    def start(*answers: tuple[str, ...] | OSError) -> NameKeeper:
+        keeper = make_keeper(StateFolder(tmp_path), *answers)
+        started.append(keeper)
+        keeper.start()
+        return keeper
+
+    yield start
+    for keeper in started:
+        keeper.stop()
+
+
+def test_who_connects_is_told_what_the_resolver_says_now(
+    asking: Callable[..., NameKeeper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "_FRESH_SECONDS", 0.0)
+    keeper = asking(("192.0.2.8",), ("192.0.2.9",), ("192.0.2.9",), OSError("gone"), OSError("gone"))
+    keeper._asked.wait(5)
+
+    assert [keeper.find(GATEWAY) for _ in range(4)] == [("192.0.2.9",)] * 4
+    assert keeper._found == {GATEWAY: ("192.0.2.8", "192.0.2.9")}
+
+
+def test_a_fresh_answer_is_good_for_another_connection(asking: Callable[..., NameKeeper]) -> None:
+    keeper = asking(("192.0.2.8",))
+    keeper._asked.wait(5)
+
+    assert [keeper.find(GATEWAY) for _ in range(3)] == [("192.0.2.8",)] * 3
+
+
+def test_a_resolver_that_is_gone_leaves_what_was_known_last_time(
+    tmp_path: Path, asking: Callable[..., NameKeeper], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_keeper(StateFolder(tmp_path), ("192.0.2.8",)).ask_once()
+    keeper = asking(*[OSError("SERVFAIL")] * 9)
+
+    assert keeper.find(GATEWAY) == ("192.0.2.8",)
+    keeper.ask_once()
+    assert len([record for record in caplog.records if "does not resolve" in record.message]) == 1
+
+
+def test_a_resolver_that_does_not_answer_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "_ANSWER_SECONDS", 0.05)
+    state, released = StateFolder(tmp_path), threading.Event()
+    make_keeper(state, ("192.0.2.8",)).ask_once()
+
+    def resolve(_name: str) -> tuple[str, ...]:
+        released.wait(10)
+        raise OSError("no answer")
+
+    keeper = NameKeeper(state, (GATEWAY,), CLOCK, resolve=resolve)
+    keeper.start()
+    began = time.monotonic()
+    try:
+        assert keeper.find(GATEWAY) == ("192.0.2.8",)
+        assert time.monotonic() - began < 2
+    finally:
+        released.set()
+        keeper.stop()
+
+
+def test_a_name_that_never_had_an_address_is_said_so(asking: Callable[..., NameKeeper]) -> None:
+    keeper = asking(*[socket.gaierror(socket.EAI_NONAME, "Name or service not known")] * 9)
+
+    with pytest.raises(socket.gaierror, match="no resolver has named one yet"):
+        keeper.find(GATEWAY)
+
+
+def test_nobody_talks_to_an_address_that_is_not_left_out_yet(
+    tmp_path: Path, asking: Callable[..., NameKeeper]
+) -> None:
+    state = StateFolder(tmp_path)
+    write_status(state, names={})
+    keeper = asking(("192.0.2.8",))
+    declaring = threading.Timer(0.5, lambda: write_status(state, names={GATEWAY: ["192.0.2.8"]}))
+    declaring.start()
+    began = time.monotonic()
+
+    assert keeper.find(GATEWAY) == ("192.0.2.8",)
+    assert time.monotonic() - began >= 0.4
+    declaring.join()

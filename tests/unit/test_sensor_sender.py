@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import random
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from teiten.sensor.sealed import SealedBatch
 from teiten.sensor.sender import Backoff, Sender
 from teiten.sensor.spool import Spool, SpoolLimits
 from teiten.sensor.state import StateFolder
+from teiten.sensor.trouble import Trouble
 
 CONFIG = SensorConfig(first_connect_seconds=0.0, heartbeat_seconds=60.0)
 
@@ -146,6 +148,107 @@ def test_a_busy_gateway_is_left_alone_as_long_as_it_says(tmp_path: Path, clock: 
     bench.step()
 
     assert 40 <= bench.sender.as_status()["retry_seconds"] <= 50.1
+
+
+def test_no_pause_at_all_is_believed_of_nobody(tmp_path: Path, clock: FixedClock) -> None:
+    bench = Bench(tmp_path, clock)
+    bench.gateway.plan = [BusyError("503", retry_after_seconds=0.0)] * 9
+
+    bench.step(9)
+
+    assert len(bench.gateway.tried) == 1
+    assert bench.sender.as_status()["retry_seconds"] >= CONFIG.backoff_min_seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "soon"),
+    [
+        (UplinkError("no route"), True),
+        (UntrustedError("a captive portal"), True),
+        (BusyError("503", retry_after_seconds=1_000.0), False),
+        (StandingError("suspended", code="suspended"), False),
+    ],
+)
+def test_a_heartbeat_that_gets_through_brings_batches_back(
+    tmp_path: Path, clock: FixedClock, error: UplinkError, soon: bool
+) -> None:
+    config = dataclasses.replace(CONFIG, backoff_min_seconds=200.0, backoff_max_seconds=400.0)
+    bench = Bench(tmp_path, clock, config)
+    bench.gateway.plan = [error]
+    bench.step()
+    assert bench.sender.as_status()["retry_seconds"] > 150
+
+    clock.advance(60)
+    bench.step()
+
+    assert len(bench.gateway.beats) == 2
+    assert (bench.sender.as_status()["retry_seconds"] <= CONFIG.heartbeat_seconds) is soon
+
+
+def test_a_clock_that_was_set_costs_no_heartbeat(tmp_path: Path, clock: FixedClock) -> None:
+    bench = Bench(tmp_path, clock, batches=0)
+    bench.gateway.clock_offset_us = 0
+    bench.gateway.beat_plan = [ClockSkewError("set", offset_us=-441_500_000_000_000)]
+
+    bench.step()
+    clock.advance(CONFIG.backoff_min_seconds)
+    bench.step()
+
+    assert bench.sender.counts.beats == 1
+    assert bench.gateway.clock_offset_us == -441_500_000_000_000
+
+
+def test_a_gateway_that_never_takes_our_time_is_not_asked_without_end(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    bench = Bench(tmp_path, clock, batches=0)
+    bench.gateway.beat_plan = [ClockSkewError("skew", offset_us=5)] * 100
+
+    for _second in range(60):
+        bench.step()
+        clock.advance(1)
+
+    assert len(bench.gateway.beats) <= 3
+
+
+def test_an_outage_is_few_lines_and_its_end_is_one(
+    tmp_path: Path, clock: FixedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bench = Bench(tmp_path, clock)
+    bench.gateway.plan = [UplinkError("no route")] * 100_000
+    bench.gateway.beat_plan = [UplinkError("no route")] * 100_000
+
+    for _quarter in range(24 * 4 * 10):
+        bench.step(2)
+        clock.advance(90)
+    told = [record for record in caplog.records if record.message.startswith("Sending failed")]
+    assert 24 <= len(told) <= 2 * 25
+    assert {record.what for record in told} == {"batch", "heartbeat"}  # type: ignore[attr-defined]
+    caplog.clear()
+
+    bench.gateway.plan, bench.gateway.beat_plan = [], []
+    clock.advance(600)
+    bench.step(9)
+
+    over = [record for record in caplog.records if record.message == "Sending works again"]
+    assert sorted(record.what for record in over) == ["batch", "heartbeat"]  # type: ignore[attr-defined]
+    assert all(record.seconds >= 86_000 for record in over)  # type: ignore[attr-defined]
+
+
+def test_a_line_that_comes_and_goes_does_not_flood_the_log(
+    clock: FixedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    trouble = Trouble("batch", clock)
+
+    for _minute in range(60):
+        trouble.tell(UplinkError("lost"))
+        trouble.end()
+        clock.advance(60)
+    trouble.tell(UntrustedError("something else is told at once"))
+
+    assert len(caplog.records) == 2 * 6 + 1
 
 
 @pytest.mark.parametrize("error", [StandingError("suspended", code="suspended"), UntrustedError("pin")])

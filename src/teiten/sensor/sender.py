@@ -241,7 +241,8 @@ class Sender:
         except SpoolFileError as error:
             self._outbox.mark_corrupt(name)
             self.counts.corrupt += 1
-            self._complain(self._batches, error)
+            self._note(error)
+            _log.error("A spooled batch is corrupt", extra={"batch": name, "error": str(error)})
             return
         try:
             self.last_receipt = self._gateway.send(sealed)
