@@ -16,11 +16,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--analysts", type=int, default=0, help="so many people with an API token")
+    parser.add_argument("--with-store", action="store_true", help="make the store too")
     parser.add_argument("sensors", nargs="*", metavar="NAME:DATASET[:import]")
     options = parser.parse_args()
     installation = Installation(settings.load(options.config))
     try:
         wiring.migrate(installation)
+        if options.with_store:
+            wiring.open_store(installation).close()
         made = [make_sensor(installation, text) for text in options.sensors]
         told = {
             "gateway_url": sensor_settings.gateway_url(installation),

@@ -136,7 +136,7 @@ STORMS: dict[str, Callable[[Torture, random.Random], None]] = {
 
 def test_a_short_storm(folder: Path) -> None:
     rng = random.Random(SEED)
-    with tortured(folder, *SENSORS) as house:
+    with tortured(folder, *SENSORS, pause_seconds=0.1) as house:
         house.start_up()
         start_senders(house)
         let_flow(house)
