@@ -118,6 +118,20 @@ def test_a_key_file_comes_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
         key_files.open_key_file(tmp_path / "ben.key", "x" * 12)
 
 
+def test_the_other_half_of_a_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_files, "_COST", 1 << 4)
+    path = tmp_path / "aoi.key"
+    key_files.create_key_file(path, role="root", person="Aoi", passphrase="x" * 12)
+    with pytest.raises(
+        KeyFileError, match=r"holds no release key that could be given away; that is .*aoi\.key\.pub"
+    ):
+        key_files.read_public(path)
+    with pytest.raises(
+        KeyFileError, match=r"holds no release key that could sign; that is .*aoi\.key, with its owner"
+    ):
+        key_files.read_public_of(tmp_path / "aoi.key.pub")
+
+
 def test_it_says_whose_signature_would_count(house: House) -> None:
     stranger, dai = make_person("targets", "Mallory")[0], make_person("targets", "Dai")[0]
     house.repository.draft_targets(now=now())

@@ -148,9 +148,18 @@ def _take_public(told: Any, path: Path) -> PublicKeyFile:
         role, person, raw = str(told["role"]), str(told["person"]), _decode(told["public_key"])
         Ed25519PublicKey.from_public_bytes(raw)
     except (KeyError, ValueError, TypeError) as error:
-        raise KeyFileError(f"{path} holds no release key") from error
+        raise KeyFileError(f"{path} holds no release key{_tell_other_half(path)}") from error
     _check(role, person)
     return PublicKeyFile(role, person, raw)
+
+
+def _tell_other_half(path: Path) -> str:
+    """Say which half was probably meant."""
+    if path.suffix == ".pub":
+        return f" that could sign; that is {path.with_suffix('')}, with its owner"
+    if path.with_name(f"{path.name}.pub").exists():
+        return f" that could be given away; that is {path}.pub"
+    return ""
 
 
 def _read(path: Path) -> dict[str, Any]:
