@@ -111,6 +111,26 @@ def test_a_recovery_token_is_shown_once_and_kept_nowhere(cast: Cast, sensors: li
     assert "no-store" in answer["Cache-Control"]
 
 
+def test_a_host_withdraws_by_name_and_an_operator_takes_it_back(cast: Cast, sensors: list[int]) -> None:
+    from teiten.fleet.models import Sensor
+
+    path = path_of("act-on-sensor", sensor=sensors[1], action="withdraw")
+    name = Sensor.objects.get(pk=sensors[1]).name
+    host, operator = client_of(cast.bob), client_of(cast.dana)
+
+    slip = host.post(path, {"name": "another", "reason": "we move"})
+    assert slip.status_code == 400
+    assert name in slip.content.decode()
+    assert Sensor.objects.get(pk=sensors[1]).state == "active"
+    assert host.post(path, {"name": name, "reason": "we move"}).status_code == 302
+    assert Sensor.objects.get(pk=sensors[1]).state == "revoked"
+
+    back = operator.post(
+        path_of("act-on-sensor", sensor=sensors[1], action="recover"), {"reason": "asked them", "cidr": ""}
+    )
+    assert b"tr1_" in back.content
+
+
 def test_a_host_pauses_its_own_and_nobody_elses(cast: Cast, sensors: list[int]) -> None:
     client = client_of(cast.alice)
     pause = {"reason": "the room is painted"}
