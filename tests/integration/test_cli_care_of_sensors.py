@@ -137,6 +137,14 @@ def test_canaries(type_words: Type, sensor: object, clock: FixedClock, tmp_path:
     )
     log = files.write_log(tmp_path, files.SentLog("lab", slot, due), key=held.key)
     assert "2 canaries of prober lab" in type_words("canary", "bring", str(log))
+    assert "taken up before" in type_words("canary", "bring", "--delete", str(tmp_path))
+    assert not log.exists()
+    with pytest.raises(CliError, match="does its folder get here"):
+        type_words("canary", "bring", str(tmp_path))
+    said = type_words("canary", "status").splitlines()
+    assert said[1].split("\t")[0] == "lab"
+    assert said[1].split("\t")[3:5] == ["2", "0/0"]
+    assert "tcp/445\t0\tlab" in said
     from teiten.fleet.models import Sensor
 
     assert type_words("canary", "reach").count("\n") == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from datetime import datetime, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teiten.fleet.canary import packets
+from teiten.fleet.canary import files, packets, prober
+from teiten.foundation.clock import FixedClock
 from teiten.loader import canaries
 from teiten.loader.canaries import take_out
 from teiten.loader.testing import make_period
@@ -246,3 +249,51 @@ def test_every_port_has_its_turn() -> None:
         (n, port) for n in range(1, 30) for port in range(1, 6)
     }
     assert len({one.port for one in due[:58] if one.protocol == TCP}) > 1, "not all at once"
+
+
+def send_slots(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, now_s: int, made_s: int, per_second: float = 1e6
+) -> int:
+    """Run a prober over one slot, without a network."""
+    held = files.KeyFile("lab", KEY, (HERE4,), SLOT_SECONDS)
+    targets = tuple(Target(n, f"192.0.2.{n}") for n in range(1, 4))
+    files.write_plan(folder / "plan.json", files.Plan("lab", targets, (23,), (53,), made_s))
+    sender = SimpleNamespace(send=lambda *_: True, close=lambda: None)
+    monkeypatch.setattr(prober, "Sender", lambda _: sender)
+    clock = FixedClock(datetime.fromtimestamp(now_s, tz=timezone.utc))
+    return prober.run_prober(
+        held,
+        folder / "plan.json",
+        folder,
+        per_second=per_second,
+        clock=clock,
+        stop=threading.Event(),
+        slots=1,
+    )
+
+
+def test_a_prober_sends_nothing_while_its_clock_is_before_its_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_s = SLOT * SLOT_SECONDS
+    assert send_slots(tmp_path, monkeypatch, now_s=made_s - 7_200, made_s=made_s) == 0
+    assert files.list_logs(tmp_path) == []
+    assert send_slots(tmp_path, monkeypatch, now_s=made_s, made_s=made_s) == 6
+    assert files.list_logs(tmp_path) == [files.log_path(tmp_path, "lab", SLOT)]
+
+
+def test_a_prober_removes_its_own_old_logs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, young, other, odd = (
+        tmp_path / name
+        for name in (
+            f"canary-lab-{SLOT - 300}.json",
+            f"canary-lab-{SLOT - 100}.json",
+            f"canary-lab2-{SLOT - 300}.json",
+            "canary-lab-notes.json",
+        )
+    )
+    for path in (old, young, other, odd):
+        path.write_text("{}")
+    assert send_slots(tmp_path, monkeypatch, now_s=SLOT * SLOT_SECONDS, made_s=0) == 6
+    assert not old.exists()
+    assert all(path.exists() for path in (young, other, odd))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 
 from teiten.cli.errors import CliError
 from teiten.cli.installation import Installation
@@ -111,15 +115,81 @@ def send(_source: Source, options: argparse.Namespace) -> int:
 
 
 def bring(source: Source, options: argparse.Namespace) -> int:
-    """Take up logs of what probers sent."""
+    """Take up logs of what probers sent: all that can be, whatever is wrong with some."""
     with Installation(source) as installation:
         installation.start_django()
-        from teiten.fleet.canary import services
+        from teiten.fleet.canary import files
 
-        for path in options.file:
-            log = services.bring_log(path, now=installation.clock.now())
-            print(f"{path}: {len(log.probes)} canaries of prober {log.prober}, slot {log.slot}")
-    return 0
+        paths: list[Path] = []
+        for given in options.file:
+            paths += files.list_logs(given) if given.is_dir() else [given]
+        if not paths:
+            raise CliError(
+                "there is no log (canary-*.json): does the prober run, and does its folder get here?"
+            )
+        now = installation.clock.now()
+        bad = sum(not _bring_one(path, now=now, delete=options.delete) for path in paths)
+    return 1 if bad else 0
+
+
+def _bring_one(path: Path, *, now: datetime, delete: bool) -> bool:
+    from teiten.fleet.canary import files, services
+    from teiten.fleet.errors import FleetError
+
+    try:
+        brought = services.bring_log(path, now=now)
+    except files.LogTooOldError as error:
+        print(f"left out: {error}")
+    except FleetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    else:
+        log, again = brought.log, "" if brought.is_new else "; taken up before"
+        print(f"{path}: {len(log.probes)} canaries of prober {log.prober}, slot {log.slot}{again}")
+    if delete:
+        path.unlink(missing_ok=True)
+    return True
+
+
+def status(source: Source, _options: argparse.Namespace) -> int:
+    """Tell how probers do, and which ports do not get through; ends with 1 when something is wrong."""
+    with Installation(source) as installation:
+        installation.start_django()
+        from teiten.fleet.canary import probers, selectors
+
+        states = probers.list_states(now=installation.clock.now())
+        rows = [
+            (
+                one.name,
+                instant(one.last_slot_at),
+                instant(one.last_taken_at),
+                one.last_sent,
+                f"{one.met}/{one.expected}",
+                _TROUBLE[one.trouble],
+            )
+            for one in states
+        ]
+        print_table(("prober", "newest slot", "its log came", "sent", "sensors reached", ""), rows)
+        lines = [
+            (f"{_PROTOCOLS.get(one.protocol, one.protocol)}/{one.port}", one.sensors, _tell_ways(one.shut))
+            for one in selectors.list_ports(
+                now=installation.clock.now(), config=installation.section("fleet")
+            )
+        ]
+        print()
+        print_table(("port", "sensors it does not reach", "reaches no sensor from"), lines)
+    return 1 if any(one.trouble for one in states) else 0
+
+
+_TROUBLE = {
+    "": "",
+    "silent": "no log for more than a day: does it run, and does its folder get here?",
+    "void": "most sensors miss what it sends: look at its network and its clock",
+}
+
+
+def _tell_ways(probers: Sequence[str]) -> str:
+    return ", ".join(probers) or "-"
 
 
 def reach(source: Source, options: argparse.Namespace) -> int:

@@ -37,7 +37,11 @@ def _add_canary(verbs: Verbs[argparse.ArgumentParser]) -> None:
     send.add_argument("--per-second", type=float, default=50.0, metavar="N", help="canaries a second at most")
     send.add_argument("--slots", type=int, metavar="N", help="end after so many slots")
     bring = add_verb(group, "bring", "canary_commands:bring", "Take up logs of what probers sent.")
-    bring.add_argument("file", type=Path, nargs="+")
+    bring.add_argument("file", type=Path, nargs="+", help="a log, or a folder of logs")
+    bring.add_argument("--delete", action="store_true", help="remove what was taken up, now or before")
+    add_verb(
+        group, "status", "canary_commands:status", "Tell how probers do, and which ports do not get through."
+    )
     reach = add_verb(group, "reach", "canary_commands:reach", "List which ports canaries reach.")
     reach.add_argument("--sensor", metavar="NAME")
 

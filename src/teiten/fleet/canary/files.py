@@ -25,6 +25,10 @@ class CanaryFileError(FleetError):
     """A file cannot be read, or is not what it says; nothing was changed."""
 
 
+class LogTooOldError(CanaryFileError):
+    """What a log says was sent so long ago cannot be compared with what arrived any more."""
+
+
 @dataclass(frozen=True)
 class KeyFile:
     """What a prober holds."""
@@ -44,6 +48,8 @@ class Plan:
     targets: tuple[Target, ...]
     tcp_ports: tuple[int, ...]
     udp_ports: tuple[int, ...]
+    #: By the base's clock, seconds since 1970; 0 where an older base did not say.
+    made_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ def write_plan(path: Path, plan: Plan) -> None:
     value = {
         "v": 1,
         "prober": plan.prober,
+        "made": plan.made_s,
         "tcp_ports": list(plan.tcp_ports),
         "udp_ports": list(plan.udp_ports),
         "targets": [[target.sensor, target.address] for target in plan.targets],
@@ -113,6 +120,7 @@ def read_plan(path: Path) -> Plan:
             tuple(Target(int(sensor), str(address)) for sensor, address in value["targets"]),
             tuple(map(int, value["tcp_ports"])),
             tuple(map(int, value["udp_ports"])),
+            int(value.get("made", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CanaryFileError(f"{path} is no plan for a prober ({error!r})") from error
@@ -134,6 +142,11 @@ def write_log(folder: Path, log: SentLog, *, key: bytes) -> Path:
 def log_path(folder: Path, prober: str, slot: int) -> Path:
     """Give where the log of a slot lies."""
     return folder / f"canary-{prober}-{slot}.json"
+
+
+def list_logs(folder: Path) -> list[Path]:
+    """Give the logs in a folder, by name."""
+    return sorted(folder.glob("canary-*.json"))
 
 
 def read_log(path: Path, *, find_key: Any) -> SentLog:

@@ -23,6 +23,12 @@ from teiten.protocol.canary import Probe
 _log = logging.getLogger(__name__)
 #: Nothing is sent so shortly before a slot ends: it would arrive in the next.
 _LATEST_SECONDS = 5
+#: A clock may be so far before that of the base.
+_CLOCK_SLACK_SECONDS = 30
+#: A plan that is older is complained about.
+_PLAN_DAYS = 7
+#: Own logs are kept so long: the base takes none that is older than a day.
+_LOG_DAYS = 3
 
 
 class ProberError(FleetError):
@@ -145,8 +151,9 @@ def _send_slot(
 ) -> int:
     try:
         plan = _read_own_plan(held, plan_path)
+        _check_clock(plan, plan_path, clock)
     except CanaryFileError as error:
-        _log.error("A slot is left out: the plan cannot be read.", extra={"reason": str(error)})
+        _log.error("A slot is left out: the plan is of no use.", extra={"reason": str(error)})
         return 0
     due = list(
         canary.list_probes(
@@ -166,8 +173,39 @@ def _send_slot(
             sent.append(probe)
         stop.wait(1 / per_second)
     files.write_log(folder, SentLog(held.prober, slot, tuple(sent)), key=held.key)
-    _log.info("A slot's canaries are sent.", extra={"slot": slot, "due": len(due), "sent": len(sent)})
+    said = {"slot": slot, "due": len(due), "sent": len(sent)}
+    if len(sent) < len(due) and not stop.is_set():
+        _log.warning(
+            "Not all canaries of a slot could be sent: raise the rate, or look at the line.", extra=said
+        )
+    else:
+        _log.info("A slot's canaries are sent.", extra=said)
+    _remove_old(held, folder, clock)
     return len(sent)
+
+
+def _check_clock(plan: Plan, path: Path, clock: Clock) -> None:
+    """Refuse to send in a wrong slot: such canaries would be ordinary traffic.
+
+    Raises:
+        CanaryFileError: when this machine's clock is before the time at which the base made the plan.
+    """
+    now_s = clock.now_us() // 1_000_000
+    if now_s < plan.made_s - _CLOCK_SLACK_SECONDS:
+        raise CanaryFileError(f"{path} is of a time to come: set this machine's clock")
+    if plan.made_s and now_s > plan.made_s + _PLAN_DAYS * 86_400:
+        _log.warning(
+            "The plan is old: sensors may have moved.", extra={"days": (now_s - plan.made_s) // 86_400}
+        )
+
+
+def _remove_old(held: KeyFile, folder: Path, clock: Clock) -> None:
+    """Remove own logs that nobody can take up any more."""
+    oldest = (clock.now_us() // 1_000_000 - _LOG_DAYS * 86_400) // held.slot_seconds
+    for path in folder.glob(f"canary-{held.prober}-*.json"):
+        slot = path.stem.rpartition("-")[2]
+        if slot.isdecimal() and int(slot) < oldest:
+            path.unlink(missing_ok=True)
 
 
 def _seconds_left(held: KeyFile, slot: int, clock: Clock) -> float:

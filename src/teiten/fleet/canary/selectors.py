@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Func, IntegerField, QuerySet, Subquery
+from django.db.models import Count, F, Func, IntegerField, QuerySet, Subquery
 
 from teiten.accounts.models import User
-from teiten.fleet.canary.models import Reach, Unreached
+from teiten.fleet.canary.models import Prober, Reach, SlotLog, Unreached, Way
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.selectors import may_see_all
+from teiten.protocol.canary import TCP, UDP
 
 _FAMILY = Func(F("address"), function="family", output_field=IntegerField())
 
@@ -83,6 +84,43 @@ def unreachable_ports(config: FleetConfig) -> Mapping[int, frozenset[tuple[int, 
         if not any((sensor, other, protocol, port) in reached for other in {4, 6} - dark):
             found.setdefault(sensor, set()).add((protocol, port))
     return {sensor: frozenset(ports) for sensor, ports in found.items()}
+
+
+@dataclass(frozen=True)
+class PortState:
+    """What is known of one port over all sensors."""
+
+    protocol: int
+    port: int
+    #: Sensors that it is known not to reach.
+    sensors: int
+    #: Probers in use whose canaries to it reached no sensor lately: their own networks may keep it.
+    shut: tuple[str, ...]
+
+
+def list_ports(*, now: datetime, config: FleetConfig) -> list[PortState]:
+    """List the ports that do not reach some sensor, or that some prober cannot send to."""
+    rows = Unreached.objects.filter(to_at=None).values_list("protocol", "port")
+    counts = {
+        (protocol, port): sensors
+        for protocol, port, sensors in rows.annotate(sensors=Count("sensor", distinct=True))
+    }
+    since = now - timedelta(days=config.unreachable_days)
+    sending = set(SlotLog.objects.filter(ended_at__gte=since).values_list("prober", flat=True))
+    names = dict(Prober.objects.filter(revoked_at=None, pk__in=sending).values_list("pk", "name"))
+    open_ways = set(Way.objects.filter(arrived_at__gte=since).values_list("prober", "protocol", "port"))
+    asked = [(TCP, port) for port in config.canary_tcp_ports] + [
+        (UDP, port) for port in config.canary_udp_ports
+    ]
+    shut = {
+        one: tuple(sorted(name for prober, name in names.items() if (prober, *one) not in open_ways))
+        for one in asked
+    }
+    return [
+        PortState(*one, counts.get(one, 0), shut.get(one, ()))
+        for one in sorted({*counts, *asked})
+        if counts.get(one) or shut.get(one)
+    ]
 
 
 def _list_open() -> set[tuple[int, int, int, int]]:

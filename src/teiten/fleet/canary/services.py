@@ -6,6 +6,7 @@ import ipaddress
 import re
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from django.db import IntegrityError, connection, transaction
 from teiten.accounts import audit
 from teiten.fleet import sealing
 from teiten.fleet.canary import files, metrics
-from teiten.fleet.canary.files import CanaryFileError, KeyFile, Plan, SentLog
+from teiten.fleet.canary.files import CanaryFileError, KeyFile, LogTooOldError, Plan, SentLog
 from teiten.fleet.canary.models import Prober, SlotLog
 from teiten.fleet.config import FleetConfig
 from teiten.fleet.errors import FleetInputError, SensorUnknownError
@@ -104,14 +105,25 @@ def make_plan(prober: Prober, *, now: datetime, config: FleetConfig) -> Plan:
     """Say whom a prober sends to: the public addresses, as known now, of live sensors that are active."""
     found = sorted(set(_list_observed(now)) | set(_list_own()))
     targets = tuple(Target(sensor, address) for sensor, address in found)
-    return Plan(prober.name, targets, config.canary_tcp_ports, config.canary_udp_ports)
+    made_s = int(now.timestamp())
+    return Plan(prober.name, targets, config.canary_tcp_ports, config.canary_udp_ports, made_s)
 
 
-def bring_log(path: Path, *, now: datetime) -> SentLog:
+@dataclass(frozen=True)
+class Brought:
+    """A log that was read."""
+
+    log: SentLog
+    #: Whether it was taken up now, and not before.
+    is_new: bool
+
+
+def bring_log(path: Path, *, now: datetime) -> Brought:
     """Take up what a prober sent in a slot; the same again changes nothing.
 
     Raises:
-        CanaryFileError: when the file is none, is another's, or too old or too new to be compared.
+        LogTooOldError: when its slot ended more than a day ago.
+        CanaryFileError: when the file is none, is another's, or of a time to come.
         SensorUnknownError: when there is no such prober.
     """
     probers: dict[str, Prober] = {}
@@ -123,10 +135,7 @@ def bring_log(path: Path, *, now: datetime) -> SentLog:
     log = files.read_log(path, find_key=find_key)
     prober = probers[log.prober]
     ended_at = end_of_slot(prober.slot_seconds, log.slot)
-    if not now - OLDEST < ended_at <= now + timedelta(seconds=prober.slot_seconds):
-        raise CanaryFileError(
-            f"{path}: its slot ended at {ended_at:%Y-%m-%d %H:%M} UTC, which cannot be compared"
-        )
+    _check_time(path, ended_at, now=now, slot_seconds=prober.slot_seconds)
     if len(log.probes) > _MOST_PROBES:
         raise CanaryFileError(f"{path}: more than {_MOST_PROBES:,} canaries in a slot")
     with transaction.atomic():
@@ -139,7 +148,18 @@ def bring_log(path: Path, *, now: datetime) -> SentLog:
         if is_new:
             _enter(prober, log, ended_at)
     metrics.CANARIES.labels("sent" if is_new else "repeated").inc(len(log.probes))
-    return log
+    return Brought(log, is_new)
+
+
+def _check_time(path: Path, ended_at: datetime, *, now: datetime, slot_seconds: int) -> None:
+    said = f"{path}: its slot ended at {ended_at:%Y-%m-%d %H:%M} UTC"
+    if ended_at <= now - OLDEST:
+        raise LogTooOldError(f"{said}, a day ago or more, which cannot be compared any more")
+    if ended_at > now + timedelta(seconds=slot_seconds):
+        raise CanaryFileError(
+            f"{said}, which is to come and cannot be compared: set the prober's clock; until then"
+            " what it sends is ordinary traffic"
+        )
 
 
 def end_of_slot(slot_seconds: int, slot: int) -> datetime:
