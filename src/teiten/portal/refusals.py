@@ -15,6 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -54,16 +55,17 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 @public
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, or 503 when the database is away: nothing here asks the database again."""
-    if isinstance(sys.exc_info()[1], OperationalError):
-        title, text = (
-            _("Away for a moment"),
-            _("The database does not answer just now. Try again in a minute."),
-        )
+    is_away = isinstance(sys.exc_info()[1], OperationalError)
+    # Without the database a request does not even come to where its language is read.
+    with translation.override(translation.get_language_from_request(request)):
+        if not is_away:
+            title, text = _("A fault of ours"), _("This is a fault of the portal. It has been logged.")
+            return _refuse_barely(request, 500, title=title, text=text)
+        title = _("Away for a moment")
+        text = _("The database does not answer just now. Try again in a minute.")
         response = _refuse_barely(request, 503, title=title, text=text, may_retry=True)
-        response["Retry-After"] = "30"
-        return response
-    title, text = _("A fault of ours"), _("This is a fault of the portal. It has been logged.")
-    return _refuse_barely(request, 500, title=title, text=text)
+    response["Retry-After"] = "30"
+    return response
 
 
 @public

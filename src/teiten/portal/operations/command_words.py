@@ -14,7 +14,7 @@ from teiten.fleet.commands.models import Command, CommandResult, CommandState
 from teiten.fleet.commands.services import Checked
 from teiten.fleet.models import Sensor
 from teiten.fleet.selectors import may_see_all
-from teiten.portal.operations.rings import describe_rollout
+from teiten.portal.operations.rings import TONES, describe_rollout
 from teiten.protocol import commands as wire
 from teiten.protocol import judging
 from teiten.protocol.verbs import LIMITS, VERBS
@@ -42,7 +42,7 @@ def describe_line(command: Command) -> dict[str, Any]:
         "arguments": write_arguments(command.arguments),
         "sensors": len(command.sensors),
         "state": rollout.get_state_display() if rollout else command.get_state_display(),
-        "is_bad": rollout is not None and rollout.state == "halted",
+        "tone": TONES.get(rollout.state if rollout else command.state, ""),
     }
 
 
@@ -63,6 +63,7 @@ def describe_command(command: Command, viewer: User, *, now: datetime) -> dict[s
         "total": len(command.sensors) if may_see_all(viewer) else None,
         "progress": rollout,
         "is_over": is_over,
+        "tone": TONES.get(command.state, ""),
         "may_start": is_operator and command.state == CommandState.APPROVED and not is_over,
         "may_stop": is_operator and (command.state in _BEFORE or bool(rollout and rollout["is_open"])),
         "may_move": is_operator and bool(rollout and rollout["is_open"]),

@@ -18,6 +18,13 @@ _ORDER = (
 )  # fmt: skip
 
 
+#: How the state of a roll-out, or of a command before it, is coloured; the word stands in it.
+TONES = {
+    "running": "new", "paused": "warn", "halted": "bad", "done": "good", "stopped": "out",
+    "draft": "out", "signed": "warn", "approved": "new", "started": "new", "withdrawn": "out",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Part:
     """Sensors of a ring in one state."""
@@ -37,6 +44,8 @@ class Ring:
     number: int
     total: int
     answered: int
+    #: Failed or refused.
+    bad: int
     parts: tuple[Part, ...]
     is_later: bool
 
@@ -54,6 +63,7 @@ def describe_rollout(viewer: User, rollout: Rollout) -> dict[str, object]:
         ],
         "stages": " → ".join(f"{percent} %" for percent in rollout.stages),
         "is_open": is_open,
+        "tone": TONES.get(rollout.state, ""),
         "may_pause": rollout.state == RolloutState.RUNNING,
         "may_resume": rollout.state in (RolloutState.PAUSED, RolloutState.HALTED),
         "is_bad": rollout.state == RolloutState.HALTED,
@@ -70,7 +80,8 @@ def draw_rings(counted: Sequence[tuple[int, Mapping[str, int]]], *, stage: int) 
             answered = sum(
                 counts.get(state, 0) for state in (TargetState.OK, TargetState.FAILED, TargetState.REFUSED)
             )
-            rings.append(Ring(percent, number + 1, total, answered, parts, number > stage))
+            bad = sum(counts.get(state, 0) for state in (TargetState.FAILED, TargetState.REFUSED))
+            rings.append(Ring(percent, number + 1, total, answered, bad, parts, number > stage))
     return rings
 
 

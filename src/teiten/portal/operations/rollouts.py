@@ -19,7 +19,7 @@ from teiten.fleet.models import SensorHealth, SensorState
 from teiten.fleet.releases.errors import ReleaseError
 from teiten.fleet.releases.repository import ReleaseRepository
 from teiten.fleet.rollouts import selectors, services
-from teiten.fleet.rollouts.models import Rollout, RolloutKind
+from teiten.fleet.rollouts.models import Rollout, RolloutKind, TargetState
 from teiten.portal import middleware
 from teiten.portal import services as portal_services
 from teiten.portal.access import role_required, viewer_of
@@ -109,12 +109,18 @@ def _find(request: HttpRequest, number: int) -> Rollout:
 
 
 def _show(request: HttpRequest, rollout: Rollout, form: ReasonForm, *, status: int = 200) -> HttpResponse:
-    viewer = viewer_of(request)
+    viewer, state = viewer_of(request), request.GET.get("state", "")
+    targets = selectors.targets_visible_to(viewer, rollout)
+    if state in TargetState.values:
+        targets = targets.filter(state=state)
     context = {
         "here": "operations",
-        "tab": "releases",
+        "tab": "releases" if rollout.kind == RolloutKind.UPDATE else "commands",
         "progress": describe_rollout(viewer, rollout),
-        "page": read_page(request, selectors.targets_visible_to(viewer, rollout)),
+        "page": read_page(request, targets),
+        "chosen_state": state if state in TargetState.values else "",
+        "chosen_label": TargetState(state).label if state in TargetState.values else "",
+        "pager_extra": f"state={state}&" if state in TargetState.values else "",
         "form": form,
         "may_move": viewer.has_role(Role.OPERATOR),
     }

@@ -15,6 +15,7 @@ from teiten.fleet.alarms.selectors import alarms_visible_to
 from teiten.fleet.models import Sensor, SensorEvent, SensorHealth
 from teiten.fleet.rollouts.models import RolloutKind, RolloutTarget
 from teiten.fleet.selectors import SensorRow
+from teiten.portal import frame
 
 _MOST = 20
 _LONGEST = 80
@@ -44,7 +45,7 @@ def _list_heartbeat(health: SensorHealth | None, row: SensorRow) -> list[tuple[s
     head = f"{row.audit_records:,} · {row.audit_head[:12]}" if row.audit_records else "—"
     return [
         (_("Version"), row.software or "—"),
-        (_("Release"), _("%(n)s (%(state)s)") % {"n": row.release, "state": row.update_state or "—"} if row.release else "—"),
+        (_("Release"), _("%(n)s (%(state)s)") % {"n": row.release, "state": _name_update(row.update_state)} if row.release else "—"),
         (_("Ring, fullest lately"), "—" if ring is None else f"{ring / 10:.1f} %"),
         (_("Free disk"), "—" if disk is None else f"{disk / 2**30:,.1f} GiB"),
         (_("Clock"), "—" if row.clock_offset_us is None else f"{row.clock_offset_us / 1e6:+.3f} s"),
@@ -61,8 +62,45 @@ def _describe_event(event: SensorEvent) -> dict[str, Any]:
         "at": event.at,
         "what": event.get_kind_display(),
         "who": event.actor.display_name if event.actor else "",
-        "detail": write_facts(event.detail),
+        "detail": _tell(event.detail),
     }
+
+
+def _name_update(state: str) -> str:
+    """Say what the launcher says of itself."""
+    return {
+        "steady": _("steady"),
+        "trying": _("on trial"),
+        "rolled_back": _("rolled back"),
+        "blocked": _("blocked"),
+    }.get(state, state or "—")
+
+
+def _tell(facts: Mapping[str, Any]) -> str:
+    """Write what an event recorded: the reason first, periods as periods, other facts with their names."""
+    left = dict(facts)
+    parts = [str(left.pop("reason", "")), _tell_period(left)]
+    names = {
+        "was": "", "entry": _("entry"), "token": _("token"), "key_no": _("key"), "epoch": _("epoch"), "peer": _("from"),
+        "name": _("name"), "dataset": _("data set"), "region": _("region"), "batches": _("batches"), "cidr": _("network"),
+        "public": _("public address"), "local": _("local address"), "release": _("release"), "code": _("code"),
+    }  # fmt: skip
+    words = {"planned": _("planned"), "ended": _("ended early"), "cancelled": _("cancelled")}
+    for name, value in left.items():
+        label, text = names.get(name, name), words.get(str(value), _write(value))
+        parts.append(f"{label} {text}" if label else text)
+    return " · ".join(part for part in parts if part)
+
+
+def _tell_period(facts: dict[str, Any]) -> str:
+    """Take start and end out of the facts, and write them as one period; what is no instant stays."""
+    try:
+        start, end = (datetime.fromisoformat(facts[name]) for name in ("start", "end"))
+        period = frame.instants().period(start, end)
+    except (KeyError, TypeError, ValueError):
+        return ""
+    del facts["start"], facts["end"]
+    return period
 
 
 def write_facts(facts: Mapping[str, Any]) -> str:

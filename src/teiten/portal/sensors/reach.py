@@ -8,6 +8,7 @@ from itertools import groupby
 
 from django.conf import settings
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from teiten.accounts.models import User
 from teiten.fleet.canary.selectors import ReachRow, reachability_visible_to
@@ -109,7 +110,7 @@ def _state_of(row: ReachRow) -> str:
 
 def _marks() -> dict[str, StateMark]:
     return {
-        "arrived": StateMark("rc-ok", SHAPES["st-w"], _("arrived")),
+        "arrived": StateMark("rc-ok", SHAPES["st-w"], pgettext("canary", "arrived")),
         "lost": StateMark("rc-lost", SHAPES["st-s"], _("the newest was lost")),
         "dark": StateMark("rc-dark", SHAPES["st-q"], _("not reachable")),
     }
