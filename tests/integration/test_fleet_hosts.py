@@ -148,6 +148,34 @@ def test_what_an_operator_revokes_or_nobody_approved_does_not_come_back_by_a_wit
         recovering.issue_recovery(sensor, reason="x", act=theirs, config=config)
 
 
+def test_one_person_of_a_host_silences_and_floods_nobody(
+    cast: Cast, clock: FixedClock, sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teiten.fleet import hosting
+    from teiten.fleet.errors import FleetInputError, HostBusyError
+
+    mine, theirs = act(clock, cast.alice), act(clock, cast.dana)
+    for start, days in ((0, 32), (80, 13)):
+        begin = clock.now() + timedelta(days=start)
+        period = {"start": begin, "end": begin + timedelta(days=days), "reason": "x"}
+        with pytest.raises(FleetInputError, match="at most 31 days at once, and 92 days ahead"):
+            hosting.plan_maintenance(sensor, **period, act=mine)
+        hosting.plan_maintenance(sensor, **period, act=theirs)
+    monkeypatch.setattr(hosting, "MOST_CONTACTS", 2)
+    for number in range(2):
+        hosting.add_contact(cast.alpha, name="x", mail=f"{number}@alpha.example", language="ja", act=mine)
+    with pytest.raises(FleetInputError, match="all it may have"):
+        hosting.add_contact(cast.alpha, name="x", mail="3@alpha.example", language="ja", act=mine)
+    monkeypatch.setattr(hosting, "MOST_ACTS_AN_HOUR", 4)
+    hosting.pause_sensor(sensor, reason="x", act=mine)
+    hosting.resume_sensor(sensor, reason="x", act=mine)
+    with pytest.raises(HostBusyError):
+        hosting.pause_sensor(sensor, reason="x", act=mine)
+    hosting.pause_sensor(sensor, reason="x", act=act(clock, cast.bob))
+    clock.advance(3601)
+    hosting.resume_sensor(sensor, reason="x", act=act(clock, cast.alice))
+
+
 ACTS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "pause": lambda hosting, sensor, doing: hosting.pause_sensor(sensor, reason="x", act=doing),
     "resume": lambda hosting, sensor, doing: hosting.resume_sensor(sensor, reason="x", act=doing),

@@ -5,6 +5,7 @@ FleetError
 ├── SensorUnknownError  no such sensor, region or organisation
 ├── SensorStateError    the sensor's state does not allow this
 ├── HostForbiddenError  somebody else's sensor or organisation
+├── HostBusyError       a person of a host did too much within the hour
 ├── EnrolmentError      an enrolment is refused; ``code`` goes to the sensor
 ├── RotationError       a key may not be replaced; ``code`` goes to the sensor
 ├── StaleHeartbeatError a heartbeat whose counter did not grow: a replay, or a second machine
@@ -36,6 +37,10 @@ class SensorStateError(FleetError):
 
 class HostForbiddenError(FleetError):
     """The person is of another organisation than the sensor, and no operator."""
+
+
+class HostBusyError(FleetError):
+    """A person of a host did too much within the hour."""
 
 
 class EnrolmentError(FleetError):

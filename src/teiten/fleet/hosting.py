@@ -2,24 +2,26 @@
 
 Every act is checked against who does it: people act for their own organisation,
 operators (and the command line) for any. A sensor of another organisation is as
-unknown to a host as one that does not exist.
+unknown to a host as one that does not exist. What one person of a host may do is
+bounded: acts an hour, contacts, and how far a plan silences alarms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
 from teiten.accounts import audit
-from teiten.accounts.models import Organisation, Role
+from teiten.accounts.models import AuditRecord, Organisation, Role
 from teiten.fleet import maintaining, services
 from teiten.fleet.errors import (
     FleetInputError,
+    HostBusyError,
     HostForbiddenError,
     SensorStateError,
     SensorUnknownError,
@@ -35,6 +37,13 @@ from teiten.fleet.models import (
     StoppedBy,
 )
 from teiten.fleet.services import Act
+
+#: Acts of one person of a host within an hour; each is a record of the audit chain.
+MOST_ACTS_AN_HOUR = 300
+#: Contacts of one host: each gets a mail about each alarm, whoever entered the address.
+MOST_CONTACTS = 30
+#: How long a host plans one of its sensors off, and how far ahead: silence is no alarm then.
+LONGEST_PLAN, FARTHEST_PLAN = timedelta(days=31), timedelta(days=92)
 
 _UNAGREED = """
 SELECT s.id FROM fleet_sensor AS s LEFT JOIN fleet_hostagreement AS a ON a.organisation_id = s.organisation_id
@@ -117,6 +126,10 @@ def add_contact(organisation: Organisation, *, name: str, mail: str, language: s
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise FleetInputError(field, " ".join(map(str, messages))) from error
+    if organisation.host_contacts.count() >= MOST_CONTACTS:
+        raise FleetInputError(
+            "mail", f"{organisation.code} has {MOST_CONTACTS} contacts, which is all it may have"
+        )
     try:
         with transaction.atomic():
             contact.save(force_insert=True)
@@ -233,6 +246,12 @@ def plan_maintenance(sensor: Sensor, *, start: datetime, end: datetime, reason: 
         FleetInputError: when the period breaks a rule, or without a reason.
     """
     check_own(sensor, act)
+    if not _is_operator(act) and (end - start > LONGEST_PLAN or end - act.at > FARTHEST_PLAN):
+        raise FleetInputError(
+            "to",
+            f"a host plans at most {LONGEST_PLAN.days} days at once, and {FARTHEST_PLAN.days} days ahead; "
+            "ask the operators for more, or pause the sensor",
+        )
     return maintaining.plan_maintenance(sensor, start=start, end=end, reason=reason, act=act)
 
 
@@ -253,9 +272,11 @@ def check_own(sensor: Sensor, act: Act) -> None:
 
     Raises:
         HostForbiddenError: when the person is of another organisation and no operator.
+        HostBusyError: when the person did too much lately.
     """
     if not _may_act(sensor.organisation_id, act):
         raise HostForbiddenError("your organisation houses no such sensor")
+    _check_busy(act)
 
 
 def check_house(organisation: Organisation, act: Act) -> None:
@@ -263,13 +284,23 @@ def check_house(organisation: Organisation, act: Act) -> None:
 
     Raises:
         HostForbiddenError: when the person is of another organisation and no operator.
+        HostBusyError: when the person did too much lately.
     """
     if not _may_act(organisation.pk, act):
         raise HostForbiddenError("you may act for your own organisation only")
+    _check_busy(act)
 
 
 def _may_act(organisation_id: int, act: Act) -> bool:
     return _is_operator(act) or (act.actor is not None and act.actor.organisation_id == organisation_id)
+
+
+def _check_busy(act: Act) -> None:
+    if act.actor is None or _is_operator(act):
+        return
+    lately = AuditRecord.objects.filter(actor=act.actor.user_id, at__gt=act.at - timedelta(hours=1))
+    if len(lately.values_list("pk", flat=True)[:MOST_ACTS_AN_HOUR]) >= MOST_ACTS_AN_HOUR:
+        raise HostBusyError(f"you have done {MOST_ACTS_AN_HOUR} things within the hour; go on later")
 
 
 def _is_operator(act: Act) -> bool:
