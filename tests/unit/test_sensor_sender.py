@@ -5,6 +5,8 @@ import hashlib
 import logging
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,7 +29,8 @@ from teiten.sensor.errors import (
 )
 from teiten.sensor.metrics import METRICS, render
 from teiten.sensor.outbox import Outbox
-from teiten.sensor.reporting import SpoolReporter, read_orders
+from teiten.sensor.recording import Recording
+from teiten.sensor.reporting import Orders, SpoolReporter, read_orders
 from teiten.sensor.sealed import SealedBatch
 from teiten.sensor.sender import Backoff, Sender
 from teiten.sensor.spool import Spool, SpoolLimits
@@ -436,3 +439,15 @@ def test_the_metrics_file_names_every_metric_once() -> None:
     assert "teiten_sensor_captured_packets_total 4\n" in text
     assert "teiten_sensor_receipted_batches_total 2\n" in text
     assert "clock_offset" not in text
+
+
+def test_a_clock_offset_measured_anew_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    recording: Any = SimpleNamespace(_orders=Orders(window_seconds=60), _apply=lambda _orders: None)
+
+    for offset_us in (7, 8):
+        Recording._obey(recording, Orders(window_seconds=60, clock_offset_us=offset_us))
+    assert (caplog.records, recording._orders.clock_offset_us) == ([], 8)
+    Recording._obey(recording, Orders(window_seconds=30, clock_offset_us=9))
+
+    assert [record.message for record in caplog.records] == ["The gateway has set the sensor"]

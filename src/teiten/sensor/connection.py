@@ -33,6 +33,8 @@ from teiten.sensor.state import GatewaySettings
 _PIN_BYTES = 32
 #: A gateway closes idle connections soon; an older one is not worth a failed request.
 _REUSE_SECONDS = 2.0
+#: Characters of what somebody else has said that are shown.
+_MAX_SAID = 200
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,9 @@ class Connection:
             body = response.read(MAX_ANSWER_BYTES)
             if not response.isclosed() and response.read(1):
                 raise http.client.HTTPException("the answer is too long")
+            if response.length:
+                # ``read`` of a number of bytes does not mind that the end is missing.
+                raise http.client.IncompleteRead(body, response.length)
             fields = {name.lower(): value for name, value in response.getheaders()}
             keep = not response.will_close
         finally:
@@ -280,7 +285,14 @@ def _find_reason(error: Exception) -> str:
         return f"its name has no address ({error.strerror})"
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
         return "what answers there speaks no TLS; something on the way may answer in its place"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return write_line(reason)
+
+
+def write_line(text: str) -> str:
+    """Make a line for people of what somebody else has said."""
+    shown = "".join(one if one.isprintable() else " " for one in text[:_MAX_SAID])
+    return f"{shown.strip()}…" if len(text) > _MAX_SAID else shown.strip()
 
 
 def make_context(address: GatewayAddress) -> ssl.SSLContext:

@@ -24,7 +24,7 @@ from teiten.protocol.recovery import RecoverRequest
 from teiten.protocol.results import Result
 from teiten.protocol.rotation import RotateAnswer, RotateRequest
 from teiten.protocol.signature import Echo, RequestTarget, SignedFields
-from teiten.sensor.connection import Answer, Connection, GatewayAddress
+from teiten.sensor.connection import Answer, Connection, GatewayAddress, write_line
 from teiten.sensor.errors import (
     BusyError,
     ClockSkewError,
@@ -280,7 +280,7 @@ class Uplink:
             return
         told = _read_error(answer.body)
         code, message = str(told.get("error", answer.status)), str(told.get("message", "no reason given"))
-        text = f"gateway answered {answer.status} {code}: {message}"
+        text = f"gateway answered {answer.status} {write_line(code)}: {write_line(message)}"
         if answer.status == 401 and code == "clock_skew":
             raise self._skewed(answer, echo, told, text)
         if answer.status in (429, 503):
