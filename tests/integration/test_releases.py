@@ -35,9 +35,14 @@ Type = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def cast(postgres_server_url: str) -> Iterator[Cast]:
-    with migrated_database(postgres_server_url):
-        yield make_cast(now())
+def database_of(postgres_server_url: str) -> Iterator[str]:
+    with migrated_database(postgres_server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def cast(database_of: str) -> Cast:
+    return make_cast(now())
 
 
 @pytest.fixture
@@ -606,6 +611,49 @@ def test_a_list_of_operators_never_goes_back(type_words: Type, tmp_path: Path) -
     code, said = type_words("release", "build", "--operators", lists[1])
     assert (code, "is version 1, and version 2 is published" in said) == (1, True)
     assert type_words("release", "build", "--operators", lists[2])[0] == 0
+
+
+def test_the_base_goes_by_the_list_of_operators_that_it_publishes(
+    cast: Cast, type_words: Type, tmp_path: Path
+) -> None:
+    from teiten.fleet.commands.operators import find_operators
+    from teiten.protocol import command_testing
+
+    house = House(tmp_path / "data")
+    house.begin()
+    path = tmp_path / "operators.json"
+    path.write_bytes(command_testing.make_operators(int(time.time())).to_json())
+    type_words("release", "build", "--operators", path)
+    house.sign()
+    assert find_operators() is None
+    assert "by version 1 of the list of operators now" in type_words("release", "publish")[1]
+    known = find_operators()
+    assert known is not None
+    assert known.to_json() == path.read_bytes()
+    type_words("release", "build")
+    house.sign()
+    assert "list of operators" not in type_words("release", "publish")[1]
+
+
+def test_the_doctor_says_what_nobody_can_sign(cast: Cast, database_of: str, tmp_path: Path) -> None:
+    from teiten.cli.doctor import _look_at_operators
+    from teiten.fleet.commands.operators import import_operators
+    from teiten.fleet.services import Act
+    from teiten.foundation.clock import FixedClock
+    from teiten.foundation.settings import Source
+    from teiten.protocol import command_testing
+
+    def look(**later: int) -> tuple[str, str]:
+        tables = {"site": {"data_dir": str(tmp_path)}, "database": {"url": database_of}}
+        clock = FixedClock(now() + timedelta(**later))
+        found = next(_look_at_operators(Installation(Source(tables, {}, "the test"), clock)))
+        return found.verdict, found.text
+
+    assert "no list of operators is known" in look()[1]
+    import_operators(command_testing.make_operators(int(time.time())).to_json(), act=Act(now()))
+    assert look() == ("ok", "version 1: every class of commands can be signed")
+    assert "within 21 days class A asks for 1 persons; only 0" in look(days=20)[1]
+    assert "version 1: class A asks for 1 persons" in look(days=40)[1]
 
 
 def test_a_key_that_would_not_count_does_not_sign(type_words: Type, tmp_path: Path) -> None:

@@ -167,3 +167,18 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(CliError, match="is no JSON"):
         files.read_json(path)
     assert [one.name for one in tmp_path.iterdir()] == ["kanto.json"]
+
+
+def test_the_launcher_says_that_it_wants_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from teiten.launcher import main as launcher
+
+    def refuse(*_: object, **__: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", "/var/lib/teiten-launcher/lock")
+
+    monkeypatch.setattr(launcher.os, "open", refuse)
+    monkeypatch.setattr("teiten.foundation.logs.set_up", lambda **_: None)
+    assert launcher.main(["--root", str(tmp_path), "commit-check"]) == 1
+    said = capsys.readouterr().err
+    assert said == "teiten-launcher: /var/lib/teiten-launcher/lock: Permission denied; run it as root\n"

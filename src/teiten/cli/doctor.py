@@ -29,6 +29,8 @@ from teiten.foundation.errors import TeitenError
 from teiten.foundation.settings import Source
 from teiten.landing import ledger, migrations
 from teiten.loader.reference import NONE, ReferenceBook
+from teiten.operators.ability import list_gaps
+from teiten.protocol.operator_list import read_operator_list
 from teiten.store.errors import StoreUnavailable
 from teiten.store.service import Store
 
@@ -310,6 +312,33 @@ def _look_at_releases(installation: Installation) -> Iterator[Finding]:
     yield Finding("releases", "note" if late else "ok", text)
 
 
+_OPERATORS = "SELECT content FROM fleet_commands_operatorlistcopy ORDER BY version DESC LIMIT 1"
+
+
+def _look_at_operators(installation: Installation) -> Iterator[Finding]:
+    """Say which classes of commands nobody can sign, now or soon."""
+    with psycopg.connect(installation.database_url, connect_timeout=3) as connection:
+        exists = connection.execute(
+            "SELECT to_regclass('fleet_commands_operatorlistcopy') IS NOT NULL"
+        ).fetchone()
+        row = connection.execute(_OPERATORS).fetchone() if exists and exists[0] else None
+    if row is None:
+        yield Finding(
+            "operators", "note", "no list of operators is known; sensors obey nobody before they have one"
+        )
+        return
+    listed = read_operator_list(bytes(row[0]))
+    now = installation.clock.now()
+    gaps, soon = (set(list_gaps(listed, now_s=int(at.timestamp()))) for at in (now, now + _REMIND))
+    way_out = "`teiten-operator key show` and `list make` write the next list, `teiten release build --operators` brings it"
+    if gaps:
+        yield Finding("operators", "note", f"version {listed.version}: {'; '.join(sorted(gaps))}; {way_out}")
+    elif soon:
+        yield Finding("operators", "note", f"within {_REMIND.days} days {'; '.join(sorted(soon))}; {way_out}")
+    else:
+        yield Finding("operators", "ok", f"version {listed.version}: every class of commands can be signed")
+
+
 def _is_up(installation: Installation) -> bool:
     return any(one.verdict == "ok" for one in _look_at_health(installation))
 
@@ -326,4 +355,5 @@ _CHECKS: dict[str, Callable[[Installation], Iterator[Finding]]] = {
     "gateway": _look_at_gateway,
     "portal": _look_at_portal,
     "releases": _look_at_releases,
+    "operators": _look_at_operators,
 }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     # Whoever only makes a key or shows help need not load the repository's libraries.
     from teiten.fleet.releases.key_files import PublicKeyFile
     from teiten.fleet.releases.repository import ReleaseRepository
+    from teiten.fleet.services import Act
     from teiten.protocol.operator_list import OperatorList
 
 #: Of a role's life, the rest at which people are reminded.
@@ -223,12 +224,37 @@ def publish(source: Source, options: argparse.Namespace) -> int:
         folder, act = installation.releases_dir, Act(installation.clock.now())
         published = services.publish(folder, act=act)
         halted = services.halt_unpublished(folder, act=act)
+        told = _follow_operators(folder, act)
     releases = ", ".join(map(str, published.releases)) or "none"
     print(f"published: root {published.root}, targets {published.targets}, releases {releases}")
     for one in halted:
         print(f"roll-out {one.pk} of release {one.subject} is halted: {one.reason}")
+    for line in told:
+        print(line)
     print("Sensors take it once it is promoted: `teiten release promote N`.")
     return 0
+
+
+def _follow_operators(folder: Path, act: Act) -> list[str]:
+    """Let the base check by the list of operators that sensors take from now on; gives what to say of it."""
+    from teiten.fleet.commands import consent, operators
+    from teiten.fleet.commands.errors import CommandStateError
+    from teiten.fleet.releases.repository import ReleaseRepository
+
+    content, known = ReleaseRepository(folder).read_setting("operators.json"), operators.find_operators()
+    if content is None:
+        return []
+    try:
+        listed = operators.import_operators(content, act=act)
+    except CommandStateError as error:
+        return [f"note: the base's own list of operators is another: {error}"]
+    if known is not None and listed.version == known.version:
+        return []
+    halted = [
+        f"command {one.subject} is halted (roll-out {one.pk}): {one.reason}"
+        for one in consent.halt_objected(act)
+    ]
+    return [f"the base checks commands by version {listed.version} of the list of operators now", *halted]
 
 
 def renew(source: Source, options: argparse.Namespace) -> int:

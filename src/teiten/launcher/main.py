@@ -1,6 +1,6 @@
 """``teiten-launcher``: fetches, tries and rolls back releases of the sensor program.
 
-Exit codes: 0 done; 1 not done, the message says why; 2 wrong words or settings.
+Exit codes: 0 done; 1 not done, the message says why; 2 wrong words or settings; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -37,9 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         _say(f"teiten-launcher: {error}", sys.stderr)
         return 2
-    except (TeitenError, OSError) as error:
+    except TeitenError as error:
         _say(f"teiten-launcher: {error}", sys.stderr)
         return 1
+    except OSError as error:
+        way_out = "; run it as root" if isinstance(error, PermissionError) else ""
+        _say(f"teiten-launcher: {error.filename or 'a file'}: {error.strerror or error}{way_out}", sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _make_parser() -> argparse.ArgumentParser:
