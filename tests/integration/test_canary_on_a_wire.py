@@ -112,7 +112,7 @@ def test_what_the_firewall_lets_through_is_known_and_what_not_is_missing(wire: W
     batches = [Verified(SimpleNamespace(sensor=SENSOR), one, "kanto") for one in read_batches(state)]  # type: ignore[arg-type]
     arrivals: list[Any] = []
     addresses = tuple(canary.pack_address(address) for address in HELD.addresses)
-    prober = SimpleNamespace(number=1, key=HELD.key, addresses=addresses, slot_seconds=HELD.slot_seconds)
+    prober = canary.ProberKey(number=1, key=HELD.key, addresses=addresses, slot_seconds=HELD.slot_seconds)
     door = SimpleNamespace(list_probers=lambda: (prober,), note_arrivals=arrivals.extend)
 
     kept = take_out(batches, door)

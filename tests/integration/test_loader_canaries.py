@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ class Door:
     def __init__(self) -> None:
         address = canary.pack_address(HERE)
         self.probers: tuple[Any, ...] = (
-            SimpleNamespace(number=3, key=KEY, addresses=(address,), slot_seconds=SLOT_SECONDS),
+            canary.ProberKey(number=3, key=KEY, addresses=(address,), slot_seconds=SLOT_SECONDS),
         )
         self.arrivals: set[Any] = set()
         self.is_away = False

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from teiten.fleet.canary import files, packets, prober
 from teiten.foundation.clock import FixedClock
-from teiten.loader import canaries
+from teiten.loader import canaries, metrics
 from teiten.loader.canaries import take_out
 from teiten.loader.testing import make_period
 from teiten.loader.verifying import Verified
@@ -35,7 +35,7 @@ HERE4, HERE6 = "203.0.113.9", "2001:db8:9::9"
 SLOT_SECONDS = 900
 SLOT = START_US // (SLOT_SECONDS * 1_000_000)
 AT_US = (SLOT * SLOT_SECONDS + 300) * 1_000_000
-PROBER = SimpleNamespace(
+PROBER = canary.ProberKey(
     number=3,
     key=KEY,
     addresses=(canary.pack_address(HERE4), canary.pack_address(HERE6)),
@@ -234,6 +234,43 @@ def test_a_flood_with_a_probers_address_is_examined_no_further(monkeypatch: pyte
     (kept,) = take_out([receive(*[write(n, key=bytes(32)) for n in range(5)], write(23))], door)
 
     assert (kept.batch.header.rows, door.arrivals) == (4 + 6, [])
+
+
+def test_a_flood_hides_nothing_that_comes_to_the_probers_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canaries, "MOST_EXAMINED", 3)
+    door = Door(dataclasses.replace(PROBER, ports=frozenset({23})))
+    flood = [write(n, key=bytes(32)) for n in range(1, 20)]
+
+    (kept,) = take_out([receive(*flood, *[write(23, key=bytes(32))] * 9, write(23))], door)
+
+    assert kept.batch.header.rows == 4 + 19 + 9
+    assert [one.port for one in door.arrivals] == [23]
+
+
+def count_misdated() -> float:
+    return metrics.CANARIES.labels("misdated")._value.get()  # type: ignore[no-any-return]
+
+
+def test_a_prober_whose_clock_is_off_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    door, before = Door(PROBER), count_misdated()
+    sent = [write(port, slot=SLOT + 5) for port in (22, 23)]
+
+    assert rows_of(take_out([receive(*sent, write(80, key=bytes(32)))], door)[0]) == 4 + 3
+    assert (count_misdated() - before, door.arrivals) == (2, [])
+
+
+def test_canaries_of_several_slots_in_one_batch_are_told_apart() -> None:
+    door = Door(PROBER)
+    one = receive(write(23), write(23, slot=SLOT + 1), write(23, slot=SLOT + 2))
+    at_us = np.asarray(one.batch.columns["observed_at"]).copy()
+    at_us[-2:] += np.array([1, 2], np.int64) * SLOT_SECONDS * 1_000_000
+    columns = {**one.batch.columns, "observed_at": at_us}
+    one = dataclasses.replace(one, batch=dataclasses.replace(one.batch, columns=columns))
+
+    (kept,) = take_out([one], door)
+
+    assert kept.batch.header.rows == 4
+    assert [one.slot for one in door.arrivals] == [SLOT, SLOT + 1, SLOT + 2]
 
 
 def test_every_port_has_its_turn() -> None:

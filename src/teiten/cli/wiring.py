@@ -20,6 +20,7 @@ from teiten.store.service import Store
 
 if TYPE_CHECKING:
     from teiten.automation.jobs import Context
+    from teiten.fleet.config import FleetConfig
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ def make_loaders(
     from teiten.fleet.canary.door import CanaryDesk
     from teiten.fleet.register import FleetRegister
 
-    canaries = CanaryDesk(installation.clock)
+    fleet: FleetConfig = installation.section("fleet")
+    canaries = CanaryDesk(installation.clock, (*fleet.canary_tcp_ports, *fleet.canary_udp_ports))
     config: LoaderConfig = installation.section("loader")
     register, reference = FleetRegister(installation.clock), ReferenceBook(installation.place_dir)
     return [

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,13 @@ from teiten.traffic.parse_bytes import Mask
 
 #: A sensor's clock, and the way.
 TOLERANCE_SECONDS = 30
-#: Packets from probers' addresses that are examined in a batch: a flood with their address costs no more.
+#: Addresses and ports to which packets from a prober's addresses are examined in a batch: a flood costs no more, and
+#: cannot hide what comes to the ports that the prober sends to.
 MOST_EXAMINED = 2_000
+#: Of those that are none, so many are looked at for a prober whose clock is off by so many slots.
+_MOST_STRAYS, _STRAY_SLOTS = 8, 8
+#: Slots that the rows of one batch to one port may lie in: a window is of minutes, and of some hours at most.
+_MOST_SLOTS = 16
 _SYN = 0x02
 _FLAGS = 0x1FF
 
@@ -80,19 +84,11 @@ def _examine(one: Verified, probers: Sequence[ProberKey]) -> tuple[Verified, lis
         columns, [one], counts=counts, is_simulated=destinations.find_simulated([one], counts)
     )
     arrivals: dict[int, Arrival] = {}
-    seen: set[tuple[Any, ...]] = set()
     for prober in probers:
         mine = _is_from(np.asarray(columns["src_addr"], np.uint8), prober.addresses) & is_known
-        for row in islice(np.flatnonzero(mine & _may_be_canary(columns)).tolist(), MOST_EXAMINED):
-            arrival = _recognise(one, row, public[row].tobytes(), prober)
-            if arrival is None:
-                metrics.CANARIES.labels("ordinary").inc()
-                continue
-            # The second of its kind was repeated by somebody: it is traffic like any other.
-            name = (arrival.prober, arrival.slot, arrival.address, arrival.protocol, arrival.port)
-            if name not in seen:
-                seen.add(name)
-                arrivals[row] = arrival
+        rows = np.flatnonzero(mine & _may_be_canary(columns))
+        if rows.size:
+            arrivals |= _recognise(one, rows, public, prober)
     if not arrivals:
         return one, []
     keep: Mask = np.ones(one.batch.header.rows, np.bool_)
@@ -110,22 +106,111 @@ def _may_be_canary(columns: Any) -> Mask:
     return found
 
 
-def _recognise(one: Verified, row: int, public: bytes, prober: ProberKey) -> Arrival | None:
+def _recognise(
+    one: Verified, rows: NDArray[np.intp], public: NDArray[np.uint8], prober: ProberKey
+) -> dict[int, Arrival]:
+    """Find the canaries among rows, by their place; the second of a kind was repeated by somebody, and is traffic."""
     columns: Any = one.batch.columns
+    found: dict[int, Arrival] = {}
+    strays = 0
+    for mine in _part_targets(columns, rows, public, prober):
+        first = int(mine[0])
+        address, protocol = public[first].tobytes(), int(columns["protocol"][first])
+        port = int(columns["dst_port"][first])
+        at_us = np.asarray(columns["observed_at"])[mine].astype(np.int64)
+        slots = _list_slots(at_us, prober)
+        arrived = {
+            slot: place
+            for slot in slots
+            for place in _find_marked(columns, mine, at_us, _Mark(prober, slot, address, protocol, port))[:1]
+        }
+        for slot, place in arrived.items():
+            at = from_us(int(columns["observed_at"][place]))
+            found[place] = Arrival(prober.number, slot, one.batch.header.sensor, address, protocol, port, at)
+        if not arrived and strays < _MOST_STRAYS:
+            strays += 1
+            _count_strays(columns, mine, slots, _Mark(prober, 0, address, protocol, port))
+    metrics.CANARIES.labels("ordinary").inc(len(rows) - len(found))
+    return found
 
-    def value(name: str) -> int:
-        return int(columns[name][row])
 
-    at_us, protocol, port = value("observed_at"), value("protocol"), value("dst_port")
-    slots = canary.slots_around(at_us, slot_seconds=prober.slot_seconds, tolerance_seconds=TOLERANCE_SECONDS)
-    said = (value("src_port"), value("tcp_seq"), value("tcp_window"), value("payload_hash"))
-    for slot in slots:
-        marks = canary.mark_canary(prober.key, slot=slot, destination=public, protocol=protocol, port=port)
-        wanted = (marks.source_port, marks.sequence, marks.window, marks.payload_hash)
-        if said == wanted and (value("ip_version") == 6 or value("ip_id") == marks.ip_id):
-            sensor = one.batch.header.sensor
-            return Arrival(prober.number, slot, sensor, public, protocol, port, from_us(at_us))
-    return None
+@dataclasses.dataclass(frozen=True)
+class _Mark:
+    """What a canary is the MAC of."""
+
+    prober: ProberKey
+    slot: int
+    destination: bytes
+    protocol: int
+    port: int
+
+    @property
+    def marks(self) -> canary.Marks:
+        return canary.mark_canary(
+            self.prober.key,
+            slot=self.slot,
+            destination=self.destination,
+            protocol=self.protocol,
+            port=self.port,
+        )
+
+
+def _part_targets(
+    columns: Any, rows: NDArray[np.intp], public: NDArray[np.uint8], prober: ProberKey
+) -> list[NDArray[np.intp]]:
+    """Give the rows of each address and port, those that the prober sends to first; no more than are examined."""
+    ports = np.asarray(columns["dst_port"])[rows].astype(np.int64)
+    numbers = np.stack([np.asarray(columns["protocol"])[rows].astype(np.int64), ports], axis=1)
+    keys = np.concatenate([np.ascontiguousarray(numbers).view(np.uint8), public[rows]], axis=1)
+    names = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.shape[1]))).ravel()
+    _, firsts, places = np.unique(names, return_index=True, return_inverse=True)
+    is_other = ~np.isin(ports[firsts], list(prober.ports))
+    wanted = np.lexsort((firsts, is_other))[:MOST_EXAMINED]
+    order = np.argsort(places, kind="stable")
+    parts = np.split(rows[order], np.cumsum(np.bincount(places))[:-1])
+    return [parts[target] for target in wanted.tolist()]
+
+
+def _list_slots(at_us: NDArray[np.int64], prober: ProberKey) -> list[int]:
+    """Give the slots in which any of the rows may have been sent."""
+    length, slack_us = prober.slot_seconds * 1_000_000, TOLERANCE_SECONDS * 1_000_000
+    either = np.concatenate([(at_us - slack_us) // length, (at_us + slack_us) // length])
+    found: list[int] = np.unique(either).tolist()
+    return found[-_MOST_SLOTS:]
+
+
+def _find_marked(
+    columns: Any, rows: NDArray[np.intp], at_us: NDArray[np.int64], mark: _Mark, *, in_time: bool = True
+) -> list[int]:
+    """Give the rows that bear all marks of a slot, and came within it."""
+    marks, length = mark.marks, mark.prober.slot_seconds * 1_000_000
+    wanted = {
+        "src_port": marks.source_port,
+        "tcp_seq": marks.sequence,
+        "tcp_window": marks.window,
+        "payload_hash": marks.payload_hash,
+    }
+    is_one = (np.asarray(columns["ip_version"])[rows] == 6) | (
+        np.asarray(columns["ip_id"])[rows] == marks.ip_id
+    )
+    for name, value in wanted.items():
+        is_one &= np.asarray(columns[name])[rows] == value
+    if in_time:
+        start_us, slack_us = mark.slot * length, TOLERANCE_SECONDS * 1_000_000
+        is_one &= (at_us >= start_us - slack_us) & (at_us < start_us + length + slack_us)
+    return [int(row) for row in rows[is_one].tolist()]
+
+
+def _count_strays(columns: Any, rows: NDArray[np.intp], slots: list[int], mark: _Mark) -> None:
+    """Count what bears the marks of another slot: the prober's clock is off, or somebody repeats what it sent."""
+    at_us = np.zeros(len(rows), np.int64)
+    first, last = slots[0], slots[-1]
+    near = (*range(first - _STRAY_SLOTS, first), *range(last + 1, last + 1 + _STRAY_SLOTS))
+    for slot in near:
+        aside = dataclasses.replace(mark, slot=slot)
+        if _find_marked(columns, rows, at_us, aside, in_time=False):
+            metrics.CANARIES.labels("misdated").inc()
+            return
 
 
 def _without(one: Verified, keep: Mask) -> Verified:

@@ -8,7 +8,7 @@ BATCHES = Counter(
 )
 CANARIES = Counter(
     "teiten_loader_canaries_total",
-    "Packets from probers' addresses in the form of canaries: arrived, or ordinary.",
+    "Packets from probers' addresses in the form of canaries: arrived, or ordinary; misdated: of these, of another slot.",
     ["outcome"],
 )
 BLOCK_SECONDS = Histogram(

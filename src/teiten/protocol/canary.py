@@ -79,6 +79,8 @@ class ProberKey:
     #: From where it sends, 16 bytes each.
     addresses: tuple[bytes, ...]
     slot_seconds: int
+    #: To which it sends now, of both protocols: what comes to them is looked at first.
+    ports: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import close_old_connections, connection
@@ -38,8 +38,9 @@ DO UPDATE SET arrived_at = least(c.arrived_at, excluded.arrived_at)
 class CanaryDesk:
     """Probers, kept for a few seconds, and arrivals; safe to use from several threads."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, ports: Iterable[int] = ()) -> None:
         self._clock = clock
+        self._ports = frozenset(ports)
         self._lock = threading.Lock()
         self._probers: tuple[ProberKey, ...] = ()
         self._asked_at: float | None = None
@@ -50,7 +51,7 @@ class CanaryDesk:
             now = self._clock.monotonic()
             if self._asked_at is None or now - self._asked_at >= _KEPT_SECONDS:
                 try:
-                    self._probers = tuple(_read_probers())
+                    self._probers = tuple(_read_probers(self._ports))
                 finally:
                     close_old_connections()
                 self._asked_at = now
@@ -76,7 +77,7 @@ class CanaryDesk:
             close_old_connections()
 
 
-def _read_probers() -> list[ProberKey]:
+def _read_probers(ports: frozenset[int]) -> list[ProberKey]:
     found = []
     for prober in Prober.objects.filter(revoked_at=None).order_by("pk"):
         try:
@@ -86,7 +87,7 @@ def _read_probers() -> list[ProberKey]:
             _log.error("A prober's key cannot be read.", extra={"prober": prober.name, "reason": str(error)})
             continue
         addresses = tuple(canary.pack_address(address) for address in prober.addresses)
-        found.append(ProberKey(prober.pk, key, addresses, prober.slot_seconds))
+        found.append(ProberKey(prober.pk, key, addresses, prober.slot_seconds, ports))
     return found
 
 
