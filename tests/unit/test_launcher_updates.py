@@ -479,6 +479,23 @@ def test_settings_that_are_no_object_change_nothing(scene: Scene, tmp_path: Path
     assert not (scene.host.places.settings / "gateway.json").exists()
 
 
+def test_an_old_list_of_operators_comes_back_under_no_signature(scene: Scene, tmp_path: Path) -> None:
+    """A captured base slips it into a draft that people sign: a withdrawn key would count again."""
+    scene.host.allow(0)
+    operators = tmp_path / "operators.json"
+    for version in (7, 8):
+        operators.write_text(f'{{"v": 1, "version": {version}, "operators": []}}')
+        scene.house.offer(settings={"operators.json": operators})
+        assert apply_only(scene.host.bench, scene.host.config) == ("operators.json",)
+    operators.write_text('{"v": 1, "version": 7, "operators": []}')
+    scene.house.offer(settings={"operators.json": operators})
+
+    with pytest.raises(UpdateBlocked, match="version 7, and version 8 is in force"):
+        scene.update()
+
+    assert '"version": 8' in (scene.host.places.settings / "operators.json").read_text()
+
+
 def test_a_gateway_that_has_moved_is_found(scene: Scene) -> None:
     """The signed address comes first; where it does not answer, the installed one does."""
     (scene.host.places.settings / "gateway.json").write_text('{"v": 1, "url": "https://127.0.0.1:9"}')

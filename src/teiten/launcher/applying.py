@@ -46,6 +46,7 @@ def _apply(bench: Bench, repository: Repository, *, name: str, target: TargetFil
     fetched.unlink()
     if not _is_object(content):
         raise UpdateBlocked("bundle", f"{name} is no JSON object")
+    _check_newer(name, path, content)
     bench.at(f"apply.{name}")
     files.write_bytes(path, content)
     _log.info("Signed settings are in force", extra={"file": str(path), "bytes": len(content)})
@@ -58,6 +59,21 @@ def _holds(path: Path, target: TargetFile) -> bool:
     except (OSError, LengthOrHashMismatchError):
         return False
     return True
+
+
+def _check_newer(name: str, path: Path, content: bytes) -> None:
+    """Refuse a list of operators below the one in force, however well it is signed.
+
+    People sign a draft that the base made; a captured one could slip an old list into it, which was genuine
+    once, and so bring back a key that was withdrawn because it is in other hands.
+    """
+    known = files.take_int(files.read_json(path), "version")
+    offered = files.take_int(json.loads(content), "version")
+    if name == OPERATORS and offered < known:
+        raise UpdateBlocked(
+            "repository",
+            f"{name} is version {offered}, and version {known} is in force; publish one that is above it",
+        )
 
 
 def _is_object(content: bytes) -> bool:
