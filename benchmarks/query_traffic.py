@@ -63,7 +63,7 @@ _PROBES = "['dns-any','ntp-monlist','snmp-get','cldap-search','ssdp-search','wsd
 _ACTORS = "['censys','shodan','shadowserver','rapid7','binaryedge','onyphe','internet-measurement','leakix','stretchoid','criminalip','driftnet','palo-alto','academy','cortex','ipip','netsystems']"
 _WINDOWS = "[65535,65535,65535,1024,64240,29200,64240,14600]"
 _OPTIONS = "['','020405B4','020405B4','','020405B40402080A00000000000000000103030A','020405B401030308010104020000','020405B40402080A000000000000000001030307','020405B4']"
-_FP = "['::0:0',':2:1460:',':2:1460:','::0:0',':2-4-8-1-3:1460:10',':2-1-3-1-1-4:1460:8',':2-4-8-1-3:1460:7',':2:1460:']"
+_FP = "[':::',':2:1460:',':2:1460:',':::',':2-4-8-1-3:1460:10',':2-1-3-1-1-4:1460:8',':2-4-8-1-3:1460:7',':2:1460:']"
 
 _PACKETS_OF_HOUR = f"""
 INSERT INTO packets
@@ -131,7 +131,7 @@ SELECT
     multiIf(kind = 3 AND source % 50 = 0, 2, source % 400 = 0, 1, 0),
     if(kind = 4, {_PROBES}[which + 1], ''),
     toUInt32(multiIf(kind = 1, 1, is_zmap, 2, is_masscan, 8, is_nmap, 32, 0)), 2,
-    multiIf(kind = 1, concat(toString(window), '::0:0'), is_scan, concat(toString(window), {_FP}[tool + 1]), ''),
+    multiIf(kind = 1, concat(toString(window), ':::'), is_scan, concat(toString(window), {_FP}[tool + 1]), ''),
     concat(char(65 + intDiv(country_no, 20)), char(65 + country_no % 20)),
     toUInt32(64512 + 6000 * pow(cityHash64(intDiv(source, 32768), 9) / whole, 3)),
     multiIf(kind != 0, 0, source % 10 < 8, 1, 2),

@@ -18,6 +18,7 @@ from typing import Any
 from teiten.foundation.clock import FixedClock
 from teiten.search.conditions import AllOf, Condition, Expression, Not, PortValue, Span, Value
 from teiten.search.fields import FIELDS
+from teiten.search.plain_syns import ANY_WINDOW
 from teiten.search.service import Search
 from teiten.store import writer
 from teiten.store.service import Store
@@ -174,6 +175,12 @@ def _make_packet(rng: random.Random, window: dict[str, Any], row: int) -> dict[s
     }
 
 
+def fold(fingerprint: str) -> str:
+    """Give a fingerprint as news tell it: without TCP options any window is the same, but a scanner's own."""
+    is_any = fingerprint.endswith(":::") and fingerprint not in ("1024:::", "65535:::")
+    return ANY_WINDOW if is_any else fingerprint
+
+
 def holds(expression: Expression | None, packet: dict[str, Any]) -> bool:
     """Tell whether a packet matches a filter: the language once more, in plain Python."""
     if expression is None:
@@ -206,6 +213,8 @@ def _compare(condition: Condition, packet: dict[str, Any]) -> bool:
 def _equals(value: Value, found: Any, packet: dict[str, Any]) -> bool:
     if isinstance(value, Span):
         return value.low <= found <= value.high
+    if value == ANY_WINDOW:
+        return fold(found) == ANY_WINDOW
     if isinstance(value, PortValue):
         return found == value.number and packet["protocol"] == value.protocol
     if isinstance(value, IPv4Network | IPv6Network):

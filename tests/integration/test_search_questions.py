@@ -38,6 +38,7 @@ from search_fixtures import (
     SILENCE,
     START,
     World,
+    fold,
     holds,
     open_world,
 )
@@ -397,8 +398,8 @@ class TestNews:
 
         keys = {
             "dst_port": lambda p: (p["dst_port"], p["protocol"]),
-            "fingerprint_port": lambda p: p["tcp_fp"] and (p["tcp_fp"], p["dst_port"], p["protocol"]),
-            "tcp_fp": lambda p: p["tcp_fp"],
+            "fingerprint_port": lambda p: p["tcp_fp"] and (fold(p["tcp_fp"]), p["dst_port"], p["protocol"]),
+            "tcp_fp": lambda p: fold(p["tcp_fp"]),
             "payload_hash": lambda p: p["payload_hash"],
             "probe": lambda p: p["probe"],
         }[dimension]
@@ -407,7 +408,8 @@ class TestNews:
         now = {keys(p) for p in news_world.packets if p["observed_at"] >= first}
         past = {keys(p) for p in news_world.packets if first - 2 * DAY <= p["observed_at"] < first}
         new = {key for key in now - past if key}
-        # What one source alone sent is counted, and not listed; a fingerprint's sources are those of all its ports.
+        # What one source alone sent is counted, and not listed; a fingerprint's sources are those of all its ports,
+        # those of any window without options those of the port.
         field = {"fingerprint_port": "tcp_fp", "tcp_fp": "tcp_fp", "payload_hash": "payload_hash"}.get(
             dimension
         )
@@ -415,7 +417,9 @@ class TestNews:
         for p in news_world.packets:
             if field and p["observed_at"] >= first:
                 sources.setdefault(p[field], set()).add(p["src_addr"])
-        lone = {key for key in new if field and len(sources[key[0] if isinstance(key, tuple) else key]) == 1}
+                sources.setdefault(keys(p), set()).add(p["src_addr"])
+        told = {key: key if "*:::" in key else key[0] for key in new if isinstance(key, tuple)}
+        lone = {key for key in new if field and len(sources[told.get(key, key)]) == 1}
         expected = new - lone
         assert answer.from_one_source == len(lone)
         assert answer.distinct == len(answer.items) == len(expected)
@@ -430,6 +434,21 @@ class TestNews:
             assert timedelta(0) <= earliest - item.first_seen_at < DAY
             if item.hosts is not None:
                 assert item.hosts == len({p["src_addr"] for p in mine})
+
+    def test_any_window_without_options_is_one_value(self, news_world: World) -> None:
+        query = last("24h")
+        answer = news_world.search.news(ANALYST, query, dimension="fingerprint_port", days=2)
+
+        found = {tuple(group.key for group in item.groups): item for item in answer.items}
+        plain = {key for key in found if key[0].endswith(":::")}
+        assert plain == {("*:::", "9530/tcp"), ("65535:::", "23/tcp")}
+        item = found["*:::", "9530/tcp"]
+        narrowed = language.parse(" and ".join(group.condition for group in item.groups))
+        rows = news_world.search.rows(ANALYST, replace(query, filters=narrowed), columns=["tcp_fp"])
+        assert sorted(row[0] for row in rows.rows) == ["5003:::", "5004:::"]
+        others = language.parse('tcp_fp in ("*:::", "65535:::") and not tcp_fp = "*:::"')
+        alone = news_world.search.rows(ANALYST, replace(query, filters=others), columns=["tcp_fp"])
+        assert {row[0] for row in alone.rows} == {"65535:::"}
 
     def test_without_a_past_nothing_is_new(self, news_world: World) -> None:
         query = Query("live", START, START + DAY)
@@ -472,6 +491,7 @@ def news_world() -> Iterator[World]:
         }  # fmt: skip
         recent = [p for p in world.packets if p["observed_at"] >= NOW - timedelta(hours=5)]
         new = [{**packet, **fresh, "row": 1_000 + number} for number, packet in enumerate(recent)]
+        new += list_plain_syns(world.packets)
         old = next(p for p in world.packets if p["payload_hash"] and p["dst_port"] == 53)
         examples = [
             {
@@ -496,6 +516,23 @@ def news_world() -> Iterator[World]:
         insert_examples(world, examples)
         world.packets.extend(new)
         yield world
+
+
+def list_plain_syns(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give SYNs without options: windows of bots, and a scanner's own, to ports that had any before or not."""
+    before = [p for p in packets if NOW - 2 * DAY <= p["observed_at"] < NOW - DAY][:2]
+    recent = [p for p in packets if p["observed_at"] >= NOW - timedelta(hours=5)][:2]
+    sent = [
+        (before, "4001:::", 23), (recent, "5001:::", 23), (recent[:1], "5002:::", 23), (recent, "65535:::", 23),
+        (recent[:1], "5003:::", 9_530), (recent[1:], "5004:::", 9_530), (recent[:1], "5005:::", 9_531),
+        (recent[:1], "5006:::", 9_532), (recent[:1], "5007:::", 9_532),
+    ]  # fmt: skip
+    same = {"protocol": 6, "payload": b"", "payload_hash": 0, "probe": ""}
+    return [
+        {**packet, **same, "tcp_fp": fingerprint, "dst_port": port, "row": 2_000 + 10 * place + number}
+        for place, (some, fingerprint, port) in enumerate(sent)
+        for number, packet in enumerate(some)
+    ]
 
 
 def insert_examples(world: World, examples: list[dict[str, Any]]) -> None:

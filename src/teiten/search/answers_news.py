@@ -17,14 +17,14 @@ NewsDimension: TypeAlias = Literal["fingerprint_port", "dst_port", "tcp_fp", "pa
 class NewsItem:
     """A value that was not seen in the days before."""
 
-    #: One value, or two: the fingerprint, then the port.
+    #: One value, or two: the fingerprint (``*:::`` for any window without TCP options), then the port.
     groups: tuple[Group, ...]
     #: First packet in the period; for probes the start of the first day.
     first_seen_at: datetime
     packets: int
     #: Distinct sources; None where the roll-up does not know them.
     hosts: int | None
-    #: Distinct sensors, at most 5 are told apart: 5 means "5 or more".
+    #: At least so many distinct sensors (two whose numbers are alike modulo 64 count once); for members the least that any figure stands on.
     sensors_at_least: int
 
 
@@ -33,7 +33,7 @@ class News:
     """What is seen for the first time in the period."""
 
     dimension: NewsDimension
-    #: Seen by most sensors first, then by packets.
+    #: Seen by most sensors first, then by packets; for members by packets alone.
     items: tuple[NewsItem, ...]
     #: All new values that are listed, those beyond the limit included.
     distinct: int
@@ -43,7 +43,7 @@ class News:
     days_watched: int
     basis: Basis
     cost: Cost
-    #: New fingerprints or payloads that are not listed, since only one source is known to have sent them; 0 where masked.
+    #: New fingerprints or payloads that are not listed, since one source alone is known to have sent them; 0 for members.
     from_one_source: int = 0
 
 

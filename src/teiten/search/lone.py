@@ -9,13 +9,15 @@ source sent the same is told by one packet to one sensor, which is what marks ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from teiten.search.desk import Desk
 from teiten.search.periods import Window
-from teiten.search.predicates import Binding
+from teiten.search.plain_syns import ANY_WINDOW, IS_ANY_WINDOW
+from teiten.search.predicates import Binding, type_of
 from teiten.search.query import Query
 from teiten.search.statements import write_time
 from teiten.search.tables import FINGERPRINTS, PACKETS
@@ -45,10 +47,17 @@ def write_lone(visibility: Visibility, query: Query, split: str, window: Window,
     if split != "tcp_fp":
         return "0"
     return (
-        f"tcp_fp IN (SELECT tcp_fp FROM {FINGERPRINTS.name}"  # noqa: S608 - declared names, bound values
+        f"if(folded_fp = '{ANY_WINDOW}', packet_count = 1, folded_fp IN (SELECT tcp_fp FROM {FINGERPRINTS.name}"  # noqa: S608 - declared names, bound values
         f" WHERE {write_time(FINGERPRINTS, window, binding)} AND dataset = {binding.bind('String', query.dataset)}"
-        f" GROUP BY tcp_fp HAVING {FINGERPRINTS.count_hosts()} = 1)"
+        f" GROUP BY tcp_fp HAVING {FINGERPRINTS.count_hosts()} = 1))"
     )
+
+
+#: Splits of news of which some values' sources are in no roll-up → the columns of these, and what their packets fulfil besides.
+_UNKNOWN: Mapping[tuple[str, ...], tuple[tuple[str, ...], str]] = {
+    ("payload_hash",): (("payload_hash",), "1"),
+    ("tcp_fp", "dst_port"): (("dst_port", "protocol"), IS_ANY_WINDOW),
+}
 
 
 def drop_lone(
@@ -57,31 +66,45 @@ def drop_lone(
     query: Query,
     rows: list[dict[str, Any]],
     *,
+    splits: tuple[str, ...],
     window: Window,
     limit: int,
 ) -> Found:
-    """Take away what one source sent, and count it; of payloads by their packets."""
+    """Take away what one source sent, and count it; of what no roll-up knows the sources of by its packets."""
     if not rows:
         return Found([], 0, 0)
     distinct, alone = rows[0]["distinct_count"], rows[0]["lone_count"]
     kept = [row for row in rows if not row["is_lone"]]
-    if kept and "payload_hash" in kept[0] and not visibility.is_guarded and query.length <= _MOST_RAW:
-        hashes = _list_lone(desk, visibility, query, [row["payload_hash"] for row in kept], window=window)
-        kept = [row for row in kept if row["payload_hash"] not in hashes]
-        distinct, alone = distinct - len(hashes), alone + len(hashes)
+    unknown = [row for row in kept if row.get("folded_fp", ANY_WINDOW) == ANY_WINDOW]
+    if splits in _UNKNOWN and unknown and not visibility.is_guarded and query.length <= _MOST_RAW:
+        columns, condition = _UNKNOWN[splits]
+        keys = [tuple(row[column] for column in columns) for row in unknown]
+        found = _list_lone(desk, visibility, query, columns, condition, keys=keys, window=window)
+        dropped = [row for row, key in zip(unknown, keys, strict=True) if key in found]
+        kept = [row for row in kept if row not in dropped]
+        distinct, alone = distinct - len(dropped), alone + len(dropped)
     return Found(kept[:limit], distinct, alone)
 
 
 def _list_lone(
-    desk: Desk, visibility: Visibility, query: Query, hashes: list[int], *, window: Window
-) -> frozenset[int]:
-    """Give the payloads of which all packets that are kept came from one source."""
+    desk: Desk,
+    visibility: Visibility,
+    query: Query,
+    columns: tuple[str, ...],
+    condition: str,
+    *,
+    keys: list[tuple[int, ...]],
+    window: Window,
+) -> frozenset[tuple[int, ...]]:
+    """Give the values of which all packets that are kept came from one source."""
     binding = Binding()
+    names = ", ".join(columns)
+    kinds = ", ".join(type_of(column) for column in columns)
     statement = (
-        f"SELECT payload_hash FROM {PACKETS.name} WHERE {write_time(PACKETS, window, binding)}"  # noqa: S608 - as above
-        f" AND dataset = {binding.bind('String', query.dataset)}"
-        f" AND payload_hash IN {binding.bind('Array(UInt64)', hashes)}"
-        " GROUP BY payload_hash HAVING uniqUpTo(1)(src_addr) = 1"
+        f"SELECT {names} FROM {PACKETS.name} WHERE {write_time(PACKETS, window, binding)}"  # noqa: S608 - as above
+        f" AND dataset = {binding.bind('String', query.dataset)} AND {condition}"
+        f" AND tuple({names}) IN {binding.bind(f'Array(Tuple({kinds}))', keys)}"
+        f" GROUP BY {names} HAVING uniqUpTo(1)(src_addr) = 1"
     )
     found = desk.select(visibility, statement, binding.parameters)
-    return frozenset(int(row["payload_hash"]) for row in found.to_pylist())
+    return frozenset(tuple(row[column] for column in columns) for row in found.to_pylist())

@@ -2,14 +2,15 @@
 
 Read by whole days from roll-ups, so that a month costs little. A value is new when no
 packet of the question's kind (mode, survey switch, filter) had it in the days before.
-What one source alone sent is counted, and not listed (:mod:`teiten.search.lone`).
+What one source alone sent is counted, and not listed (:mod:`teiten.search.lone`); fingerprints
+without TCP options are one value, whatever their window (:mod:`teiten.search.plain_syns`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from teiten.foundation.clock import from_us
 from teiten.search import dimensions, guarding, lines, lone, periods, unreached
@@ -17,11 +18,12 @@ from teiten.search.answers import Group
 from teiten.search.answers_news import News, NewsDimension, NewsItem
 from teiten.search.coverage import observe
 from teiten.search.desk import Desk
-from teiten.search.dimensions import Dimension, get_dimension, write_chosen
+from teiten.search.dimensions import Dimension, Key, get_dimension, write_chosen
 from teiten.search.errors import QueryError
 from teiten.search.lone import Found
 from teiten.search.masking import check_column
 from teiten.search.periods import DAY, Window
+from teiten.search.plain_syns import FOLDED
 from teiten.search.planner import Plan
 from teiten.search.predicates import Binding, columns_of
 from teiten.search.query import Query
@@ -179,26 +181,28 @@ def _read(
         )
         for window in windows
     )
-    keys = ", ".join(key for split in splits for key in split.keys)
+    keys = [key for split in splits for key in _list_keys(split)]
+    names, selected = _join_names(keys), _join_keys(keys)
+    values = ", ".join(key.expression for key in keys)
     table = kind.table
     # A set of hashes is a tenth of the work of a set of keys; one in 10^12 new values may hide behind another's hash.
-    enough = f" GROUP BY {keys}{guarding.having(visibility, table)}" if visibility.is_guarded else ""
+    enough = f" GROUP BY {values}{guarding.having(visibility, table)}" if visibility.is_guarded else ""
     order = "packet_count DESC" if visibility.is_guarded else "sensor_count DESC, packet_count DESC"
     is_lone = lone.write_lone(visibility, query, kind.splits[0], windows[0], binding)
     inner = (
-        f"SELECT {keys}, {guarding.count_packets(visibility, table)} AS packet_count,"  # noqa: S608 - declared names, bound values
+        f"SELECT {selected}, {guarding.count_packets(visibility, table)} AS packet_count,"  # noqa: S608 - declared names, bound values
         " bitCount(groupBitOr(sensor_bits)) AS sensor_count"
-        f" FROM {table.name} WHERE {now.where()} AND cityHash64({keys}) NOT IN (SELECT cityHash64({keys})"
+        f" FROM {table.name} WHERE {now.where()} AND cityHash64({values}) NOT IN (SELECT cityHash64({values})"
         f" FROM {table.name} WHERE {past.where()}{enough})"
-        f" GROUP BY {keys}{guarding.having(visibility, table)}"
+        f" GROUP BY {names}{guarding.having(visibility, table)}"
     )
     statement = (
         f"SELECT *, {is_lone} AS is_lone, countIf(is_lone = 0) OVER () AS distinct_count,"  # noqa: S608 - as above
         f" countIf(is_lone = 1) OVER () AS lone_count FROM ({inner})"
-        f" ORDER BY is_lone, {order}, {keys} LIMIT {binding.bind('UInt32', limit + lone.MORE)}"
+        f" ORDER BY is_lone, {order}, {names} LIMIT {binding.bind('UInt32', limit + lone.MORE)}"
     )
     rows = desk.select(visibility, statement, binding.parameters).to_pylist()
-    return lone.drop_lone(desk, visibility, query, rows, window=windows[0], limit=limit)
+    return lone.drop_lone(desk, visibility, query, rows, splits=kind.splits, window=windows[0], limit=limit)
 
 
 def _add_details(
@@ -212,19 +216,20 @@ def _add_details(
     window: Window,
 ) -> None:
     """Add the sources and the first instant of the values that are shown; the past beyond hourly roll-ups has neither."""
-    draft, columns, chosen = _draft_chosen(query, kind.details, split, rows=rows, window=window)
+    draft, chosen = _draft_chosen(query, kind.details, split, rows=rows, window=window)
+    keys = _list_keys(split)
     first = kind.first.format(zone=draft.binding.bind("String", desk.zone))
     first_second = "toUInt32(0)" if visibility.is_guarded else f"toUnixTimestamp({first})"
     statement = (
-        f"SELECT {columns}, {guarding.count_hosts(visibility, kind.details)} AS host_count,"  # noqa: S608 - declared names, bound values
-        f" {first_second} AS first_second FROM {kind.details.name} WHERE {draft.where()} AND {chosen} GROUP BY {columns}"
+        f"SELECT {_join_keys(keys)}, {guarding.count_hosts(visibility, kind.details)} AS host_count,"  # noqa: S608 - declared names, bound values
+        f" {first_second} AS first_second FROM {kind.details.name} WHERE {draft.where()} AND {chosen}"
+        f" GROUP BY {_join_names(keys)}"
     )
     found = {
-        tuple(row[key] for key in split.keys): row
-        for row in desk.select(visibility, statement, draft.parameters).to_pylist()
+        _take(row, keys): row for row in desk.select(visibility, statement, draft.parameters).to_pylist()
     }
     for row in rows:
-        known = found.get(tuple(row[key] for key in split.keys), {})
+        known = found.get(_take(row, keys), {})
         row["host_count"] = known.get("host_count", 0)
         row["first_second"] = known.get("first_second", window.start_us // 1_000_000)
     if visibility.is_guarded:
@@ -245,27 +250,56 @@ def _date_by_days(
 
     What had enough sensors on no single day is dated by the period's last.
     """
-    table = kind.table
-    draft, columns, chosen = _draft_chosen(query, table, split, rows=rows, window=window)
+    table, keys = kind.table, _list_keys(split)
+    draft, chosen = _draft_chosen(query, table, split, rows=rows, window=window)
+    names = _join_names(keys)
     statement = (
-        f"SELECT {columns}, min(bucket) AS first_day FROM (SELECT {columns}, {draft.bucket()} AS bucket"  # noqa: S608 - as above
+        f"SELECT {names}, min(bucket) AS first_day FROM (SELECT {_join_keys(keys)}, {draft.bucket()} AS bucket"  # noqa: S608 - as above
         f" FROM {table.name} WHERE {draft.where()} AND {chosen}"
-        f" GROUP BY {columns}, bucket{guarding.having(visibility, table)}) GROUP BY {columns}"
+        f" GROUP BY {names}, bucket{guarding.having(visibility, table)}) GROUP BY {names}"
     )
     found = desk.select(visibility, statement, draft.parameters).to_pylist()
-    first = {tuple(row[key] for key in split.keys): row["first_day"] for row in found}
+    first = {_take(row, keys): row["first_day"] for row in found}
     for row in rows:
-        day = first.get(tuple(row[key] for key in split.keys), window.count - 1)
+        day = first.get(_take(row, keys), window.count - 1)
         row["first_second"] = window.edges_us[day] // 1_000_000
 
 
 def _draft_chosen(
     query: Query, table: Table, split: Dimension, *, rows: list[dict[str, Any]], window: Window
-) -> tuple[Draft, str, str]:
-    """Give a statement's parts over the values of some rows: its draft, their columns, and the clause that keeps them."""
+) -> tuple[Draft, str]:
+    """Give a statement's draft over the values of some rows, and the clause that keeps them."""
     draft = Draft(Plan(table, window, query.filters), query.dataset, query.survey, previous=False)
-    keys = [tuple(row[key] for key in split.keys) for row in rows]
-    return draft, ", ".join(split.keys), write_chosen(split, keys, draft.binding, expressions=split.keys)
+    keys = _list_keys(split)
+    expressions = tuple(key.expression for key in keys)
+    chosen = write_chosen(split, [_take(row, keys) for row in rows], draft.binding, expressions=expressions)
+    return draft, chosen
+
+
+class _Key(NamedTuple):
+    """A column by which values are told apart, and the expression of it."""
+
+    expression: str
+    name: str
+
+
+def _list_keys(split: Dimension) -> list[_Key]:
+    """Give the columns of a value; of fingerprints without options any window is the same."""
+    return [_Key(FOLDED, "folded_fp") if key == "tcp_fp" else _Key(key, key) for key in split.keys]
+
+
+def _join_keys(keys: list[_Key]) -> str:
+    return ", ".join(
+        key.name if key.name == key.expression else f"{key.expression} AS {key.name}" for key in keys
+    )
+
+
+def _join_names(keys: list[_Key]) -> str:
+    return ", ".join(key.name for key in keys)
+
+
+def _take(row: Mapping[str, Any], keys: list[_Key]) -> Key:
+    return tuple(row[key.name] for key in keys)
 
 
 def _make_item(visibility: Visibility, splits: list[Dimension], row: Mapping[str, Any]) -> NewsItem:
@@ -280,4 +314,4 @@ def _make_item(visibility: Visibility, splits: list[Dimension], row: Mapping[str
 
 
 def _describe(split: Dimension, row: Mapping[str, Any]) -> Group:
-    return dimensions.describe(split, tuple(row[column] for column in split.keys))
+    return dimensions.describe(split, _take(row, _list_keys(split)))

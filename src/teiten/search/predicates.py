@@ -12,6 +12,7 @@ from typing import Any
 
 from teiten.search.conditions import AllOf, Condition, Expression, Not, PortValue, Span, Value
 from teiten.search.fields import FIELDS, Field
+from teiten.search.plain_syns import ANY_WINDOW, IS_ANY_WINDOW
 from teiten.traffic.columns import BY_NAME
 
 _TRUE = "1"
@@ -106,6 +107,9 @@ def _write_membership(declared: Field, condition: Condition, binding: Binding) -
 
 
 def _write_list(declared: Field, values: list[int | str], binding: Binding) -> str:
+    if declared.column == "tcp_fp" and ANY_WINDOW in values:
+        others = [value for value in values if value != ANY_WINDOW]
+        return f"({IS_ANY_WINDOW} OR {_write_list(declared, others, binding)})" if others else IS_ANY_WINDOW
     kind = type_of(declared.column)
     if len(values) == 1:
         return f"{declared.expression} = {binding.bind(kind, values[0])}"

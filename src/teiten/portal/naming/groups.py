@@ -9,6 +9,7 @@ from teiten.portal.naming.countries import name_country
 from teiten.portal.naming.regions import name_region
 from teiten.portal.naming.sensors import name_sensor
 from teiten.search.answers import Group
+from teiten.search.plain_syns import ANY_WINDOW
 
 
 def name_dimension(dimension: str) -> str:
@@ -63,6 +64,8 @@ def _name_word(group: Group, language: str) -> str:
         return name_sensor(int(group.key))
     if group.dimension == "tcp_fp" and group.key == "none":
         return _("No fingerprint")
+    if group.dimension == "tcp_fp" and group.key == ANY_WINDOW:
+        return _("Any window, no TCP options")
     return _name_axis(group)
 
 
