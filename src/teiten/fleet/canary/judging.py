@@ -32,6 +32,8 @@ KEPT = timedelta(days=2)
 
 #: Verdicts on slots, and which logs were taken up.
 SLOTS_KEPT = timedelta(days=30)
+#: How often this is run, minutes.
+_EVERY_MINUTES = 5
 #: Key of the lock that makes judging run once at a time; any number that nobody else takes.
 _LOCK = 0x63616E61
 
@@ -198,7 +200,9 @@ def judge_canaries(*, now: datetime, config: FleetConfig) -> dict[str, int]:
         if not _is_behind(now):
             arrived, lost, unknown = _judge(now, config)
         unknown += _forget(now)
-        unreached.revise(now=now, config=config)
+        # Nothing else changes what is known, but that what was tried long ago is forgotten.
+        if arrived or lost or now.minute < _EVERY_MINUTES:
+            unreached.revise(now=now, config=config)
         _set_alarms(now, config)
         probers.watch_probers(now=now)
     for what, count in (("arrived", arrived), ("lost", lost), ("unknown", unknown)):

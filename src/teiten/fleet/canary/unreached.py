@@ -17,31 +17,23 @@ from django.db import connection
 from teiten.fleet.config import FleetConfig
 
 #: Addresses that a sensor has left are not tried any more, and say nothing of it.
-_DARK = """
+_PORTS = """
 WITH newest AS (
     SELECT sensor_id, max(last_tried_at) AS tried_at FROM fleet_canary_reach GROUP BY sensor_id
 ), tried AS (
-    SELECT r.* FROM fleet_canary_reach AS r JOIN newest AS n ON n.sensor_id = r.sensor_id
+    SELECT r.*, max(r.last_arrived_at) OVER (PARTITION BY r.sensor_id) AS any_arrived_at
+    FROM fleet_canary_reach AS r JOIN newest AS n ON n.sensor_id = r.sensor_id
     WHERE r.last_tried_at >= n.tried_at - make_interval(days => %(days)s)
         AND r.last_tried_at >= %(now)s - make_interval(days => 4 * %(days)s)
-), dark AS (
-    SELECT r.sensor_id, r.address, family(r.address) AS ip_version, r.protocol, r.port, r.lost_since, r.last_tried_at
-    FROM tried AS r
-    WHERE r.lost_in_row >= %(least)s AND r.last_tried_at - r.lost_since >= make_interval(days => %(days)s)
-        AND EXISTS (SELECT FROM tried AS o WHERE o.sensor_id = r.sensor_id AND o.last_arrived_at > r.lost_since)
-)
-"""
-_PORTS = f"""{_DARK}, whole AS (
-    SELECT sensor_id, ip_version, protocol, port, max(lost_since) AS from_at, count(*) AS addresses
-    FROM dark GROUP BY sensor_id, ip_version, protocol, port
 ), ports AS (
-    SELECT w.sensor_id, w.ip_version, w.protocol, w.port, w.from_at FROM whole AS w
-    WHERE w.addresses = (
-        SELECT count(*) FROM tried AS c WHERE c.sensor_id = w.sensor_id AND family(c.address) = w.ip_version
-            AND c.protocol = w.protocol AND c.port = w.port
+    SELECT sensor_id, family(address) AS ip_version, protocol, port, max(lost_since) AS from_at
+    FROM tried GROUP BY sensor_id, family(address), protocol, port
+    HAVING bool_and(
+        lost_in_row >= %(least)s AND last_tried_at - lost_since >= make_interval(days => %(days)s)
+            AND coalesce(any_arrived_at > lost_since, false)
     )
 ), following AS (SELECT coalesce(max(revision), 0) + 1 AS revision FROM fleet_canary_unreached)
-"""  # noqa: S608 - constant
+"""
 #: Ends what is over, or was interrupted by an arrival; too short to have been anything, it is withdrawn.
 _CLOSE = f"""{_PORTS}, over AS (
     SELECT u.id, CASE WHEN t.again_at > u.from_at THEN t.again_at WHEN t.arrived_at > u.from_at THEN t.arrived_at
