@@ -44,7 +44,7 @@ class GatewayConfig:
     trusted_proxies: tuple[str, ...] = ()
     #: Seconds until an idle connection is closed; 10,000 sensors ask 200 times a second, each on a new one.
     keepalive_seconds: float = 3.0
-    #: Seconds in which a request must have come in.
+    #: Seconds in which a request's head must have come in, and for which nothing of its body may come.
     receive_seconds: float = 30.0
     #: Seconds that a sensor is told to wait when the gateway is full.
     retry_seconds: int = 15

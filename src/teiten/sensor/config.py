@@ -94,7 +94,7 @@ class SensorConfig:
     backoff_min_seconds: float = 1.0
     #: Longest back-off, seconds.
     backoff_max_seconds: float = 300.0
-    #: Seconds to wait for the gateway.
+    #: Seconds to wait for the gateway while nothing moves; a slow line is given its time.
     timeout_seconds: float = 30.0
     #: Seconds between looks into the spool when it is empty.
     poll_seconds: float = 1.0
