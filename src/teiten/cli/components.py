@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import gc
 import logging
 import resource
 import signal
@@ -44,8 +43,6 @@ _WANTED_FILES = 16_384
 _FEWEST_FILES = 4_096
 #: How often the embedded database is looked at.
 _WATCH_SECONDS = 1.0
-#: New objects until the collector looks for cycles among them; Python's 700 are two requests of a sensor.
-_YOUNG_OBJECTS = 10_000
 
 
 class Component(Protocol):
@@ -274,16 +271,6 @@ def allow_open_files() -> int:
     return soft
 
 
-def spare_the_collector() -> None:
-    """Leave what a start has made (modules, models, settings) out of every later search for cycles.
-
-    With 200 requests a second the collector took a tenth of the event loop, most of it for these.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
-
-
 async def serve(components: Sequence[Component], *, ready: Callable[[], None]) -> None:
     """Run until SIGINT or SIGTERM, or until a part ends by itself.
 
@@ -296,7 +283,6 @@ async def serve(components: Sequence[Component], *, ready: Callable[[], None]) -
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with running(components):
-        spare_the_collector()
         ready()
         waits = {asyncio.create_task(part.wait(), name=type(part).__name__): part for part in components}
         asked = asyncio.create_task(stop.wait())
