@@ -8,6 +8,7 @@ two runs show the same screens.
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,10 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from teiten.foundation.clock import FixedClock
+from teiten.protocol.keys import public_bytes
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from command_fixtures import know_operators, make_content, make_result, payload_of, sensor_key
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -73,12 +78,25 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class Operated:
+    """What the addresses of the fleet's pages need."""
+
+    command: str
+    #: A command that was not started.
+    waiting: str
+    rollout: int
+    #: Planned maintenance of sensor 3.
+    maintenance: int
+
+
+@dataclass(frozen=True)
 class Site:
     """A running portal."""
 
     url: str
     browser: Browser
     password: str
+    operated: Operated | None = None
 
     @contextmanager
     def visit(
@@ -235,6 +253,71 @@ def fill_fleet(cast: Any) -> None:
     )  # fmt: skip
 
 
+def fill_operations(cast: Any) -> Operated:
+    """Let the fleet have been operated: a command under way and one that waits, an update that was halted, alarms, hosts."""
+    from teiten.fleet import hosting, maintaining
+    from teiten.fleet.alarms.models import Alarm
+    from teiten.fleet.canary.models import Reach
+    from teiten.fleet.commands import services as commands
+    from teiten.fleet.commands.models import CommandResult
+    from teiten.fleet.models import Sensor, SensorKey
+    from teiten.fleet.rollouts import services as rollouts
+    from teiten.fleet.rollouts.models import RolloutTarget
+    from teiten.fleet.services import Act
+
+    act, clock = Act(NOW, cast.dana), FixedClock(NOW)
+    SensorKey.objects.bulk_create(
+        SensorKey(sensor_id=number, key_no=1, public_key=public_bytes(sensor_key(number)), epoch=1, created_at=START)
+        for number in REGIONS
+    )  # fmt: skip
+    know_operators(clock)
+    started, _ = commands.submit(make_content(list(REGIONS), clock, "alice"), act=act)
+    started = commands.start(started, act=act, per_minute=60, stages=[50, 100])
+    body, signature = make_result(
+        started.pk, 1, payload_of(started), output="capture  active\n<b>x</b>\n" + "y" * 400
+    )
+    CommandResult.objects.create(
+        command=started, sensor_id=1, state="done", reason="", key_no=1, body=body, signature=signature,
+        started_at=NOW, ended_at=NOW, received_at=NOW,
+    )  # fmt: skip
+    waiting, _ = commands.submit(make_content([1, 2], clock, "alice", counter=900), act=act)
+    update = rollouts.start_rollout(
+        kind="update", subject="13", sensors=list(REGIONS), per_minute=60, act=act
+    )
+    RolloutTarget.objects.filter(rollout=update, position__lt=2).update(
+        state="failed", released_at=NOW, ended_at=NOW, detail="release 13: capture did not start"
+    )
+    rollouts.halt(update, reason="2 of 8 sensors failed", act=act)
+    for kind, sensor, detail in (
+        ("silent", 8, {"heard_at": LATE_FROM.isoformat()}), ("skewed", 4, {"offset_us": 2_000_000}), ("dropping", 3, {"share": 0.029}),
+    ):  # fmt: skip
+        Alarm.objects.create(
+            kind=kind, sensor_id=sensor, organisation=cast.observatory, opened_at=LATE_FROM, detail=detail
+        )
+    Alarm.objects.create(
+        kind="mass_silence", group="asn 64512", opened_at=LATE_FROM, detail={"sensors": 40, "expected": 41}
+    )
+    long_name = "A department with a very long name that looks after networks and nothing else"
+    for code, name, mail in (
+        ("observatory", "監視当番", "noc@teiten.example"),
+        ("alpha", long_name, f"{'a' * 60}@department.alpha.example"),
+    ):
+        hosting.add_contact(hosting.get_organisation(code), name=name, mail=mail, language="ja", act=act)
+    planned = maintaining.plan_maintenance(
+        Sensor.objects.get(pk=3),
+        start=NOW - timedelta(hours=1),
+        end=NOW + timedelta(hours=1),
+        reason="配線の更新",
+        act=act,
+    )
+    for port in (22, 23, 80, 445):
+        Reach.objects.create(
+            sensor_id=3, address="192.0.2.3", protocol=6, port=port, arrived=9, lost=3, lost_in_row=3 if port > 80 else 0,
+            last_tried_at=NOW, last_arrived_at=NOW, lost_since=NOW if port > 80 else None,
+        )  # fmt: skip
+    return Operated(str(started.pk), str(waiting.pk), update.pk, planned.pk)
+
+
 def write_notes(cast: Any) -> None:
     """Write what an analyst noticed, and what she calls a fingerprint."""
     from teiten.datasets import annotating, naming
@@ -289,6 +372,7 @@ def running_site(server_url: str) -> Iterator[Site]:
     with migrated_database(server_url), temporary_store(clock) as store:
         cast = make_cast(NOW)
         fill_fleet(cast)
+        operated = fill_operations(cast)
         write_notes(cast)
         let_see_payload(cast)
         windows = make_windows()
@@ -309,7 +393,7 @@ def running_site(server_url: str) -> Iterator[Site]:
         services.set_search(search)
         with _serving() as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-            yield Site(url, browser, PASSWORD)
+            yield Site(url, browser, PASSWORD, operated)
             browser.close()
         middleware.clock = before
         search.close()

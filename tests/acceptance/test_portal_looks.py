@@ -9,6 +9,7 @@ a person looks at them.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,55 @@ MORE_PAGES = {
     "commands": "/operations/commands/",
     "releases": "/operations/releases/",
 }
+#: Words that are the same in Japanese, and names of the made world.
+SAME_WORDS = {
+    "Teiten",
+    "API",
+    "CSV",
+    "PNG",
+    "JST",
+    "SHA",
+    "ZIP",
+    "Python",
+    "RHEL",
+    "Ubuntu",
+    "Debian",
+    "Example",
+    "Net",
+    "Dana",
+    "Ann",
+    "alice",
+    "UDP",
+    "TCP",
+    "dana",
+    "observatory",
+    "alpha",
+    "beta",
+    "GiB",
+    "MiB",
+    "KiB",
+    "UTC",
+    "TLP",
+    "asn",
+    "root",
+    "ping",
+}
+#: What people wrote, and names of files, programs and data: the same in every language.
+WRITTEN = re.compile(
+    r"Its clock was wrong|a test|A department with .* nothing else|NAME\.\w+\.json|teiten-operator|cloud-init|Asia/Tokyo"
+    r"|region = \S+ AND version|simulated|organisation:\w+"
+)
+#: Text of a page that a reader of Japanese meets: no code, no English sentence of another room, nothing hidden.
+READ_TEXT = """() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const texts = [];
+  while (walker.nextNode()) {
+    const parent = walker.currentNode.parentElement;
+    if (parent.closest("pre, code, script, style, textarea, kbd, .mono, [lang=en], svg")) continue;
+    if (parent.checkVisibility()) texts.push(walker.currentNode.textContent);
+  }
+  return texts.join(" ");
+}"""
 #: A picture of each page takes a third of the time, and nobody looks at those of a run without failures.
 TAKES_PICTURES = os.environ.get("SCREENSHOTS") == "1"
 #: Looks at which axe-core runs over all screens: it takes as long as everything else together. Those of issue 3
@@ -79,6 +129,35 @@ def test_every_screen_looks_right(site: Site, width: int, language: str, theme: 
             found += list_problems(page, findings, name=name, width=width, has_axe=has_axe)
 
         assert found == []
+
+
+def list_operated(site: Site) -> dict[str, str]:
+    """Give the screens that need an operator."""
+    done = site.operated
+    assert done is not None
+    return {
+        "alarms": "/operations/alarms/", "command": f"/operations/commands/{done.command}/",
+        "command-waits": f"/operations/commands/{done.waiting}/", "commands": "/operations/commands/",
+        "submit": "/operations/commands/submit/", "preview": "/operations/commands/preview/?selector=region+%3D+%22kanto%22",
+        "releases": "/operations/releases/", "rollout": f"/operations/rollouts/{done.rollout}/",
+        "hosts": "/operations/hosts/", "host": "/operations/hosts/alpha/", "make": "/operations/make/", "audit": "/operations/audit/",
+        "sensor-own": f"/sensors/3/?{ASKED}", "act": "/sensors/3/suspend/", "cancel": f"/sensors/3/maintenance/{done.maintenance}/cancel/",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "language", "theme"), [(1440, "ja", "light"), (390, "en", "dark")])
+def test_every_screen_of_operators_looks_right(site: Site, width: int, language: str, theme: str) -> None:
+    with site.visit("dana", language=language, theme=theme, width=width) as (page, findings):
+        found: list[str] = []
+        for name, path in list_operated(site).items():
+            page.goto(site.url + path)
+            take_picture(page, f"{name}-{width}-{language}-{theme}")
+            found += list_problems(page, findings, name=name, width=width)
+            if language == "ja":
+                words = set(re.findall(r"[A-Za-z]{3,}", WRITTEN.sub("", page.evaluate(READ_TEXT))))
+                found += [f"{name}: untranslated {word}" for word in sorted(words - SAME_WORDS)]
+
+        assert found == [], "\n".join(found)
 
 
 @pytest.mark.parametrize(("width", "language", "theme"), LOOKS)

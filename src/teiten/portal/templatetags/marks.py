@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from teiten.portal.charts import marks
@@ -16,6 +16,15 @@ register = template.Library()
 def icon(name: str) -> SafeString:
     """Draw an icon; it is decoration, so words must stand beside it or in aria-label."""
     return mark_safe(f'<svg class="i" viewBox="0 0 16 16" aria-hidden="true">{marks.ICONS[name]}</svg>')  # noqa: S308 - our own table
+
+
+@register.filter
+def inline_code(text: str) -> SafeString:
+    """Write what stands between backticks as code; everything is escaped."""
+    parts = enumerate(str(text).split("`"))
+    return format_html_join(
+        "", "{}", ((format_html("<code>{}</code>", part) if place % 2 else part,) for place, part in parts)
+    )
 
 
 @register.simple_tag
