@@ -97,6 +97,7 @@ class Connections:
             try:
                 return self._ask(sql, parameters, role)
             except pa.ArrowInvalid:
+                # Something that was written before the answer; the client is closed, and another one asks.
                 return self._ask(sql, parameters, role)
 
     def _ask(self, sql: str, parameters: Parameters | None, role: Role) -> pa.Table:
