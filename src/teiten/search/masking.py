@@ -137,6 +137,7 @@ def _withhold(basis: Basis) -> Basis:
         modes=(),
         modes_apart={},
         prefix_lengths=(),
+        not_counted=(),
     )
 
 

@@ -25,6 +25,7 @@ from teiten.search import lines, roster, services, watched
 from teiten.search.basis import NotCounted
 from teiten.search.conditions import PortValue, where
 from teiten.search.desk import Desk
+from teiten.search.doors import FleetFacts
 from teiten.search.maintenance import overlap_seconds
 from teiten.search.members import Roster
 from teiten.search.named_ports import services_of
@@ -143,12 +144,22 @@ def find(desk: Desk, query: Query, start_us: int, end_us: int) -> Unreached | No
 
 def find_services(desk: Desk, asked: Sequence[PortValue], start_us: int, end_us: int) -> Unreached | None:
     """Find when all of these ports did not reach a sensor; None when there is no such time."""
-    if desk.fleet is None or not asked:
+    fleet, services = desk.fleet, tuple(asked)
+    if fleet is None or not services:
         return None
+    return desk.memory.recall(
+        ("unreached", services, start_us, end_us),
+        now=desk.clock.monotonic(),
+        keep_seconds=desk.config.freshness_cache_seconds,
+        make=lambda: _find(fleet, services, start_us, end_us),
+    )
+
+
+def _find(fleet: FleetFacts, asked: tuple[PortValue, ...], start_us: int, end_us: int) -> Unreached | None:
     each: list[dict[tuple[int, int], Spans]] = []
     for service in asked:
         found: dict[tuple[int, int], Spans] = {}
-        for one in desk.fleet.list_unreached(service.protocol, service.number, start_us, end_us):
+        for one in fleet.list_unreached(service.protocol, service.number, start_us, end_us):
             known = found.get((one.sensor, one.ip_version), ())
             found[one.sensor, one.ip_version] = (*known, (one.from_us, one.to_us))
         if not found:
@@ -160,7 +171,7 @@ def find_services(desk: Desk, asked: Sequence[PortValue], start_us: int, end_us:
     spans: dict[int, dict[int, Spans]] = {}
     for (sensor, ip_version), when in common.items():
         spans.setdefault(ip_version, {})[sensor] = when
-    return Unreached(tuple(asked), spans)
+    return Unreached(asked, spans)
 
 
 def _meet(

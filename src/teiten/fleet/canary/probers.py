@@ -16,8 +16,10 @@ from teiten.fleet.alarms import metrics
 from teiten.fleet.alarms.models import Alarm, AlarmKind
 from teiten.fleet.canary.models import Prober
 
-#: Logs travel by somebody's timer: half a day is usual, more than this is not.
-SILENT_AFTER = timedelta(hours=26)
+#: Logs travel by somebody's timer: half a day is usual, more than this and two slots is not.
+SILENT_AFTER = timedelta(hours=24)
+#: Verdicts that are older say nothing of how a prober does.
+_LOOK_BACK = timedelta(days=7)
 #: So many slots in a row, the newest of an IP version and protocol, must be void.
 _VOID_AFTER = 2
 _PREFIX = "prober "
@@ -52,7 +54,7 @@ class ProberState:
     met: int
     #: Most sensors miss what it sends: it is the prober, or the way from it.
     is_void: bool
-    #: It sent once, and has said nothing since :data:`SILENT_AFTER`.
+    #: It sent once, and has said nothing for :data:`SILENT_AFTER` and two slots.
     is_silent: bool
 
     @property
@@ -65,7 +67,7 @@ def list_states(*, now: datetime) -> tuple[ProberState, ...]:
     """Tell how the probers in use do, by name."""
     worst: dict[int, tuple[bool, int, int]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_NEWEST, {"since": now - SILENT_AFTER, "places": _VOID_AFTER})
+        cursor.execute(_NEWEST, {"since": now - _LOOK_BACK, "places": _VOID_AFTER})
         for prober, all_void, expected, met, count in cursor.fetchall():
             seen = (all_void and count >= _VOID_AFTER, expected, met)
             worst[prober] = max(worst.get(prober, seen), seen, key=lambda one: (one[0], one[1] - one[2]))
@@ -75,7 +77,8 @@ def list_states(*, now: datetime) -> tuple[ProberState, ...]:
     for prober in Prober.objects.filter(revoked_at=None).order_by("name"):
         ended_at, taken_at, sent = logs.get(prober.pk, (None, None, 0))
         is_void, expected, met = worst.get(prober.pk, (False, 0, 0))
-        is_silent = ended_at is not None and ended_at < now - SILENT_AFTER
+        patience = SILENT_AFTER + timedelta(seconds=2 * prober.slot_seconds)
+        is_silent = ended_at is not None and ended_at < now - patience
         states.append(ProberState(prober.name, ended_at, taken_at, sent, expected, met, is_void, is_silent))
     return tuple(states)
 
