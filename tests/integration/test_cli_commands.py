@@ -174,6 +174,38 @@ def test_files_that_are_none_are_told(
         type_words("command", "start", make_id(clock), "--stages", "100")
 
 
+def test_what_slips_is_said(type_words: Type, clock: FixedClock, sensors: list[int], tmp_path: Path) -> None:
+    from teiten.fleet.commands.errors import CommandStateError
+    from teiten.fleet.models import Sensor, SensorHealth
+
+    with pytest.raises(CliError, match="'region = nowhere' means nobody"):
+        type_words("command", "preview", "--selector", "region = nowhere", "--output", str(tmp_path / "t"))
+    assert not (tmp_path / "t").exists()
+    with pytest.raises(CliError, match="means nobody"):
+        type_words("command", "targets", "region = nowhere")
+    Sensor.objects.filter(pk=sensors[0]).update(state="suspended")
+    SensorHealth.objects.filter(pk__in=sensors[:2]).update(heartbeat_at=clock.now() - timedelta(hours=1))
+    said = type_words("command", "preview", "--selector", "region != kantoo")
+    assert "these are ALL sensors that there are" in said
+    assert "2 of them are silent now" in said
+    assert "1 of them are suspended" in said
+    assert "ALL" not in type_words("command", "preview", "--selector", "org = alpha")
+
+    half = tmp_path / "half.json"
+    half.write_bytes(make_content(sensors, clock, "alice", verb="restart"))
+    said = type_words("command", "submit", str(half), "--start", "--yes", code=1)
+    assert "1 of 2 persons have validly signed" in said
+    assert "it was not started" in said
+    command_id = said.partition(":")[0]
+    with pytest.raises(
+        CommandStateError, match="is signed, not approved; hand it in again with the signatures"
+    ):
+        type_words("command", "start", command_id, "--yes")
+    half.write_bytes(make_content(sensors, clock, "alice", "bob", verb="restart"))
+    with pytest.raises(FleetError, match="the rate must be 1 to 10000 sensors a minute, not 0"):
+        type_words("command", "submit", str(half), "--start", "--yes", "--per-minute", "0")
+
+
 def make_id(clock: FixedClock) -> str:
     return testing.make_command(now_s=seconds(clock)).command_id
 

@@ -52,6 +52,8 @@ def test_it_works(text: str, numbers: list[int]) -> None:
         ("region = ", "a value is wanted"),
         ("region = kanto kansai", "column 16: `and` or `or`"),
         ("colour = red", "a field is wanted: number, name"),
+        ("region = kanto and regoin = kansai", "column 20: a field is wanted"),
+        ("regoin = kanto", "'regoin' is none"),
         ("region < kanto", "region is compared by = or != only"),
         ("version < new", "no version such as 1.4"),
         ("number = x", "no number of a sensor"),

@@ -186,7 +186,8 @@ def _start(installation: Installation, command: Command, options: argparse.Names
     from teiten.fleet.services import Act
 
     what = f"give {command.verb} (class {command.command_class}) to {len(command.sensors)} sensors"
-    if not is_confirmed(what, yes=options.yes):
+    look = f"`teiten command show {command.pk}` to see it"
+    if not is_confirmed(what, yes=options.yes, way_to_look=look):
         return 1
     config = installation.section("fleet")
     started = services.start(

@@ -7,7 +7,7 @@ import sys
 from teiten.cli.errors import CliError
 
 
-def is_confirmed(what: str, *, yes: bool) -> bool:
+def is_confirmed(what: str, *, yes: bool, way_to_look: str = "--dry-run to count only") -> bool:
     """Ask, unless told not to.
 
     Raises:
@@ -16,7 +16,7 @@ def is_confirmed(what: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise CliError("nobody can be asked here; say --yes to do it, or --dry-run to count only")
+        raise CliError(f"nobody can be asked here; say --yes to do it, or {way_to_look}")
     answer = input(f"{what}? Type yes to do it: ")
     if answer.strip() != "yes":
         print("nothing was changed")

@@ -118,7 +118,10 @@ class _Reader:
     def _read_comparison(self) -> Test:
         field = self._take("word")
         if field is None or field.text in _WORDS or field.text not in _FIELDS:
-            raise self._refuse(f"a field is wanted: {', '.join(_FIELDS)}")
+            wanted = f"a field is wanted: {', '.join(_FIELDS)}"
+            if field is None:
+                raise self._refuse(wanted)
+            raise SelectorError(f"column {field.at + 1}: {wanted}; {field.text!r:.40} is none")
         if self._take_word("in"):
             values = self._read_list(field)
             return lambda one: any(test(one) for test in values)

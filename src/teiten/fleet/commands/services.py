@@ -36,6 +36,13 @@ from teiten.protocol.errors import CommandError
 _WAITS = frozenset({"signatures_few", "creator_unsigned", "role_missing"})
 #: States in which signatures may still come.
 _BEFORE_START = (CommandState.DRAFT, CommandState.SIGNED, CommandState.APPROVED)
+#: What helps with a command that cannot be started.
+_NEXT: dict[str, str] = {
+    CommandState.DRAFT.value: "hand it in again with signatures (`teiten command submit`)",
+    CommandState.SIGNED.value: "hand it in again with the signatures that are missing (`teiten command submit`)",
+    CommandState.STARTED.value: "`teiten command show` says how far it is",
+    CommandState.WITHDRAWN.value: "draft a new one",
+}
 
 
 @dataclass(frozen=True)
@@ -313,7 +320,9 @@ def _check_resolved(command: wire.Command, given: tuple[int, ...], *, is_now: bo
 
 def _check_startable(command: Command, now: datetime) -> None:
     if command.state != CommandState.APPROVED:
-        raise CommandStateError(f"command {command.pk} is {command.state}, not approved")
+        raise CommandStateError(
+            f"command {command.pk} is {command.state}, not approved; {_NEXT[command.state]}"
+        )
     if now >= command.expires_at:
         raise CommandStateError(f"command {command.pk} expired at {command.expires_at:%Y-%m-%d %H:%M:%S} UTC")
     _check_still_approved(command, now)
