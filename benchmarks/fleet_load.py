@@ -22,6 +22,7 @@ import collections
 import hashlib
 import heapq
 import json
+import math
 import random
 import resource
 import sys
@@ -86,6 +87,10 @@ class Swarm:
         #: Places of the sensors whose spool holds an outage; when the last such spool was empty.
         self.late: set[int] = set()
         self.settled_at = 0.0
+        #: When the next turn of each spool is due; an earlier one takes the place of a later one.
+        self.turns = [math.inf] * len(self.sensors)
+        #: Places of the sensors whose batches failed because nobody answered.
+        self.cut_off: set[int] = set()
         #: Places of the sensors that run the release, as far as the base knows.
         self.updated: set[int] = set()
 
@@ -126,6 +131,7 @@ class Swarm:
             self.duties.clear()
         spooled, coming = 0, []
         self.late = set(range(len(self.sensors)))
+        self.cut_off = set(self.late)
         for place, one in enumerate(self.sensors):
             one.uplink.close()
             self.backoffs[place] = new_backoff()
@@ -139,7 +145,8 @@ class Swarm:
             coming.append((tried - outage_s) / self.pace)
         self.is_cut = False
         for place, in_seconds in enumerate(coming):
-            self.add("spool", place, in_seconds)
+            self.turns[place] = math.inf
+            self.send_later(place, in_seconds)
             self.add("beat", place, random.uniform(0.0, self.beat_s))
             self.add("window", place, self.until_next(place, CLOCK.now_us()))
         return {"spooled": spooled, "at": time.time()}
@@ -218,7 +225,8 @@ class Swarm:
                 self.beat(place)
             elif duty.what == "window":
                 self.close_window(place)
-            else:
+            elif duty.due >= self.turns[place]:
+                self.turns[place] = math.inf
                 self.send_spool(place)
         except UplinkError as error:
             self.figures.errors[f"{duty.what} {type(error).__name__}"] += 1
@@ -246,8 +254,11 @@ class Swarm:
             except UplinkError as error:
                 is_busy = isinstance(error, BusyError)
                 wait = error.retry_after_seconds * random.uniform(1.0, 1.25) if is_busy else 0.0
-                self.add("spool", place, wait or self.backoffs[place].next_wait() / self.pace)
+                if not is_busy:
+                    self.cut_off.add(place)
+                self.send_later(place, wait or self.backoffs[place].next_wait() / self.pace)
                 raise
+            self.cut_off.discard(place)
             self.backoffs[place].reset()
             figures = self.figures
             figures.ack_ms.append((time.perf_counter() - started) * 1000)
@@ -258,10 +269,21 @@ class Swarm:
             self.late.discard(place)
             self.settled_at = time.time()
 
+    def send_later(self, place: int, in_seconds: float) -> None:
+        """Give the spool a turn, unless one comes sooner."""
+        due = time.monotonic() + in_seconds
+        if due < self.turns[place]:
+            self.turns[place] = due
+            self.add("spool", place, in_seconds)
+
     def beat(self, place: int) -> None:
         one, started = self.sensors[place], time.perf_counter()
         answer = one.beat()
         self.figures.beat_ms.append((time.perf_counter() - started) * 1000)
+        if place in self.cut_off:
+            # As the real sender: whoever is answered again tries batches as spread as heartbeats are.
+            self.cut_off.discard(place)
+            self.send_later(place, random.uniform(0.0, self.beat_s))
         if answer.commands_pending:
             answered = one.obey()
             self.figures.answered_at += [time.time()] * answered
