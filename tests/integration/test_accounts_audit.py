@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import timedelta
 from typing import Any
@@ -83,6 +84,29 @@ def test_who_may_do_what_and_who_came_in_is_in_the_chain(
     assert '"role":"operator"' in records[2].content
     assert not any(password in one.content for one in records)
     assert verify_chain().broken is None
+
+
+def test_the_command_line_says_whose_hands_it_was(
+    database: str, cast: Cast, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teiten.accounts import audit
+    from teiten.cli import main
+    from teiten.fleet.services import Act
+
+    def act(*_: object) -> int:
+        for actor in (None, cast.dana):
+            audit.append("test.done", "sensor:1", {"why": "x"}, Act(clock.now(), actor))
+        return 0
+
+    monkeypatch.setenv("SUDO_USER", "hanako\x1b")
+    monkeypatch.setattr(main, "_verb_of", lambda _options: act)
+    main.main(["user", "list"])
+    act()
+
+    records = audit.AuditRecord.objects.filter(kind="test.done").order_by("number")
+    hands = [json.loads(one.content)["facts"].get("hand", "") for one in records]
+    assert hands[0].endswith("who is hanako?")
+    assert hands[1:] == ["", "", ""], "whoever signed in is named, and a service has no hands"
 
 
 def test_a_stranger_does_not_make_the_chain_grow_without_end(
@@ -193,8 +217,10 @@ def test_the_database_refuses_changes(database: str, clock: FixedClock, statemen
         ("DELETE FROM accounts_auditrecord WHERE number = 7", 8),
         ("UPDATE accounts_auditrecord SET digest = sha256('x') WHERE number = 7", 7),
         (
-            "UPDATE accounts_auditrecord AS a SET content = b.content, digest = b.digest, previous = b.previous,"
-            " subject = b.subject FROM accounts_auditrecord AS b WHERE a.number + b.number = 15 AND a.number IN (7, 8)",
+            (
+                "UPDATE accounts_auditrecord AS a SET content = b.content, digest = b.digest, previous = b.previous,"
+                " subject = b.subject FROM accounts_auditrecord AS b WHERE a.number + b.number = 15 AND a.number IN (7, 8)"
+            ),
             7,
         ),
         ("UPDATE accounts_auditrecord SET at = at + interval '1 day' WHERE number = 7", 7),

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from django.db import connection, transaction
 
-from teiten.accounts import chain, metrics
+from teiten.accounts import chain, hand, metrics
 from teiten.accounts.chain import Entry
 from teiten.accounts.heads import Head
 from teiten.accounts.models import AuditRecord, SecurityEvent, SecurityEventKind, User
@@ -79,7 +79,7 @@ def append_many(entries: Sequence[Entry], *, at: datetime) -> list[AuditRecord]:
     # A savepoint would buy nothing: who cannot append cannot act.
     with transaction.atomic(savepoint=False):
         number, previous = _lock_end()
-        links = chain.link_entries(map(_shorten, entries), after=number, previous=previous, at_us=at_us)
+        links = chain.link_entries(map(_complete, entries), after=number, previous=previous, at_us=at_us)
         records = AuditRecord.objects.bulk_create(
             AuditRecord(
                 number=link.number,
@@ -127,5 +127,11 @@ def _find_end() -> tuple[int, bytes]:
     return (0, chain.BEGINNING) if last is None else (last[0], bytes(last[1]))
 
 
-def _shorten(entry: Entry) -> Entry:
-    return entry._replace(kind=entry.kind[: _LONGEST["kind"]], subject=entry.subject[: _LONGEST["subject"]])
+def _complete(entry: Entry) -> Entry:
+    """Bound what people search by; on the command line, say whose hands it was."""
+    hands = {"hand": hand.name_hand()} if not entry.actor and hand.name_hand() else {}
+    return entry._replace(
+        kind=entry.kind[: _LONGEST["kind"]],
+        subject=entry.subject[: _LONGEST["subject"]],
+        facts={**entry.facts, **hands},
+    )

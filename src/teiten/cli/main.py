@@ -7,12 +7,14 @@ Exit codes: 0 done; 1 the thing asked for could not be done (the message says wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
+from teiten.accounts import hand
 from teiten.cli import parser
 from teiten.cli.explaining import explain
 from teiten.foundation import logs, settings
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
         source = settings.load(options.config)
-        code = _verb_of(options)(source, options)
+        with contextlib.nullcontext() if options.verb in _TELLING else hand.at_the_command_line():
+            code = _verb_of(options)(source, options)
         sys.stdout.flush()
     except SettingsError as error:
         return _refuse(error, 2)
