@@ -150,6 +150,28 @@ def test_commands_tell_members_of_their_own_sensors_only(
         assert call(lone, path).status_code == 404
 
 
+def test_lists_cost_the_same_however_long(cast: Cast, sensors: list[int], clock: FixedClock) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from teiten.fleet.rollouts import services
+    from teiten.fleet.services import Act
+
+    def count() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert call(cast.ann, "rollouts").json()["rollouts"]
+            assert call(cast.ann, "commands").status_code == 200
+        return len(queries)
+
+    act = Act(clock.now(), cast.dana)
+    services.start_rollout(kind="update", subject="1", sensors=sensors, per_minute=60, act=act)
+    before = count()
+    for subject in "234":
+        services.start_rollout(kind="update", subject=subject, sensors=sensors, per_minute=60, act=act)
+
+    assert count() == before
+
+
 def enter_lone_host(cast: Cast) -> Any:
     """Give a member of the observatory, which houses no sensor."""
     cast.ann.role = "member"

@@ -6,7 +6,7 @@ organisation's sensors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from django.db.models import Count, QuerySet
 
@@ -41,6 +41,17 @@ def count_states(viewer: User | None, rollout: Rollout) -> Mapping[str, int]:
     """Count a roll-out's targets by state, every state named."""
     counted = targets_visible_to(viewer, rollout).order_by().values_list("state").annotate(Count("pk"))
     return {state.value: 0 for state in TargetState} | dict(counted)
+
+
+def count_states_of(viewer: User | None, rollouts: Collection[int]) -> Mapping[int, Mapping[str, int]]:
+    """Count the targets of many roll-outs by state in one statement, every state named; as :func:`count_states` does for one."""
+    targets = RolloutTarget.objects.filter(rollout__in=rollouts)
+    if viewer is not None and not may_see_all(viewer):
+        targets = targets.filter(sensor__organisation=viewer.organisation_id)
+    counted = {number: {state.value: 0 for state in TargetState} for number in rollouts}
+    for rollout, state, number in targets.order_by().values_list("rollout", "state").annotate(Count("pk")):
+        counted[rollout][state] = number
+    return counted
 
 
 def count_rings(viewer: User | None, rollout: Rollout) -> list[tuple[int, Mapping[str, int]]]:

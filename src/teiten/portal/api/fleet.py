@@ -24,6 +24,7 @@ from teiten.fleet.canary.selectors import reachability_visible_to
 from teiten.fleet.commands import selectors as commands
 from teiten.fleet.health import Condition
 from teiten.fleet.rollouts import selectors as rollouts
+from teiten.fleet.selectors import may_see_all
 from teiten.portal import middleware
 from teiten.portal.api import fleet_words as words
 from teiten.portal.api.admission import admit_to_fleet
@@ -59,6 +60,11 @@ class AlarmsAsked(PageAsked):
 
 class EventsAsked(PageAsked):
     sensor: int | None = Field(None, description="Only of this sensor.")
+
+
+class ResultsAsked(Schema):
+    page: str | None = Field(None, description="`next_page` of the answer before.")
+    limit: int = Field(25, ge=1, le=50, description="1 to 50: an answer may hold 256 KiB.")
 
 
 class RolloutsAsked(PageAsked):
@@ -143,12 +149,15 @@ def list_events(request: HttpRequest, asked: Query[EventsAsked]) -> HttpResponse
 def list_commands(request: HttpRequest, asked: Query[PageAsked]) -> HttpResponse:
     """Newest first; to members those that reached their sensors."""
     viewer = _admit(request, asked)
-    listed = read_list(commands.commands_visible_to(viewer), asked.page, asked.limit)
-    return _respond("commands", listed, lambda one: words.tell_command(one, viewer))
+    listed = read_list(commands.commands_visible_to(viewer).defer("envelope"), asked.page, asked.limit)
+    counted = rollouts.count_states_of(viewer, [one.rollout_id for one in listed.rows if one.rollout_id])
+    return _respond(
+        "commands", listed, lambda one: words.tell_command(one, counted, sees_all=may_see_all(viewer))
+    )
 
 
 @router.get("/commands/{slug:command}/results", summary="What sensors answered")
-def list_results(request: HttpRequest, command: str, asked: Query[PageAsked]) -> HttpResponse:
+def list_results(request: HttpRequest, command: str, asked: Query[ResultsAsked]) -> HttpResponse:
     """In the order in which answers came. `forgery` says why an answer is not the sensor's own; then it has no output."""
     viewer = _admit(request, asked)
     found = commands.commands_visible_to(viewer).filter(pk=command).first()
@@ -165,7 +174,8 @@ def list_rollouts(request: HttpRequest, asked: Query[RolloutsAsked]) -> HttpResp
     """Newest first. `sensors` counts those that the caller sees, by state."""
     viewer = _admit(request, asked)
     listed = read_list(rollouts.rollouts_visible_to(viewer, kind=asked.kind), asked.page, asked.limit)
-    return _respond("rollouts", listed, lambda one: words.tell_rollout(one, viewer))
+    counted = rollouts.count_states_of(viewer, [one.pk for one in listed.rows])
+    return _respond("rollouts", listed, lambda one: words.tell_rollout(one, counted[one.pk]))
 
 
 @router.get("/rollouts/{int:rollout}/sensors", summary="How far a roll-out is with each sensor")

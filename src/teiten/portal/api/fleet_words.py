@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from teiten.accounts.models import User
 from teiten.fleet.alarms.models import Alarm
 from teiten.fleet.canary.selectors import ReachRow
 from teiten.fleet.commands import selectors as commands
 from teiten.fleet.commands.models import Command, CommandResult
 from teiten.fleet.models import SensorEvent
-from teiten.fleet.rollouts import selectors as rollouts
 from teiten.fleet.rollouts.models import Rollout, RolloutTarget
-from teiten.fleet.selectors import SensorRow, may_see_all
+from teiten.fleet.selectors import SensorRow
 
 _PROTOCOLS = {6: "tcp", 17: "udp"}
 #: Told under other names, or only where a sensor is masked.
@@ -56,9 +55,12 @@ def tell_event(event: SensorEvent) -> dict[str, Any]:
     }
 
 
-def tell_command(command: Command, viewer: User) -> dict[str, Any]:
-    """Give a command; whom else it is for is told to those who see the whole fleet."""
-    sees_all = may_see_all(viewer)
+def tell_command(
+    command: Command, counted: Mapping[int, Mapping[str, int]], *, sees_all: bool
+) -> dict[str, Any]:
+    """Give a command with its sensors by state; whom else it is for is told to those who see the whole fleet."""
+    started = counted.get(command.rollout_id or 0)
+    waiting = {"waiting": len(command.sensors)} if sees_all else None
     return {
         "command": command.pk,
         "class": command.command_class,
@@ -67,7 +69,7 @@ def tell_command(command: Command, viewer: User) -> dict[str, Any]:
         "reason": command.reason,
         "state": command.state,
         "rollout": command.rollout_id,
-        "sensors": commands.count_states(viewer, command) if command.rollout or sees_all else None,
+        "sensors": waiting if started is None else started,
         "selector": (command.selector or None) if sees_all else None,
         "signers": command.signers,
         "submitted_at": command.submitted_at,
@@ -93,7 +95,7 @@ def tell_result(result: CommandResult) -> dict[str, Any]:
     }
 
 
-def tell_rollout(rollout: Rollout, viewer: User) -> dict[str, Any]:
+def tell_rollout(rollout: Rollout, counted: Mapping[str, int]) -> dict[str, Any]:
     return {
         "rollout": rollout.pk,
         "kind": rollout.kind,
@@ -103,7 +105,7 @@ def tell_rollout(rollout: Rollout, viewer: User) -> dict[str, Any]:
         "stages": list(rollout.stages),
         "stage": rollout.stage + 1,
         "per_minute": rollout.per_minute,
-        "sensors": rollouts.count_states(viewer, rollout),
+        "sensors": counted,
         "started_at": rollout.started_at,
         "changed_at": rollout.changed_at,
     }

@@ -40,7 +40,6 @@ def describe_line(command: Command) -> dict[str, Any]:
         "command": command,
         "meaning": name_class(command.command_class),
         "arguments": write_arguments(command.arguments),
-        "sensors": len(command.sensors),
         "state": rollout.get_state_display() if rollout else command.get_state_display(),
         "tone": TONES.get(rollout.state if rollout else command.state, ""),
     }
