@@ -75,8 +75,3 @@ def keep_nowhere(response: HttpResponse) -> HttpResponse:
     response["Cache-Control"] = "no-store, private"
     response["Pragma"] = "no-cache"
     return response
-
-
-def values_of(form: forms.Form) -> dict[str, Any]:
-    """Give the checked values."""
-    return dict(form.cleaned_data)

@@ -96,14 +96,6 @@ def read_screen(request: HttpRequest, *, extra: Iterable[str] = ()) -> Screen:
     return Screen(viewer, query, request.path, frame.instants(), frame.language(), datasets, now)
 
 
-def default_screen(request: HttpRequest) -> Screen:
-    """Give the screen as it opens without parameters, for the page that says what was wrong with them."""
-    viewer = frame.visibility_of(request)
-    now = middleware.clock.now()
-    query = search_url.decode(_complete({}, ()), now=now)
-    return Screen(viewer, query, request.path, frame.instants(), frame.language(), (), now)
-
-
 def _given(request: HttpRequest) -> dict[str, Sequence[str]]:
     """Give the URL's parameters; a start or end without a zone is the installation's wall clock."""
     given: dict[str, Sequence[str]] = {name: [str(v) for v in values] for name, values in request.GET.lists()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -55,10 +55,6 @@ class SensorGroup:
     asns: tuple[int, ...] = ()
     #: ``silent``, ``answering``; empty: the mode of the answer.
     modes: tuple[str, ...] = ()
-
-    @property
-    def is_everyone(self) -> bool:
-        return not any(getattr(self, part.name) for part in fields(self))
 
     @property
     def needs_placement(self) -> bool:

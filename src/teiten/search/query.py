@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias, get_args
 
-from teiten.search.conditions import AllOf, Condition, Expression, Value, all_of, negate, where
+from teiten.search.conditions import AllOf, Expression, Value, all_of, negate, where
 from teiten.search.errors import QueryError
 
 Survey: TypeAlias = Literal["all", "without", "only"]
@@ -146,13 +146,6 @@ def check_dataset(name: str) -> None:
             value=name,
             rule="live, simulated or import:NAME",
         )
-
-
-def fields_of(filters: Expression | None) -> tuple[Condition, ...]:
-    """List the single conditions of a filter."""
-    from teiten.search.conditions import walk
-
-    return tuple(walk(filters))
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -8,7 +8,6 @@ from django import template
 
 from teiten.portal import frame
 from teiten.portal.naming.countries import name_country
-from teiten.portal.naming.regions import name_region
 
 register = template.Library()
 
@@ -25,23 +24,6 @@ def full_moment(at: datetime | None) -> str:
     return frame.instants().full(at) if at else "—"
 
 
-@register.filter
-def clock_second(at: datetime | None) -> str:
-    """``12:01:33``."""
-    return frame.instants().second(at) if at else "—"
-
-
-@register.filter
-def short_day(at: datetime | None) -> str:
-    """``11-21``, or ``21 Nov``."""
-    return frame.instants().day(at) if at else "—"
-
-
 @register.simple_tag
 def country_name(code: str) -> str:
     return name_country(code, frame.language())
-
-
-@register.simple_tag
-def region_name(code: str) -> str:
-    return name_region(code, frame.language())
