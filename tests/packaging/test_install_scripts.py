@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import dataclasses
 import gzip
+import http.server
 import os
 import re
 import shutil
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -317,3 +319,48 @@ def test_the_python_is_the_systems_own_where_it_will_do(
 
     assert done.stdout.strip() == (f"{fake_bin}/python{expected}" if expected else "")
     assert done.returncode == (0 if expected else 1)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="not installed: curl")
+@pytest.mark.parametrize(("each", "is_whole"), [(40_000, True), (0, False)])
+def test_a_package_goes_on_where_the_line_broke(
+    script: str, tmp_path: Path, each: int, is_whole: bool
+) -> None:
+    content, asked = os.urandom(100_000), []
+
+    class Breaking(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Range", ""))
+            start = int(asked[-1].removeprefix("bytes=").rstrip("-") or 0)
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            self.wfile.write(content[start : start + each])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Breaking)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    functions = script[script.index("fetch() {") : script.index("install_deb() {")]
+    url = f"http://127.0.0.1:{server.server_address[1]}/tuf/packages/x"
+    try:
+        done = subprocess.run(
+            ["sh", "-euc", f"{functions}\nsleep() {{ :; }}\nfetch {url} {tmp_path / 'got'}"],
+            check=False,
+            capture_output=True,
+            timeout=60,
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    assert (done.returncode == 0) is is_whole
+    if is_whole:
+        assert (tmp_path / "got").read_bytes() == content
+        assert asked == ["", "bytes=40000-", "bytes=80000-"]
+    else:
+        assert len(asked) == 3

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 #: A stranger that stalls its TLS handshake for longer is cut off. By satellite, or where every fifth packet is
 #: lost, one takes a dozen seconds.
 HANDSHAKE_SECONDS = 30.0
-#: A peer that does not answer our end of TLS holds 300 KiB for so long.
+#: A peer that does not answer our end of TLS holds 60 KiB for so long.
 SHUTDOWN_SECONDS = 2.0
 #: A proxy sends its header at once.
 PROXY_SECONDS = 5.0
