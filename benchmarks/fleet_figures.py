@@ -40,11 +40,9 @@ class Figures:
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    if not ordered:
-        return {"p50": 0.0, "p99": 0.0, "max": 0.0}
-    return {
-        "p50": round(ordered[len(ordered) // 2], 1),
-        "p99": round(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)], 1),
-        "max": round(ordered[-1], 1),
-    }
+    ordered = sorted(values) or [0.0]
+
+    def at(percent: int) -> float:
+        return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 1)
+
+    return {"p50": at(50), "p95": at(95), "p99": at(99), "max": round(ordered[-1], 1)}

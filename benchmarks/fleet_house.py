@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from releases_house import House
-from teiten.cli import sensor_settings, wiring
+from teiten.cli import sensor_settings, user_verbs, wiring
 from teiten.cli.installation import Installation
 from teiten.foundation import settings
 from teiten.protocol import command_testing
@@ -101,6 +101,21 @@ def enter_sensors(installation: Installation, count: int) -> list[int]:
     return [one.pk for one in sensors]
 
 
+def users(installation: Installation, people: int) -> dict[str, Any]:
+    """Enter analysts, each with a token of the API."""
+    installation.start_django()
+    tokens = []
+    for number in range(people):
+        name = f"analyst-{number:02}"
+        user_verbs.create_user(
+            user_id=name, role="analyst", organisation="observatory", clock=installation.clock
+        )
+        issued = user_verbs.issue_token(name, days=1, label="bench", clock=installation.clock)
+        tokens.append(issued.token)
+    portal = installation.section("portal")
+    return {"tokens": tokens, "url": f"http://{portal.host}:{portal.port}"}
+
+
 def command(installation: Installation) -> dict[str, Any]:
     """Hand in a class A command to all, signed by one operator, and roll it out at full rate."""
     installation.start_django()
@@ -174,13 +189,15 @@ def count(installation: Installation) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", choices=("prepare", "command", "update", "count"))
+    parser.add_argument("work", choices=("prepare", "users", "command", "update", "count"))
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--sensors", type=int, default=0)
+    parser.add_argument("--people", type=int, default=0)
     options = parser.parse_args()
     installation = Installation(settings.load(options.config))
     works: dict[str, Callable[[Installation], dict[str, Any]]] = {
         "prepare": lambda where: prepare(where, options.sensors),
+        "users": lambda where: users(where, options.people),
         "command": command,
         "update": update,
         "count": count,
