@@ -49,7 +49,7 @@ def write_lone(visibility: Visibility, query: Query, split: str, window: Window,
     return (
         f"if(folded_fp = '{ANY_WINDOW}', packet_count = 1, folded_fp IN (SELECT tcp_fp FROM {FINGERPRINTS.name}"  # noqa: S608 - declared names, bound values
         f" WHERE {write_time(FINGERPRINTS, window, binding)} AND dataset = {binding.bind('String', query.dataset)}"
-        f" GROUP BY tcp_fp HAVING {FINGERPRINTS.count_hosts()} = 1))"
+        f" AND NOT {IS_ANY_WINDOW} GROUP BY tcp_fp HAVING {FINGERPRINTS.count_hosts()} = 1))"
     )
 
 
