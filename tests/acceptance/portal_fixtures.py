@@ -18,7 +18,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from teiten.foundation.clock import FixedClock
 from teiten.protocol.keys import public_bytes
@@ -37,6 +37,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+#: Generous: the machine may be busy with other tests.
+PATIENCE_MS = 15_000
+expect.set_options(timeout=PATIENCE_MS)
 AXE = Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js"
 SCREENSHOTS = Path(__file__).parents[2] / "artefacts" / "screenshots"
 
@@ -110,7 +113,7 @@ class Site:
         findings = Findings()
         try:
             page = context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(PATIENCE_MS)
             watch(page, findings, self.url)
             if user:
                 self.sign_in(page, user)

@@ -304,10 +304,10 @@ def test_a_sensor_that_goes_silent_or_is_revoked_is_shown_so_and_what_it_sent_st
         filling = house.start_sender("fill", "spool-1")
         wait_until((Path(house.order["folder"]) / "spool-1" / "identity.json").exists, "the enrolment", 60.0)
         upload = house.start_upload("spool-1")
-        wait_until(lambda: conditions_of(house, "spool-1") == "watching", "the first heartbeat", 60.0)
+        wait_for_condition(house, "spool-1", "watching")
         house.end_sender(filling)
         house.end_sender(upload)
-        wait_until(lambda: conditions_of(house, "spool-1") == "silent", "two heartbeats to be missed", 60.0)
+        wait_for_condition(house, "spool-1", "silent")
 
         other = house.start_sender("send", "direct-1")
         wait_until(lambda: len(house.read_journal("direct-1")) > 3, "some receipts", 60.0)
@@ -332,6 +332,13 @@ def test_a_sensor_that_goes_silent_or_is_revoked_is_shown_so_and_what_it_sent_st
         wait_until(lambda: house.count_waiting() == 0, "the loader", 60.0)
 
         house.check()
+
+
+def wait_for_condition(house: Torture, name: str, condition: str) -> None:
+    """Wait until `teiten sensor list` says so; each look is a process of its own."""
+    wait_until(
+        lambda: conditions_of(house, name) == condition, f"{name} to be {condition}", 60.0, pause_seconds=1.0
+    )
 
 
 def conditions_of(house: Torture, name: str) -> str:

@@ -344,8 +344,8 @@ def compare(torture: Torture, found: dict[str, Any]) -> None:
     total = compare_rows(torture, names, stored)
     assert found["packets"] == total
     assert found["rollups"] == dict.fromkeys(found["rollups"], total)
-    assert found["coverage_rows"] == total
-    assert found["coverage_batches"] == len(names)
+    coverage_sums = (found["coverage_rows"], found["coverage_batches"])
+    assert coverage_sums == (total, len(names)), found["differences"][:5]
     assert abs(found["address_seconds"] - len(names) * WINDOW_US / 1e6) < 1e-3
     assert found["differences"] == []
 
@@ -403,8 +403,10 @@ def make_data() -> tuple[Path, list[str]]:
     return house.data, told["api_tokens"]
 
 
-def wait_until(is_so: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:
-    """Wait for something.
+def wait_until(
+    is_so: Callable[[], bool], what: str, timeout_seconds: float = 30.0, *, pause_seconds: float = 0.05
+) -> None:
+    """Wait for something, and look again after each pause.
 
     Raises:
         AssertionError: when it does not come.
@@ -412,7 +414,7 @@ def wait_until(is_so: Callable[[], bool], what: str, timeout_seconds: float = 30
     end = time.monotonic() + timeout_seconds
     while not is_so():
         assert time.monotonic() < end, f"waited {timeout_seconds:.0f} s in vain for {what}"
-        time.sleep(0.05)
+        time.sleep(pause_seconds)
 
 
 def find_free_ports(count: int) -> list[int]:
