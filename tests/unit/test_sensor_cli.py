@@ -320,6 +320,30 @@ def fill_spool(state: Path) -> None:
     spool.close()
 
 
+@pytest.mark.parametrize("written", ["\x1b[2J\x1b]0;owned\x07", "\x9b31m", "\u202egpj.exe", "a\rb"])
+def test_what_a_gateway_wrote_moves_no_cursor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """Whoever asks may be root at a terminal; a gateway, or the sensor's user, wrote the error."""
+    sending = {
+        "receipted": 0, "last_receipt": None, "running": False, "beats": 0, "clock_offset_us": None,
+        "last_error": written, "retry_seconds": 0,
+    }  # fmt: skip
+    StateFolder(tmp_path).write_json("sending.json", sending)
+
+    def fail(*_: object) -> int:
+        raise StateError(f"gateway answered 403: {written}")
+
+    main.main(["status", "--state-dir", str(tmp_path)])
+    monkeypatch.setitem(main._VERBS, "enrol", fail)
+    main.main(["enrol", "--state-dir", str(tmp_path), "--token-file", "x"])
+
+    shown = capsys.readouterr()
+    assert "sending error" in shown.out
+    assert "403" in shown.err
+    assert (shown.out + shown.err).replace("\n", "").isprintable()
+
+
 def test_status_of_an_empty_folder_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

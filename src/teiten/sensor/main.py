@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from teiten.foundation import logs
 from teiten.foundation.clock import SystemClock
 from teiten.foundation.errors import TeitenError
+from teiten.foundation.showing import show_plain
 from teiten.sensor.arguments import build_config, make_parser
 from teiten.sensor.config import SensorConfig
 from teiten.sensor.obeying.log_file import keep_log
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             keep_log(config.state_dir, options.verb)
         return _VERBS[options.verb](options, config, words)
     except TeitenError as error:
-        print(f"teiten-sensor: {error}", file=sys.stderr)
+        # A gateway's own words may be in it, or those of whoever stands between.
+        print("teiten-sensor:", show_plain(str(error), kept="\n"), file=sys.stderr)
         return _FAILED
     except KeyboardInterrupt:
         return 130

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from teiten.foundation.clock import Clock, from_us
+from teiten.foundation.showing import show_plain
 from teiten.sensor.errors import SensorError
 from teiten.sensor.state import CAPTURE_STATUS, SENDING_STATUS, StateFolder
 
@@ -40,7 +41,8 @@ def format_status(status: dict[str, Any]) -> str:
     """Write the status for people, a fact a line."""
     lines = [f"state folder     {status['state_dir']}", f"identity         {_identity_text(status)}"]
     lines += _capture_lines(status["capture"]) + _sending_lines(status["sending"])
-    return "\n".join(lines)
+    # Errors hold what a gateway, or the sensor's user, wrote; who asks may be root at a terminal.
+    return "\n".join(map(show_plain, lines))
 
 
 def _describe_identity(state: StateFolder) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from teiten.fleet.models import Sensor, SensorKey
 from teiten.fleet.rollouts import selectors as rollouts
 from teiten.fleet.rollouts.models import RolloutTarget, TargetState
 from teiten.fleet.selectors import may_see_all
+from teiten.foundation.showing import show_plain
 from teiten.protocol import results as wire
 from teiten.protocol.errors import ResultError
 
@@ -57,8 +58,7 @@ def read_output(result: CommandResult) -> str:
 
     What turns the direction of writing, or is not seen at all, could make a line read as another.
     """
-    output = wire.read_result(bytes(result.body)).output
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in output)
+    return show_plain(wire.read_result(bytes(result.body)).output, kept="\n\t")
 
 
 def find_forgery(result: CommandResult) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from teiten.foundation.clock import from_us
+from teiten.foundation.showing import show_plain
 from teiten.protocol.heartbeat import ChainHead
 from teiten.sensor.chain import ChainRecord, read_chain
 from teiten.sensor.errors import DeclarationError, StateError
@@ -25,7 +26,7 @@ def format_records(path: Path) -> Iterator[str]:
     for record in read_chain(path):
         at = from_us(record.at_us).isoformat(timespec="seconds")
         facts = " ".join(f"{name}={_plain(value)}" for name, value in record.facts.items())
-        yield f"{record.number:>6}  {at}  {record.kind}  {facts}".rstrip()
+        yield show_plain(f"{record.number:>6}  {at}  {record.kind}  {facts}".rstrip())
 
 
 def verify(path: Path, *, head: str | None) -> Iterator[str]:
