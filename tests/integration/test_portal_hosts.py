@@ -56,6 +56,24 @@ def test_a_host_names_its_contacts_and_takes_them_away(cast: Cast) -> None:
     assert find_host(cast.alpha).contacts == ()
 
 
+def test_what_the_fleet_refuses_is_said_on_the_page(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    from teiten.fleet import hosting
+    from teiten.fleet.errors import FleetError
+
+    def refuse(*_given: Any, **_named: Any) -> None:
+        raise FleetError("too much within one hour")
+
+    client = client_of(cast.alice)
+    client.post(path_of("add-contact", code="alpha"), CONTACT)
+    (contact,) = find_host(cast.alpha).contacts
+    monkeypatch.setattr(hosting, "remove_contact", refuse)
+
+    answer = client.post(path_of("remove-contact", code="alpha", number=contact.pk))
+
+    assert answer.status_code == 400
+    assert "too much within one hour" in answer.content.decode()
+
+
 def test_a_host_agrees_to_classes_and_says_why(cast: Cast) -> None:
     client, agree = client_of(cast.alice), path_of("agree-classes", code="alpha")
 

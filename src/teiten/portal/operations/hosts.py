@@ -70,8 +70,12 @@ def add_contact(request: HttpRequest, code: str) -> HttpResponse:
 @posted("host", keeps=("code",))
 def remove_contact(request: HttpRequest, code: str, number: int) -> HttpResponse:
     """Take a contact away; one that is gone already stays gone."""
-    with contextlib.suppress(SensorUnknownError):
-        hosting.remove_contact(_find(request, code), number, act=act_of(request))
+    organisation = _find(request, code)
+    try:
+        with contextlib.suppress(SensorUnknownError):
+            hosting.remove_contact(organisation, number, act=act_of(request))
+    except FleetError as error:
+        return _show(request, organisation, refused=str(error), status=400)
     return redirect("host", code)
 
 
@@ -104,6 +108,7 @@ def _show(
     *,
     contact_form: ContactForm | None = None,
     agreement_form: AgreementForm | None = None,
+    refused: str = "",
     status: int = 200,
 ) -> HttpResponse:
     host = hosting.find_host(organisation)
@@ -111,6 +116,7 @@ def _show(
         "here": "operations",
         "tab": "hosts",
         "host": host,
+        "refused": refused,
         "name": _name_of(organisation),
         "classes": [{"letter": letter, "says": says, "agreed": letter in host.command_classes} for letter, says in CLASSES.items()],
         "contact_form": contact_form or ContactForm(),
