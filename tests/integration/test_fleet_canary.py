@@ -442,3 +442,90 @@ def test_a_plan_names_what_stands_now(cast: Cast, clock: FixedClock) -> None:
         Target(second.pk, "198.51.100.4"),
         Target(second.pk, "2001:db8:5::1"),
     )
+
+
+def put_reach(
+    sensor: Any, clock: FixedClock, address: str, port: int, *, lost: int = 0, days: float = 4
+) -> None:
+    """Enter a port that was tried until now, and lost ``lost`` times over so many days, or reached."""
+    from teiten.fleet.canary.models import Reach
+
+    now = clock.now()
+    Reach.objects.update_or_create(
+        sensor=sensor,
+        address=address,
+        protocol=6,
+        port=port,
+        defaults={
+            "lost": lost,
+            "lost_in_row": lost,
+            "lost_since": now - timedelta(days=days) if lost else None,
+            "last_tried_at": now,
+            "last_arrived_at": None if lost else now,
+            "again_at": None if lost else now - timedelta(hours=1),
+        },
+    )
+
+
+def revise(clock: FixedClock) -> None:
+    from teiten.fleet.canary import unreached
+
+    unreached.revise(now=clock.now(), config=CONFIG)
+
+
+def test_each_version_of_ip_and_every_address_of_it_counts(cast: Cast, clock: FixedClock) -> None:
+    from teiten.fleet.canary.selectors import unreachable_ports
+
+    sensor = make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    for address, lost in (("192.0.2.7", 9), ("192.0.2.8", 9), ("2001:db8::7", 0)):
+        put_reach(sensor, clock, address, 23, lost=lost)
+        put_reach(sensor, clock, address, 80, lost=9 if address == "192.0.2.7" else 0)
+    revise(clock)
+    assert [row[0] for row in list_periods()] == [(sensor.pk, 4, 6, 23)]
+    assert unreachable_ports(CONFIG) == {}, "over IPv6 it is reached"
+    put_reach(sensor, clock, "2001:db8::7", 23, lost=9)
+    revise(clock)
+    assert unreachable_ports(CONFIG) == {sensor.pk: frozenset({(6, 23)})}
+
+
+def test_an_address_that_a_sensor_left_says_nothing(cast: Cast, clock: FixedClock) -> None:
+    sensor = make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    put_reach(sensor, clock, "192.0.2.7", 23, lost=9)
+    put_reach(sensor, clock, "192.0.2.7", 80)
+    revise(clock)
+    left_at = clock.now()
+    clock.advance(5 * 86_400)
+    put_reach(sensor, clock, "198.51.100.7", 80)
+    revise(clock)
+    ((_, from_at, to_at, _),) = list_periods()
+    assert (from_at, to_at) == (left_at - timedelta(days=4), left_at), "as long as it was tried"
+
+
+def test_nothing_is_known_of_what_was_tried_long_ago(cast: Cast, clock: FixedClock) -> None:
+    sensor = make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    put_reach(sensor, clock, "192.0.2.7", 23, lost=9)
+    put_reach(sensor, clock, "192.0.2.7", 80)
+    revise(clock)
+    tried_at = clock.now()
+    clock.advance(11 * 86_400)
+    revise(clock)
+    assert list_periods()[0][2] is None
+    clock.advance(2 * 86_400)
+    revise(clock)
+    assert list_periods()[0][2] == tried_at
+
+
+def test_a_late_arrival_ends_or_withdraws_what_was_known(cast: Cast, clock: FixedClock) -> None:
+    from teiten.fleet.canary.models import Reach
+    from teiten.fleet.facts import FleetFacts
+
+    sensor = make_sensor(cast, clock, "TK-001", "192.0.2.7")
+    put_reach(sensor, clock, "192.0.2.7", 23, lost=9)
+    put_reach(sensor, clock, "192.0.2.7", 80)
+    revise(clock)
+    ((_, from_at, _, _),) = list_periods()
+    arrived_at = from_at + timedelta(hours=5)
+    Reach.objects.filter(port=23).update(lost_in_row=4, again_at=arrived_at, last_arrived_at=arrived_at)
+    revise(clock)
+    assert [row[1:] for row in list_periods()] == [(from_at, from_at, 2)], "three days were not proven"
+    assert FleetFacts(clock).list_unreached(6, 23, 0, 1 << 62) == []
