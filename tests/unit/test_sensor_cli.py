@@ -19,6 +19,7 @@ from teiten.sensor.outbox import Outbox
 from teiten.sensor.progress import ProgressLine
 from teiten.sensor.recording import phase_of
 from teiten.sensor.state import ORDERS, StateFolder, parse_gateway_keys
+from teiten.sensor.status import collect_status, format_status
 from teiten.sensor.testing import SENSOR, FakeGateway
 
 
@@ -482,3 +483,33 @@ def test_progress_is_a_bar_on_a_terminal(clock: FixedClock) -> None:
 
 def test_the_clock_is_the_machines() -> None:
     assert abs(SystemClock().now_us() - time.time() * 1e6) < 1e6
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "running", "shown"),
+    [
+        (5, True, "running, process 4711"),
+        (200, True, "no word from process 4711 for 200 s: it was killed, hangs, or cannot write here"),
+        (200, False, "not running"),
+        # A clock that was set back since.
+        (-1_000_000_000, True, "running, process 4711"),
+    ],
+)
+def test_a_process_that_cannot_write_is_not_called_stopped(
+    tmp_path: Path, clock: FixedClock, age_seconds: int, running: bool, shown: str
+) -> None:
+    state = StateFolder(tmp_path)
+    told = {
+        "receipted": 0,
+        "last_receipt": None,
+        "beats": 0,
+        "clock_offset_us": None,
+        "last_error": "",
+        "pid": 4711,
+    }
+    written_at_us = clock.now_us() - age_seconds * 1_000_000
+    state.write_json("sending.json", {**told, "running": running, "written_at_us": written_at_us})
+
+    text = format_status(collect_status(state, clock))
+
+    assert f"sending          {shown}" in text

@@ -12,6 +12,8 @@ from teiten.sensor.state import CAPTURE_STATUS, SENDING_STATUS, StateFolder
 
 #: A status older than this is not believed: the process is gone or stuck.
 _STALE_US = 90_000_000
+#: One that is older than this is said to be of then; settings allow a minute between two.
+_OLD_SECONDS = 75
 
 _STANDINGS = {
     "pending_approval": "waits for its operator's approval; recording goes on, the spool keeps what it records",
@@ -56,7 +58,12 @@ def _describe_identity(state: StateFolder) -> dict[str, Any]:
 def _fresh(told: dict[str, Any], now_us: int) -> dict[str, Any]:
     """Do not believe an old file that says "running"."""
     age_us = now_us - int(told.get("written_at_us", 0))
-    return {**told, "running": bool(told.get("running")) and age_us < _STALE_US}
+    has_stopped = not told.get("running")
+    return {
+        **told,
+        "running": not has_stopped and age_us < _STALE_US,
+        "silent_seconds": 0 if has_stopped else max(0, age_us // 1_000_000),
+    }
 
 
 def _identity_text(status: dict[str, Any]) -> str:
@@ -112,6 +119,12 @@ def _sending_lines(told: dict[str, Any]) -> list[str]:
 
 
 def _running_text(told: dict[str, Any]) -> str:
+    if told["silent_seconds"] > _OLD_SECONDS:
+        # What follows is of then.
+        return (
+            f"no word from process {told['pid']} for {told['silent_seconds']} s: it was killed, hangs, "
+            "or cannot write here (is the disk full?)"
+        )
     return f"running, process {told['pid']}" if told["running"] else "not running"
 
 
