@@ -594,6 +594,30 @@ def test_an_expired_repository_is_not_promoted_from(cast: Cast, tmp_path: Path) 
         )
 
 
+def test_a_host_that_was_mended_is_brought_to_the_release_after_all(cast: Cast, tmp_path: Path) -> None:
+    from teiten.fleet.models import SensorHealth
+    from teiten.fleet.releases import services
+    from teiten.fleet.rollouts.models import Rollout, RolloutState, RolloutTarget
+    from teiten.fleet.services import Act
+
+    house = House(tmp_path)
+    house.begin()
+    house.release(2)
+    folder, act = house.repository.folder.path, Act(now())
+    sensors = enter_sensors(cast, [1, 1])
+    given: dict[str, Any] = {"folder": folder, "selector": "all", "stages": (100,), "act": act}
+    services.promote(2, per_minute=60, soak_seconds=0, **given)
+    Rollout.objects.update(state=RolloutState.DONE)
+    RolloutTarget.objects.update(
+        state="failed", released_at=now(), ended_at=now(), detail="blocked: disk full: /"
+    )
+    blocked = {"update": {"release": 1, "state": "blocked", "detail": "disk full: /"}}
+    SensorHealth.objects.filter(pk=sensors[0]).update(report=blocked)
+    assert services.follow(folder, act=act) == 1
+    followed = Rollout.objects.order_by("pk").last()
+    assert list(followed.targets.values_list("sensor", flat=True)) == [sensors[1]]
+
+
 def test_a_list_of_operators_never_goes_back(type_words: Type, tmp_path: Path) -> None:
     from teiten.protocol import command_testing
 

@@ -49,10 +49,18 @@ def test_one_key_is_not_two_people(house: House, tmp_path: Path) -> None:
 def test_an_init_that_was_cut_short_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(tmp_path)
     people = [make_person(role, name)[0] for role in ("root", "targets") for name in ("Aoi", "Ben", "Chiyo")]
-    with monkeypatch.context() as patch:
-        patch.setattr(house.repository.folder, "write_draft", lambda _: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            house.repository.init(people, now=now())
+    write = house.repository.folder.write_draft
+    for done in (0, 1):
+        written: list[object] = []
+
+        def write_some(draft: object, done: int = done, written: list[object] = written) -> Path:
+            written.append(draft)
+            return write(draft) if len(written) <= done else 1 / 0  # type: ignore[arg-type,return-value]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(house.repository.folder, "write_draft", write_some)
+            with pytest.raises(ZeroDivisionError):
+                house.repository.init(people, now=now())
     house.repository.init(people, now=now())
     with pytest.raises(ReleaseError, match=r"waits for signatures .* remove that folder first"):
         house.repository.init(people, now=now())

@@ -250,7 +250,7 @@ class ReleaseRepository:
         path = self.folder.path
         if self.folder.read_root() is not None:
             raise ReleaseError(f"there is a repository in {path} already; `teiten release status` shows it")
-        if self.folder.is_made and any(self.folder.read_draft(role) for role in DRAFTS):
+        if self.folder.is_made and all(self.folder.read_draft(role) for role in DRAFTS):
             raise ReleaseError(
                 f"there is a repository in {path} already: its first root waits for signatures "
                 "(`teiten release status` says whose). To begin with other people, remove that folder first"
