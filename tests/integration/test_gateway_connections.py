@@ -8,7 +8,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from teiten.cli.embedded import create_database
 from teiten.foundation.clock import FixedClock
-from teiten.gateway import knocking, peers
+from teiten.gateway import knocking, listener, peers
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.errors import GatewayStartError, Refusal
 from teiten.gateway.testing import AUTHORITY, Answer, HonestSensor, RawClient, RunningGateway, run_gateway
@@ -237,6 +237,39 @@ def test_a_head_that_drips_in_is_cut(
         assert time.monotonic() - started < 5
         with closing(connect(gateway.port)) as client:
             beat(client, clock)
+
+
+def test_patience_is_short_while_places_are(
+    tmp_path: Path, database_url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "CROWDED_SECONDS", 0.3)
+    settings = {"receive_seconds": 30.0, "max_connections": 4}
+    with open_house(tmp_path, database_url, clock, **settings) as gateway, ExitStack() as stack:
+        idle = [stack.enter_context(closing(connect(gateway.port))).connect() for _ in range(4)]
+        idle[3].settimeout(5)
+        with suppress(ConnectionError):
+            assert idle[3].recv(1) == b"", "whoever came when places were short and said nothing is cut"
+        idle[0].settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            idle[0].recv(1)
+        with closing(connect(gateway.port)) as sensor:
+            beat(sensor, clock)
+
+
+def test_a_slow_first_request_is_not_taken_for_an_idle_connection(
+    tmp_path: Path, database_url: str, clock: FixedClock
+) -> None:
+    made = SENSOR.sign("POST", "/v1/heartbeat", BEAT.to_json(), created_s=clock.now_us() // 1_000_000)
+    head = f"{made.method} {made.target} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in made.as_list())
+    with (
+        open_house(tmp_path, database_url, clock, keepalive_seconds=0.1) as gateway,
+        closing(connect(gateway.port)) as client,
+    ):
+        time.sleep(0.3)
+        client.connect().sendall(head.encode()[:50])
+        time.sleep(0.3)
+        client.connect().sendall(head.encode()[50:] + b"\r\n" + made.body)
+        assert client.read().status == 200
 
 
 PUT = SENSOR.put(1, b"a batch", created_s=int(NOW.timestamp()))

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 #: A stranger that stalls its TLS handshake for longer is cut off. By satellite, or where every fifth packet is
 #: lost, one takes a dozen seconds.
 HANDSHAKE_SECONDS = 30.0
+#: The same, and for the first head, while places are short: strangers who only hold them must not keep sensors out.
+CROWDED_SECONDS = 5.0
 #: A peer that does not answer our end of TLS holds 60 KiB for so long.
 SHUTDOWN_SECONDS = 2.0
 #: A proxy sends its header at once.
@@ -148,7 +150,7 @@ class Acceptor(asyncio.AbstractServer):
                 lambda: cast(asyncio.BaseProtocol, protocol),
                 connection,
                 ssl=self._ssl_context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_handshake_timeout=CROWDED_SECONDS if self._places.is_crowded else HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
         except BaseException:

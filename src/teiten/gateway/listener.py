@@ -14,7 +14,7 @@ from aiohttp.web_protocol import RequestHandler
 from teiten.foundation.clock import Clock
 from teiten.foundation.logs import OncePer
 from teiten.gateway import metrics
-from teiten.gateway.accepting import Acceptor, open_sockets
+from teiten.gateway.accepting import CROWDED_SECONDS, Acceptor, open_sockets
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.peers import Places, TrustedProxies
 
@@ -30,11 +30,11 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class SensorConnection(RequestHandler):
     """HTTP on one connection, which knows whose it is and does not wait for ever for a head."""
 
-    __slots__ = ("_head_seconds", "_head_timer", "_leave", "peer")
+    __slots__ = ("_find_patience", "_head_timer", "_leave", "peer")
 
-    def __init__(self, server: web.Server, *, head_seconds: float, **options: Any) -> None:
+    def __init__(self, server: web.Server, *, find_patience: Callable[[], float], **options: Any) -> None:
         super().__init__(server, **options)
-        self._head_seconds = head_seconds
+        self._find_patience = find_patience
         self._head_timer: asyncio.TimerHandle | None = None
         self._leave: Callable[[], None] = lambda: None
         #: The sensor's address, also behind a proxy; empty in tests without a socket.
@@ -87,7 +87,7 @@ class SensorConnection(RequestHandler):
         if self._current_request is not None or self._messages:
             self._stop_watching()
         elif self._head_timer is None:
-            self._head_timer = asyncio.get_running_loop().call_later(self._head_seconds, self._cut)
+            self._head_timer = asyncio.get_running_loop().call_later(self._find_patience(), self._cut)
 
     def _stop_watching(self) -> None:
         if self._head_timer is not None:
@@ -107,11 +107,17 @@ class _SensorServer(web.Server):
     def __init__(self, handler: Handler, *, head_seconds: float, **options: Any) -> None:
         super().__init__(handler, **options)
         self._head_seconds = head_seconds
+        #: Set once it listens.
+        self.places: Places | None = None
 
     def __call__(self) -> SensorConnection:
-        return SensorConnection(
-            self, head_seconds=self._head_seconds, loop=asyncio.get_running_loop(), **self._kwargs
-        )
+        loop = asyncio.get_running_loop()
+        return SensorConnection(self, find_patience=self._find_patience, loop=loop, **self._kwargs)
+
+    def _find_patience(self) -> float:
+        """Give the seconds that a head may take now."""
+        is_crowded = self.places is not None and self.places.is_crowded
+        return min(self._head_seconds, CROWDED_SECONDS) if is_crowded else self._head_seconds
 
 
 class CappedSite(web.BaseSite):
@@ -131,12 +137,14 @@ class CappedSite(web.BaseSite):
 
     async def start(self) -> None:
         await super().start()
-        config = self._config
+        config, server = self._config, cast(_SensorServer, self._runner.server)
+        places = Places(most=config.max_connections, most_per_address=config.max_connections_per_address)
+        server.places = places
         self._server = Acceptor(
             await open_sockets(config.host, config.port, backlog=_BACKLOG),
-            cast(_SensorServer, self._runner.server),
+            server,
             ssl_context=self._context,
-            places=Places(most=config.max_connections, most_per_address=config.max_connections_per_address),
+            places=places,
             proxies=self._proxies,
         )
 

@@ -24,6 +24,8 @@ _HEAD = struct.Struct(">12sBBH")
 _LOCAL, _PROXY = 0x20, 0x21
 _TCP4, _TCP6 = 0x11, 0x21
 _IPV6_KEY_BITS = 64
+#: Share of all places from which on they are short.
+_CROWDED = 0.75
 
 
 class ProxyHeaderError(GatewayError):
@@ -96,6 +98,11 @@ class Places:
         self._most_per_address = most_per_address
         self._by_address: Counter[str] = Counter()
         self.taken = 0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many are taken that nobody may take his time."""
+        return self.taken > self._most * _CROWDED
 
     def take(self) -> Callable[[], None] | None:
         """Take a place for a connection; gives how to give it back, or None when all are taken."""
