@@ -386,3 +386,35 @@ def test_a_value_leads_to_its_page_and_its_number_to_the_rows_behind_it(site: Si
         chips = page.locator(".chip .mono").all_inner_texts()
         assert "dst_port = 22/tcp" in chips
         assert findings.problems == []
+
+
+def test_a_button_that_is_pressed_twice_sends_its_form_once(site: Site) -> None:
+    """The second press would throw the first one's answer away: a download of tokens above all."""
+    with site.visit("dana") as (page, findings):
+        page.goto(f"{site.url}/operations/alarms/")
+
+        with page.expect_navigation():
+            prevented = page.locator("form[action*=acknowledge]").first.evaluate(
+                """form => {
+                  const prevented = [];
+                  addEventListener("submit", (event) => prevented.push(event.defaultPrevented));
+                  form.requestSubmit();
+                  form.requestSubmit();
+                  return prevented;
+                }"""
+            )
+
+        assert prevented == [False, True]
+        assert findings.problems == []
+
+
+def test_an_operator_finds_what_failed_in_a_roll_out(site: Site) -> None:
+    assert site.operated is not None
+    with site.visit("dana") as (page, findings):
+        page.goto(f"{site.url}/operations/rollouts/{site.operated.rollout}/")
+
+        page.locator(".legend a", has_text="Failed").click()
+
+        expect(page.locator("tbody tr")).to_have_count(2)
+        expect(page.locator("tbody")).to_contain_text("capture did not start")
+        assert findings.problems == []

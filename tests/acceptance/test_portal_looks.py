@@ -185,6 +185,8 @@ def test_the_sign_in_looks_right(site: Site, width: int, language: str, theme: s
         ("no-such-port", "ann", f"/port/99999-tcp?{ASKED}"),
         ("forbidden", "alice", "/live/"),
         ("not-found", "ann", "/nothing-here/"),
+        ("no-sensors", "dana", "/sensors/?dataset=live&period=24h"),
+        ("no-alarms", "alice", "/operations/alarms/"),
         ("prefix", "ann", f"/sources/240.0.7.0%2F24?{ASKED}"),
         ("empty", "ann", "/?dataset=simulated&period=custom&start=2026-01-01T00%3A00&end=2026-01-02T00%3A00&metric=rate"),
     ],
