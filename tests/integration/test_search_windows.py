@@ -68,6 +68,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
             "window_start_at": START + timedelta(hours=hour),
             "window_end_at": START + timedelta(hours=hour + 1),
             "watched_prefix": [f"192.0.2.{sensor}/32"],
+            "captured": 10,
         }
         for sensor in (1, 2, 3)
         for hour in range(hours)
@@ -92,6 +93,11 @@ def begin_anywhere(place: Place, minutes: int, *, at_midnight: bool) -> datetime
         return instant
     local = instant.astimezone(place.zone)
     return datetime(local.year, local.month, local.day, tzinfo=place.zone).astimezone(timezone.utc)
+
+
+def floor_hour(place: Place, instant: datetime) -> datetime:
+    local = instant.astimezone(place.zone)
+    return instant - timedelta(minutes=local.minute)
 
 
 def count(place: Place, dimension: str, metric: str, start: datetime, end: datetime) -> dict[str, int]:
@@ -131,6 +137,10 @@ def test_every_window_is_counted_as_it_says(
     assert begins <= query.start < query.end <= ends
     watched = max(timedelta(0), min(ends, WATCHED_UNTIL) - max(begins, START))
     assert top.basis.covered_address_days == pytest.approx(3 * (watched / timedelta(days=1)))
+    if begins.astimezone(place.zone).minute == ends.astimezone(place.zone).minute == 0:
+        # What a batch says as a whole stands in the local hour in which its window begins.
+        hours = (floor_hour(place, START + timedelta(hours=each)) for each in range(6 * 24 + 5))
+        assert top.basis.captured_packets == 30 * sum(begins <= hour < ends for hour in hours)
     counted = count(place, dimension, metric, begins, ends)
     assert {row.group.key: row.figure.value for row in top.rows} == counted
     if metric == "packets":

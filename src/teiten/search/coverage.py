@@ -85,13 +85,12 @@ def observe(desk: Desk, visibility: Visibility, query: Query, window: Window) ->
     sensors = roster.project(query.filters)
     found = unreached.find(desk, query, window.before().start_us, window.end_us)
     # Ports matter where one is known not to reach somebody; what is told of it depends on the viewer.
-    apart = () if found is None else (found.services, visibility.cache_key, visibility.own_sensors)
-    key = ("observation", query.dataset, sensors, query.mode, query.is_guarded, family, window, apart)
-    return desk.memory.recall(
-        key,
-        now=desk.clock.monotonic(),
-        keep_seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
-        make=lambda: _observe(desk, visibility, query, window, found),
+    apart = () if found is None else found.services
+    return desk.remember(
+        ("observation", query.dataset, sensors, query.mode, query.is_guarded, family, window, apart),
+        lambda: _observe(desk, visibility, query, window, found),
+        seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
+        viewer=None if found is None else visibility,
     )
 
 

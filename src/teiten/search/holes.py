@@ -65,11 +65,11 @@ WHERE dataset != {dataset} AND (sensor, epoch) IN {pairs}
 
 def list_holes(desk: Desk, visibility: Visibility, query: Query) -> tuple[Hole, ...]:
     """List the unexplained holes of the last day, newest first; all panels of a screen ask for the same."""
-    return desk.memory.recall(
+    return desk.remember(
         ("holes", query.dataset),
-        now=desk.clock.monotonic(),
-        keep_seconds=desk.config.freshness_cache_seconds,
-        make=lambda: _list_holes(desk, visibility, query),
+        lambda: _list_holes(desk, visibility, query),
+        seconds=desk.config.freshness_cache_seconds,
+        viewer=None,
     )
 
 

@@ -16,7 +16,7 @@ from teiten.search import periods
 from teiten.search.conditions import Condition, where
 from teiten.search.desk import Desk
 from teiten.search.errors import QueryError
-from teiten.search.periods import DAY, HOUR_US, Window, keep_seconds
+from teiten.search.periods import DAY, HOUR_US, Window, find_hour, keep_seconds
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Mode, Query
 from teiten.search.roster import choose_coverage, project
@@ -128,4 +128,4 @@ def _around(desk: Desk, query: Query) -> Window:
 
 
 def _widen(start_us: int, end_us: int, zone: str) -> Window:
-    return Window((start_us // HOUR_US * HOUR_US, -(-end_us // HOUR_US) * HOUR_US), HOUR, zone)
+    return Window((find_hour(start_us, zone), find_hour(end_us + HOUR_US - 1, zone)), HOUR, zone)

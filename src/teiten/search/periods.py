@@ -158,6 +158,13 @@ def find_midnight(instant_us: int, zone: str) -> int:
     return _midnight(from_us(instant_us).astimezone(local).date(), local)
 
 
+def find_hour(instant_us: int, zone: str) -> int:
+    """Give the full hour of local clocks at or before an instant, µs: in some zones no full hour of UTC."""
+    offset = from_us(instant_us).astimezone(ZoneInfo(zone)).utcoffset() or timedelta(0)
+    offset_us = int(offset.total_seconds()) * 1_000_000
+    return (instant_us + offset_us) // HOUR_US * HOUR_US - offset_us
+
+
 def is_whole_days(window: Window) -> bool:
     """Tell whether a window, and the one before it, consist of whole local days."""
     bounds = (window.before().start_us, window.start_us, window.end_us)

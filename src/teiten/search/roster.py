@@ -27,7 +27,7 @@ from teiten.search import holes
 from teiten.search.conditions import AllOf, Condition, Expression, Not, all_of, any_of, negate, walk
 from teiten.search.desk import Desk
 from teiten.search.members import Member, Roster
-from teiten.search.periods import DAY, HOUR_US, Window, find_midnight, keep_seconds, part_days
+from teiten.search.periods import DAY, HOUR_US, Window, find_hour, find_midnight, keep_seconds, part_days
 from teiten.search.predicates import Binding, write_filter
 from teiten.search.query import Query
 from teiten.search.tables import (
@@ -139,11 +139,11 @@ def list_members(desk: Desk, visibility: Visibility, query: Query, window: Windo
 
 def read_roster(desk: Desk, visibility: Visibility, query: Query, window: Window) -> Roster:
     """Give what :func:`list_members` lists, column by column."""
-    return desk.memory.recall(
+    return desk.remember(
         ("members", query.dataset, project(query.filters), query.mode, query.is_guarded, window),
-        now=desk.clock.monotonic(),
-        keep_seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
-        make=lambda: _read_roster(desk, visibility, query, window),
+        lambda: _read_roster(desk, visibility, query, window),
+        seconds=keep_seconds(desk.config.freshness_cache_seconds, window),
+        viewer=None,
     )
 
 
@@ -155,11 +155,11 @@ def _read_roster(desk: Desk, visibility: Visibility, query: Query, window: Windo
     """
     span_us = window.before().start_us
     midnight_us = find_midnight(span_us, desk.zone)
-    earlier = desk.memory.recall(
+    earlier = desk.remember(
         ("earlier", query.dataset, project(query.filters), query.mode, midnight_us),
-        now=desk.clock.monotonic(),
-        keep_seconds=_EARLIER_KEPT_SECONDS,
-        make=lambda: _read_earlier(desk, visibility, query, midnight_us),
+        lambda: _read_earlier(desk, visibility, query, midnight_us),
+        seconds=_EARLIER_KEPT_SECONDS,
+        viewer=None,
     )
     table = COVERAGE_DAILY if window.step_seconds >= DAY else COVERAGE_HOURLY
     rows = _read_rows(
@@ -203,7 +203,7 @@ def _read_rows(
     """
     binding = Binding()
     first, before, start = (_write_instant(desk, table, instant_us, binding) for instant_us in bounds[:3])
-    end = _write_instant(desk, table, -(-bounds[3] // HOUR_US) * HOUR_US, binding)
+    end = _write_instant(desk, table, find_hour(bounds[3] + HOUR_US - 1, desk.zone), binding)
     mode = write_mode(query, binding)
     period = {
         "now": f"{table.time} >= {start}",
@@ -265,7 +265,9 @@ def write_mode(query: Query, binding: Binding) -> str:
 def _write_instant(desk: Desk, table: Table, instant_us: int, binding: Binding) -> str:
     if table.grain_seconds == DAY:
         return binding.bind("Date", from_us(max(0, instant_us)).astimezone(ZoneInfo(desk.zone)).date())
-    return f"toDateTime({binding.bind('Int64', max(0, _full_hour(instant_us) // 1_000_000))}, 'UTC')"
+    return (
+        f"toDateTime({binding.bind('Int64', max(0, find_hour(instant_us, desk.zone) // 1_000_000))}, 'UTC')"
+    )
 
 
 def _write_stamp(desk: Desk, table: Table, binding: Binding) -> str:
@@ -353,10 +355,6 @@ def view_from(desk: Desk, query: Query) -> int:
     """Give the instant from which freshness is judged, µs: a guarded question sees nothing after its end."""
     now_us = desk.clock.now_us()
     return min(now_us, to_us(query.end)) if query.is_guarded else now_us
-
-
-def _full_hour(instant_us: int) -> int:
-    return instant_us // HOUR_US * HOUR_US
 
 
 def make_roster(desk: Desk, query: Query, rows: _Rows) -> Roster:
