@@ -147,11 +147,11 @@ def find_services(desk: Desk, asked: Sequence[PortValue], start_us: int, end_us:
     fleet, services = desk.fleet, tuple(asked)
     if fleet is None or not services:
         return None
-    return desk.memory.recall(
+    return desk.remember(
         ("unreached", services, start_us, end_us),
-        now=desk.clock.monotonic(),
-        keep_seconds=desk.config.freshness_cache_seconds,
-        make=lambda: _find(fleet, services, start_us, end_us),
+        lambda: _find(fleet, services, start_us, end_us),
+        seconds=desk.config.freshness_cache_seconds,
+        viewer=None,
     )
 
 
