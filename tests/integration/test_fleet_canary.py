@@ -241,6 +241,27 @@ def test_one_sensor_that_misses_all_is_its_own_fault(cast: Cast, clock: FixedClo
     assert [(alarm.kind, alarm.sensor_id) for alarm in Alarm.objects.all()] == [("canary_lost", lost.pk)]
 
 
+@pytest.mark.parametrize("is_planned", [False, True])
+def test_what_a_sensor_missed_while_it_was_off_says_nothing(
+    cast: Cast, clock: FixedClock, tmp_path: Path, is_planned: bool
+) -> None:
+    from teiten.fleet.models import Maintenance, SensorHealth
+
+    off, *_ = (make_sensor(cast, clock, f"TK-00{number}", f"192.0.2.{number}") for number in range(1, 4))
+    held = register(clock)
+    play(clock, held, tmp_path)
+    judge(clock)
+    begun_at = clock.now()
+    for _ in range(3):
+        play(clock, held, tmp_path, away=True, only=off)
+    if is_planned:
+        Maintenance.objects.create(sensor=off, start_at=begun_at, end_at=clock.now(), reason="x")
+    else:
+        SensorHealth.objects.filter(sensor=off).update(booted_at=clock.now())
+    assert judge(clock) == {"arrived": 12, "lost": 0, "unknown": 6}
+    assert alarms() == []
+
+
 def test_a_log_that_is_brought_again_after_judging_changes_nothing(
     cast: Cast, clock: FixedClock, tmp_path: Path
 ) -> None:
@@ -303,7 +324,8 @@ def put_result(clock: FixedClock, place: int, has_arrived: bool) -> None:
     from teiten.fleet.canary.models import Canary, Prober
     from teiten.fleet.models import Sensor, SensorHealth
 
-    SensorHealth.objects.update(heartbeat_at=clock.now(), spool_batches=0)
+    now = clock.now()
+    SensorHealth.objects.update(heartbeat_at=now, booted_at=now - timedelta(days=1), spool_batches=0)
     slot = clock.now_us() // 900_000_000 - 20 + place
     ended_at = services.end_of_slot(900, slot)
     for sensor in Sensor.objects.order_by("name"):

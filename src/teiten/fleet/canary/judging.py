@@ -45,17 +45,24 @@ SELECT EXISTS (SELECT FROM landing.batches WHERE state IN ('landed', 'loading') 
 #: A slot is judged once half of its sensors have delivered, or when it is so old.
 PATIENCE = timedelta(hours=2)
 
+#: A sensor that started since, or was planned to be off, may not have watched: what it missed says nothing.
+_WATCHED = """h.booted_at < c.ended_at AND NOT EXISTS (
+            SELECT FROM fleet_maintenance AS m WHERE m.sensor_id = c.sensor_id
+                AND m.start_at < c.ended_at AND m.end_at > c.ended_at - make_interval(secs => p.slot_seconds)
+        )"""
 #: Verdicts on slots: how many sensors that were reached before were reached now. ``expected`` are the sensors
 #: whose port arrived when it was tried last; where none is, all that have delivered.
-_DECIDE = """
+_DECIDE = f"""
 WITH delivered AS (
     SELECT c.prober_id, c.slot, c.ended_at, family(c.address) AS ip_version, c.protocol, c.sensor_id,
         c.arrived_at IS NOT NULL AS has_arrived,
         s.state = 'active' AND h.spool_batches <= 1
-            AND h.heartbeat_at > c.ended_at + make_interval(secs => s.window_seconds + %(grace)s) AS is_ready,
+            AND h.heartbeat_at > c.ended_at + make_interval(secs => s.window_seconds + %(grace)s)
+            AND {_WATCHED} AS is_ready,
         r.reached_slot_at IS NOT NULL AND r.lost_in_row = 0 AS was_good
     FROM fleet_canary_canary AS c
     JOIN fleet_sensor AS s ON s.id = c.sensor_id
+    JOIN fleet_canary_prober AS p ON p.id = c.prober_id
     LEFT JOIN fleet_sensorhealth AS h ON h.sensor_id = s.id
     LEFT JOIN fleet_canary_reach AS r ON r.sensor_id = c.sensor_id AND r.address = c.address
         AND r.protocol = c.protocol AND r.port = c.port
@@ -81,7 +88,7 @@ FROM counted
 WHERE ready > 0 AND (ready * 2 >= sent OR ended_at < %(patient)s)
 ORDER BY prober_id, slot, ip_version, protocol
 ON CONFLICT DO NOTHING
-"""
+"""  # noqa: S608 - constant
 
 #: That a prober's own network lets a port out is known while any sensor receives it.
 _KNOW_WAYS = """
@@ -96,7 +103,7 @@ DO UPDATE SET arrived_at = greatest(w.arrived_at, excluded.arrived_at)
 
 #: What was lost counts against a sensor in a slot that is not void, on a port that its prober can send. What arrived
 #: counts always, also without a log once none can come any more.
-_JUDGE = """
+_JUDGE = f"""
 WITH ready AS (
     DELETE FROM fleet_canary_canary AS c
     USING fleet_sensor AS s, fleet_sensorhealth AS h, fleet_canary_prober AS p
@@ -110,7 +117,7 @@ WITH ready AS (
         OR (c.arrived_at IS NOT NULL AND c.ended_at < %(old)s)
     )
     RETURNING c.sensor_id, c.address, c.protocol, c.port, c.ended_at, c.arrived_at,
-        c.arrived_at IS NULL AND NOT EXISTS (
+        c.arrived_at IS NULL AND {_WATCHED} AND NOT EXISTS (
             SELECT FROM fleet_canary_slotverdict AS v WHERE v.prober_id = c.prober_id AND v.slot = c.slot
                 AND v.ip_version = family(c.address) AND v.protocol = c.protocol AND v.is_void
         ) AND EXISTS (
@@ -123,7 +130,7 @@ WITH ready AS (
 ), summed AS (
     SELECT sensor_id, address, protocol, port, count(arrived_at) AS arrived, count(*) FILTER (WHERE is_lost) AS lost,
         count(*) FILTER (WHERE arrived_at IS NULL AND NOT is_lost) AS unknown,
-        coalesce(array_agg(ended_at ORDER BY ended_at) FILTER (WHERE is_lost), '{}') AS lost_at,
+        coalesce(array_agg(ended_at ORDER BY ended_at) FILTER (WHERE is_lost), '{{}}') AS lost_at,
         max(ended_at) FILTER (WHERE arrived_at IS NOT NULL) AS reached_slot_at,
         max(ended_at) FILTER (WHERE arrived_at IS NOT NULL OR is_lost) AS tried_at,
         min(arrived_at) AS first_arrived_at, max(arrived_at) AS last_arrived_at
@@ -151,7 +158,7 @@ WITH ready AS (
 SELECT coalesce(sum(arrived), 0)::bigint, coalesce(sum(lost), 0)::bigint, coalesce(sum(unknown), 0)::bigint,
     (SELECT array_agg(id) FROM kept)
 FROM summed
-"""
+"""  # noqa: S608 - constant
 
 #: Of what was lost only that counts which came after the last arrival, in whatever order the results came.
 _TRIM = """
