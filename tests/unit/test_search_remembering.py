@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -156,3 +157,11 @@ def test_a_calendar_as_members_see_it_is_not_an_analyst_s(monkeypatch: pytest.Mo
     for is_guarded in (False, True, False):
         asked = replace(query, is_guarded=is_guarded)
         assert calendars.observe_days(desk, for_viewer("analyst"), asked) is is_guarded  # type: ignore[comparison-overlap]  # the patch above
+
+
+def test_every_answer_that_is_kept_says_whose_it_is() -> None:
+    """``Desk.remember`` asks for the viewer; nobody goes past it."""
+    folder = Path(calendars.__file__).parent
+    past = [path.name for path in folder.glob("*.py") if "memory.recall" in path.read_text(encoding="utf-8")]
+
+    assert past == ["desk.py"]
