@@ -12,13 +12,14 @@ from teiten.protocol import keys
 from teiten.protocol.enrolment import EnrolAnswer
 from teiten.protocol.sensor_config import SensorConfig as ToldConfig
 from teiten.protocol.testing import START_US
+from teiten.sensor.config import SensorConfig
 from teiten.sensor.errors import StateBusyError, StateError
 from teiten.sensor.keeper import Keeper
-from teiten.sensor.rotation import PENDING, find_last_seq
+from teiten.sensor.rotation import PENDING, KeyKeeper, find_last_seq
 from teiten.sensor.sealed import SealingIdentity
 from teiten.sensor.spool import Spool, SpoolLimits
 from teiten.sensor.spool_files import READY, list_names, read_sealed
-from teiten.sensor.state import GatewaySettings, IdentityWatch, StateFolder
+from teiten.sensor.state import ORDERS, GatewaySettings, IdentityWatch, StateFolder
 from teiten.sensor.windows import Window
 
 pytestmark = pytest.mark.requirement("R1.2", "R2.1")
@@ -176,3 +177,23 @@ def test_an_identity_that_is_gone_is_not_written_anew(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="old key stands"):
         state.adopt_key(PENDING, key_no=2, epoch=1, at_us=9)
     assert (tmp_path / "key.pem").exists()
+
+
+def test_a_clock_that_was_set_makes_no_key_old(tmp_path: Path) -> None:
+    clock = FixedClock(from_us(START_US))
+    state = StateFolder(tmp_path)
+    state.make_key()
+    state.save_identity(EnrolAnswer(7, 1, 1, (), 0, ToldConfig()), GATEWAY, at_us=clock.now_us())
+    keeper = KeyKeeper(SensorConfig(), state, clock)
+
+    clock.step(14 * 365 * 86_400)
+    assert not keeper.is_due()
+    clock.advance(60)
+    # Until the gateway has told the offset …
+    assert not keeper.is_due()
+    state.write_json(ORDERS, {"clock_offset_us": -14 * 365 * 86_400_000_000})
+    clock.advance(600)
+    # … by which the key is young.
+    assert not keeper.is_due()
+    clock.advance(366 * 86_400)
+    assert keeper.is_due()

@@ -39,6 +39,8 @@ _DAY_US = 86_400_000_000
 #: Seconds until the next try after a refusal, which only a person can mend.
 _REFUSED_SECONDS = 3_600.0
 _RETRY_SECONDS = 55.0
+#: A clock that was set by more says nothing of a key's age until the gateway has told the offset, or for so long.
+_SET_US, _UNSURE_SECONDS = 60_000_000, 600.0
 
 
 def _nothing(point: str) -> None:
@@ -119,6 +121,9 @@ class KeyKeeper:
         self._state = state
         self._clock = clock
         self._not_before = 0.0
+        #: Wall time that agrees with monotonic time 0, µs, and until when age is not believed.
+        self._origin_us = self._find_origin_us()
+        self._unsure_until = 0.0
         #: Why the last try failed; empty when there was none.
         self.error = ""
 
@@ -155,11 +160,22 @@ class KeyKeeper:
         """Tell whether a rotation is under way, or the key is older than the settings want it."""
         if self._state.has_key(PENDING):
             return True
-        if not self._config.key_days:
+        if not self._config.key_days or not self._is_clock_sure():
             return False
         offset_us = read_orders(self._state).clock_offset_us or 0
         age_us = self._clock.now_us() + offset_us - self._state.keyed_at_us()
         return age_us > self._config.key_days * _DAY_US
+
+    def _is_clock_sure(self) -> bool:
+        """Tell whether the wall clock has gone on as it was for some time."""
+        origin_us = self._find_origin_us()
+        if abs(origin_us - self._origin_us) > _SET_US:
+            self._origin_us = origin_us
+            self._unsure_until = self._clock.monotonic() + _UNSURE_SECONDS
+        return self._clock.monotonic() >= self._unsure_until
+
+    def _find_origin_us(self) -> int:
+        return self._clock.now_us() - round(self._clock.monotonic() * 1_000_000)
 
 
 def _ask(uplink: Uplink, request: RotateRequest) -> RotateAnswer:
