@@ -322,6 +322,67 @@ def test_a_halted_command_names_itself_and_the_way_out(
     assert f"`teiten command stop {first.pk} --reason …`" in str(caught.value)
 
 
+def test_a_command_that_two_people_hand_in_at_once_is_taken_up_once(
+    cast: Cast, clock: FixedClock, sensors: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import IntegrityError
+
+    from teiten.fleet.commands import services
+    from teiten.fleet.commands.models import Command
+
+    submit_now, tried = services._submit, []
+
+    def be_second(*given: Any) -> Any:
+        tried.append(given)
+        if len(tried) > 1:
+            return submit_now(*given)
+        submit_now(*given)  # the other's, as it were
+        raise IntegrityError("duplicate key")
+
+    monkeypatch.setattr(services, "_submit", be_second)
+    command, _ = submit(make_content(sensors, clock), cast, clock)
+    assert Command.objects.get() == command
+    assert len(tried) == 2
+
+
+def test_two_people_who_begin_two_commands_at_once_begin_one(
+    cast: Cast, clock: FixedClock, sensors: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    from django.db import connection
+
+    from teiten.fleet.commands import services
+    from teiten.fleet.commands.errors import CommandStateError
+    from teiten.fleet.services import Act
+
+    commands = [submit(make_content(sensors, clock, counter=n), cast, clock)[0] for n in (5, 6)]
+    both, outcomes = threading.Barrier(2, timeout=10), []
+    unagreed = services._tell_unagreed
+
+    def meet(*given: Any) -> str:
+        both.wait()  # just before rivals are looked for
+        return unagreed(*given)
+
+    monkeypatch.setattr(services, "_tell_unagreed", meet)
+
+    def start_one(command: Any) -> None:
+        try:
+            services.start(command, act=Act(clock.now()), per_minute=10)
+            outcomes.append("started")
+        except CommandStateError as error:
+            outcomes.append("refused" if "same operator and class" in str(error) else str(error))
+        finally:
+            connection.close()
+
+    people = [threading.Thread(target=start_one, args=(command,)) for command in commands]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    assert sorted(outcomes) == ["refused", "started"]
+
+
 def test_a_command_that_ends_before_everybody_could_have_it_is_not_begun(
     cast: Cast, clock: FixedClock, sensors: list[int]
 ) -> None:

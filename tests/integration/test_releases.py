@@ -577,6 +577,8 @@ def test_what_is_on_offer_no_more_halts(cast: Cast, type_words: Type, tmp_path: 
     house.sign()
     said = type_words("release", "publish")[1]
     assert "of release 3 is halted: its release is on offer no more" in said
+    code, said = type_words("release", "resume", 3, "--reason", "go on")
+    assert (code, "on offer no more (there are 2)" in said, "release stop 3" in said) == (1, True, True)
 
 
 def test_an_expired_repository_is_not_promoted_from(cast: Cast, tmp_path: Path) -> None:

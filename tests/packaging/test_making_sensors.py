@@ -105,3 +105,17 @@ def test_names_sort_as_they_are_counted() -> None:
     names = name_sensors("x", 10_000)
     assert (names[0], names[-1], names == sorted(names)) == ("x-00001", "x-10000", True)
     assert name_sensors("x", 2) == ["x-0001", "x-0002"]
+
+
+def test_two_who_make_the_same_names_at_once_make_them_once(
+    clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teiten.fleet import making
+    from teiten.fleet.models import Sensor
+
+    make(clock, ["twice-1", "twice-2"])
+    # The other's sensors appear after the names were found free.
+    monkeypatch.setattr(making, "_refuse_taken", lambda _: None)
+    with pytest.raises(FleetInputError, match="name: somebody else has made sensors of these names"):
+        make(clock, ["twice-2", "twice-3"])
+    assert Sensor.objects.filter(name__startswith="twice-").count() == 2

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from teiten.cli import pacing, printing
+from teiten.cli.errors import CliError
 from teiten.cli.installation import Installation
 from teiten.foundation.settings import Source
 
@@ -63,6 +64,15 @@ def halt(source: Source, options: argparse.Namespace) -> int:
 
 def resume(source: Source, options: argparse.Namespace) -> int:
     """Go on after a halt."""
+    from teiten.fleet.releases.repository import ReleaseRepository
+
+    with Installation(source) as installation:
+        offered = ReleaseRepository(installation.releases_dir).list_releases()
+    if offered and options.release not in offered:
+        raise CliError(
+            f"release {options.release} is on offer no more (there are {', '.join(map(str, offered))}), so nobody could take it: "
+            f"`teiten release stop {options.release} --reason …`, and promote another"
+        )
     return _change(source, options, lambda rollouts: rollouts.resume, "running again")
 
 

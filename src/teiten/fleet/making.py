@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from teiten.accounts.models import Organisation
 from teiten.fleet import journal, sealing
@@ -57,7 +57,7 @@ def create_sensors(
     _check_all(sensors)
     with transaction.atomic():
         _refuse_taken(names)
-        sensors = Sensor.objects.bulk_create(sensors, batch_size=_ROWS)
+        sensors = _insert(sensors)
         _open_placements(sensors, site=site, act=act)
         created = {sensor.pk: {"name": sensor.name, "dataset": dataset} for sensor in sensors}
         _record(SensorEventKind.CREATED, created, act=act)
@@ -65,6 +65,16 @@ def create_sensors(
         tokens = {one.sensor.pk: {"token": one.token_id} for one in issued}
         _record(SensorEventKind.TOKEN_ISSUED, tokens, act=act)
     return issued
+
+
+def _insert(sensors: Sequence[Sensor]) -> list[Sensor]:
+    try:
+        with transaction.atomic():
+            return Sensor.objects.bulk_create(sensors, batch_size=_ROWS)
+    except IntegrityError as error:
+        raise FleetInputError(
+            "name", "somebody else has made sensors of these names in this moment; choose another name"
+        ) from error
 
 
 def _open_placements(sensors: Sequence[Sensor], *, site: Site, act: Act) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 
 from teiten.accounts import audit
 from teiten.fleet import hosting
@@ -103,8 +103,7 @@ def submit(content: bytes, *, targets: Sequence[int] | None = None, act: Act) ->
         SelectorError: when the selector cannot be read.
     """
     try:
-        with transaction.atomic():
-            return _submit(content, targets, act)
+        return _submit_once(content, targets, act)
     except CommandRefusedError as error:
         metrics.SUBMITTED.labels(error.reason).inc()
         digest = hashlib.sha256(content).hexdigest()
@@ -190,6 +189,16 @@ def get_command(command_id: str) -> Command:
         what = "several commands begin with" if found and command_id else "there is no command"
         raise CommandStateError(f"{what} {command_id!r}; `teiten command list` names them")
     return found[0]
+
+
+def _submit_once(content: bytes, targets: Sequence[int] | None, act: Act) -> tuple[Command, Checked]:
+    """Take an envelope up; where another hands the same one in at this moment, add to theirs."""
+    try:
+        with transaction.atomic():
+            return _submit(content, targets, act)
+    except IntegrityError:
+        with transaction.atomic():
+            return _submit(content, targets, act)
 
 
 def _submit(content: bytes, targets: Sequence[int] | None, act: Act) -> tuple[Command, Checked]:
@@ -329,6 +338,11 @@ def _check_startable(command: Command, now: datetime) -> None:
     unagreed = _tell_unagreed(command.sensors, command.command_class)
     if unagreed:
         raise CommandStateError(unagreed)
+    with connection.cursor() as cursor:
+        # Two people who begin two commands of one operator at once: the second sees the first.
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtext(%s))", [f"{command.created_by}/{command.command_class}"]
+        )
     rivals = Command.objects.filter(created_by=command.created_by, command_class=command.command_class)
     newer = rivals.filter(counter__gte=command.counter, rollout__isnull=False).exclude(pk=command.pk).first()
     if newer is not None:
