@@ -49,6 +49,7 @@ class Figure:
 class Totals:
     """The key figures of a period."""
 
+    #: Distinct sources: an estimate from about 100 on, standard error 1.6 %.
     hosts: Figure
     packets: Figure
     #: Packets per covered address-day.

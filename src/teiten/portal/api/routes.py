@@ -19,6 +19,8 @@ from teiten.portal.api.streaming import respond_with_file
 _DESCRIPTION = """
 Every answer carries `basis`: on how much observation it rests, what is missing, and until when it is complete.
 In a series `null` means "not watched"; zero means "watched, none seen".
+`hosts`, the number of distinct sources, is an estimate from about 100 on, by a sketch whose standard error is 1.6 %; of the same packets it
+is always the same. Packets and sensors are exact, but for members, whose figures are coarse.
 
 Members get lines of alike packets of an hour instead of packets, coarse figures, and nothing that fewer than `basis.least_sensors`
 sensors of other organisations saw: 0 means none, or too few. Their periods are whole hours (whole days from three days on) and end
