@@ -90,6 +90,28 @@ def test_it_works(cast: Cast, store: RecordingStore, clock: FixedClock) -> None:
     assert not any(run_erasures(store, clock).values())
 
 
+def test_every_order_is_in_the_audit_chain_without_the_address_it_forgets(cast: Cast) -> None:
+    from teiten.accounts.auditing import verify_chain
+    from teiten.accounts.models import AuditRecord
+    from teiten.custody import services
+
+    by = act_of(cast.dana)
+    services.release(hold(act=by).pk, reason="ended", act=by)
+    erase(act=by)
+    services.lift(exclude(make_sensor("TK-001", cast.alpha), act=by).pk, reason="it was right", act=by)
+    services.erase_organisation(cast.beta, reason=WHY, act=by, keeps_data=True)
+
+    records = AuditRecord.objects.filter(kind__startswith="custody.").order_by("number")
+    assert [one.kind for one in records] == [
+        "custody.hold_ordered", "custody.hold_released", "custody.erasure_ordered",
+        "custody.exclusion_ordered", "custody.exclusion_lifted", "custody.erasure_ordered",
+    ]  # fmt: skip
+    assert {one.actor for one in records} == {"dana"}
+    assert not any("240.0.0.1" in one.content for one in records)
+    assert AuditRecord.objects.get(kind="organisation.closed").subject == "organisation:beta"
+    assert verify_chain().broken is None
+
+
 @pytest.mark.parametrize(
     "held",
     [

@@ -30,6 +30,7 @@ from teiten.custody.reach import (
     refuse_held,
     say_held,
 )
+from teiten.custody.recording import record_order
 from teiten.fleet.models import Sensor
 from teiten.fleet.services import Act
 from teiten.foundation.clock import Clock
@@ -89,6 +90,7 @@ def erase_address(
         if only_check:
             return row
         row.save(force_insert=True)
+        record_order("ordered", row, reason=row.reason, act=act)
     metrics.ERASURES.labels(row.kind, "requested").inc()
     return row
 
@@ -136,6 +138,7 @@ def erase_organisation(
         if keeps_data or not row.sensors:
             row.state, row.finished_at = WorkState.DONE, act.at
         row.save(force_insert=True)
+        record_order("ordered", row, reason=row.reason, act=act)
     metrics.ERASURES.labels(row.kind, "requested").inc()
     return row
 

@@ -23,6 +23,7 @@ from teiten.custody.reach import (
     refuse_held,
     say_held,
 )
+from teiten.custody.recording import record_order
 from teiten.fleet.models import Sensor
 from teiten.fleet.services import Act
 from teiten.foundation.clock import Clock
@@ -69,6 +70,7 @@ def exclude(
             if only_check:
                 return row
             row.save(force_insert=True)
+            record_order("ordered", row, reason=row.reason, act=act)
     except IntegrityError as error:
         raise CustodyInputError(
             "period", f"another exclusion of sensor {sensor.name} holds at that time"
@@ -106,6 +108,7 @@ def lift(number: int, *, reason: str, act: Act) -> Exclusion:
         row.lift_requested_at, row.lifted_by, row.lift_reason = act.at, act.actor, told
         row.state, row.error = WorkState.REQUESTED, ""
         row.save(update_fields=["lift_requested_at", "lifted_by", "lift_reason", "state", "error"])
+        record_order("lifted", row, reason=told, act=act)
     metrics.EXCLUSIONS.labels("lift_requested").inc()
     return row
 

@@ -20,6 +20,7 @@ from teiten.custody.reach import (
     lock_custody,
     read_network,
 )
+from teiten.custody.recording import record_order
 from teiten.fleet.models import Sensor
 from teiten.fleet.services import Act
 
@@ -78,6 +79,7 @@ def hold(
         lock_custody()
         _refuse_running_erasure(row)
         row.save(force_insert=True)
+        record_order("ordered", row, reason=row.reason, act=act)
     metrics.HOLDS.labels("ordered").inc()
     return row
 
@@ -101,6 +103,7 @@ def release(number: int, *, reason: str, act: Act) -> LegalHold:
             )
         row.released_at, row.released_by, row.release_reason = act.at, act.actor, told
         row.save(update_fields=["released_at", "released_by", "release_reason"])
+        record_order("released", row, reason=told, act=act)
     metrics.HOLDS.labels("released").inc()
     return row
 

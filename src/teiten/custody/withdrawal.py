@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from teiten.accounts import audit, tokens
 from teiten.accounts import services as accounts
-from teiten.accounts import tokens
 from teiten.accounts.models import ApiToken, Organisation, User
 from teiten.fleet import services as fleet
 from teiten.fleet.models import Sensor, SensorState
@@ -32,4 +32,5 @@ def withdraw(organisation: Organisation, *, reason: str, act: fleet.Act) -> Mapp
     for sensor in sensors:
         fleet.revoke_sensor(sensor, reason=reason, act=act)
     Organisation.objects.filter(pk=organisation.pk).update(is_active=False)
+    audit.append("organisation.closed", f"organisation:{organisation.code}", {"reason": reason}, act)
     return {"accounts": len(users), "tokens": len(open_tokens), "sensors": len(sensors)}

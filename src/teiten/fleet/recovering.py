@@ -154,7 +154,7 @@ def _renew(
 
 def _is_withdrawn(sensor: Sensor) -> bool:
     by_host = sensor.state == SensorState.REVOKED and sensor.stopped_by == StoppedBy.HOST
-    return by_host and sensor.enrolled_at is not None
+    return by_host and sensor.enrolled_at is not None and sensor.organisation.is_active
 
 
 def _state_after(sensor: Sensor) -> SensorState:
