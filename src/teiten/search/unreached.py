@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import reduce
+from functools import cached_property, reduce
 from math import floor
 
 import numpy as np
@@ -26,7 +26,6 @@ from teiten.search.basis import NotCounted
 from teiten.search.conditions import PortValue, where
 from teiten.search.desk import Desk
 from teiten.search.doors import FleetFacts
-from teiten.search.maintenance import overlap_seconds
 from teiten.search.members import Roster
 from teiten.search.named_ports import services_of
 from teiten.search.periods import Window
@@ -60,16 +59,38 @@ class Unreached:
     def names(self) -> tuple[str, ...]:
         return tuple(name_port(service) for service in self.services)
 
+    @cached_property
+    def _columns(self) -> Mapping[int, tuple[NDArray[np.int64], ...]]:
+        """Sensor, begin and end of each span, by IP version; in the order of the sensors."""
+        return {
+            ip_version: tuple(
+                np.array(column, dtype=np.int64)
+                for column in zip(
+                    *((sensor, *span) for sensor, when in sorted(mine.items()) for span in when), strict=True
+                )
+            )
+            for ip_version, mine in self.spans.items()
+            if mine
+        }
+
     def shares(self, sensors: NDArray[np.int64], ip_version: int, window: Window) -> NDArray[np.float64]:
         """Give the share of each bucket in which the ports do not reach each sensor: ``(sensors, buckets)``."""
         found = np.zeros((len(sensors), window.count))
-        lengths = np.array(window.lengths_us) / 1_000_000
-        mine = self.spans.get(ip_version, {})
-        for place in np.flatnonzero(np.isin(sensors, list(mine))).tolist():
-            spans = mine[int(sensors[place])]
-            is_whole = any(start <= window.start_us and end >= window.end_us for start, end in spans)
-            found[place] = 1.0 if is_whole else overlap_seconds(spans, window) / lengths
-        return np.minimum(found, 1.0)
+        columns = self._columns.get(ip_version)
+        if columns is None or not len(sensors):
+            return found
+        wanted = np.isin(columns[0], sensors)
+        names, starts, ends = (column[wanted] for column in columns)
+        edges = np.array(window.edges_us, dtype=np.int64)
+        overlap = np.minimum(ends[:, None], edges[1:]) - np.maximum(starts[:, None], edges[:-1])
+        known, places = np.unique(names, return_inverse=True)
+        sums = np.zeros((len(known), window.count))
+        np.add.at(sums, places, np.clip(overlap, 0, None) / np.diff(edges))
+        is_concerned = np.isin(sensors, known)
+        # Periods that touch add up to all of a bucket, but for the last digit.
+        shares = np.minimum(np.round(sums, 12), 1.0)
+        found[is_concerned] = shares[np.searchsorted(known, sensors[is_concerned])]
+        return found
 
     def share_of_members(self, members: Roster, window: Window, *, family: int) -> NDArray[np.float64]:
         """Give, for each member, the share of the window in which no address of it could be reached.
@@ -86,12 +107,8 @@ class Unreached:
         return np.where(watches(members, family=family), missed, 0.0)
 
     def _mean(self, members: Roster, ip_version: int, window: Window) -> NDArray[np.float64]:
-        lengths = np.array(window.lengths_us, np.float64)
-        found = np.zeros(len(members))
-        is_concerned = np.isin(members.sensor, list(self.spans.get(ip_version, {})))
-        shares = self.shares(members.sensor[is_concerned], ip_version, window)
-        found[is_concerned] = np.round((shares * lengths).sum(axis=1) / lengths.sum(), 9)
-        return found
+        whole = Window((window.start_us, window.end_us), window.step_seconds, window.zone)
+        return self.shares(members.sensor, ip_version, whole)[:, 0]
 
     def cut(self, members: Roster, *, family: int) -> Roster:
         """Give the members with the time in which they were expected to observe the ports; several rows where it is parted."""
