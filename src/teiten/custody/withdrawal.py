@@ -18,17 +18,25 @@ def withdraw(organisation: Organisation, *, reason: str, act: fleet.Act) -> Mapp
     stay, so that figures keep their denominator.
     """
     access = accounts.Act(act.at, act.actor)
-    users = list(User.objects.filter(organisation=organisation, is_active=True).order_by("pk"))
+    # All rows before the first record of the chain: whoever holds the chain must wait for no row.
+    users = list(
+        User.objects.select_for_update().filter(organisation=organisation, is_active=True).order_by("pk")
+    )
     open_tokens = list(
-        ApiToken.objects.filter(user__organisation=organisation, revoked_at=None).order_by("pk")
+        ApiToken.objects.select_for_update(of=("self",))
+        .filter(user__organisation=organisation, revoked_at=None)
+        .order_by("pk")
+    )
+    sensors = list(
+        Sensor.objects.select_for_update()
+        .filter(organisation=organisation)
+        .exclude(state=SensorState.REVOKED)
+        .order_by("pk")
     )
     for token in open_tokens:
         tokens.revoke_token(token, now=act.at, actor=act.actor)
     for user in users:
         accounts.change_user(user, is_active=False, act=access)
-    sensors = list(
-        Sensor.objects.filter(organisation=organisation).exclude(state=SensorState.REVOKED).order_by("pk")
-    )
     for sensor in sensors:
         fleet.revoke_sensor(sensor, reason=reason, act=act)
     Organisation.objects.filter(pk=organisation.pk).update(is_active=False)
