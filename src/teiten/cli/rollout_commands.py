@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from teiten.cli import printing
 from teiten.cli.installation import Installation
@@ -53,38 +54,32 @@ def show(source: Source, options: argparse.Namespace) -> int:
 
 def pause(source: Source, options: argparse.Namespace) -> int:
     """Pause one."""
-    with Installation(source) as installation:
-        installation.start_django()
-        from teiten.fleet.rollouts import services
-        from teiten.fleet.services import Act
-
-        row = services.find_rollout(options.number)
-        services.pause(row, reason=options.reason, act=Act(installation.clock.now()))
+    _change(source, options, "pause")
     print(f"roll-out {options.number} is paused; who was released stays so")
     return 0
 
 
 def resume(source: Source, options: argparse.Namespace) -> int:
     """Resume one."""
-    with Installation(source) as installation:
-        installation.start_django()
-        from teiten.fleet.rollouts import services
-        from teiten.fleet.services import Act
-
-        row = services.find_rollout(options.number)
-        services.resume(row, reason=options.reason, act=Act(installation.clock.now()))
+    _change(source, options, "resume")
     print(f"roll-out {options.number} goes on within a minute")
     return 0
 
 
 def stop(source: Source, options: argparse.Namespace) -> int:
     """Stop one."""
+    kept = _change(source, options, "stop")
+    print(f"roll-out {options.number} is stopped; {kept} sensors never get it")
+    return 0
+
+
+def _change(source: Source, options: argparse.Namespace, what: str) -> Any:
+    """Change one by the service of this name, and give what it gives."""
     with Installation(source) as installation:
         installation.start_django()
         from teiten.fleet.rollouts import services
         from teiten.fleet.services import Act
 
         row = services.find_rollout(options.number)
-        kept = services.stop(row, reason=options.reason, act=Act(installation.clock.now()))
-    print(f"roll-out {options.number} is stopped; {kept} sensors never get it")
-    return 0
+        changes = {"pause": services.pause, "resume": services.resume, "stop": services.stop}
+        return changes[what](row, reason=options.reason, act=Act(installation.clock.now()))
