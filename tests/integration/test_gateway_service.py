@@ -22,7 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from teiten.foundation.clock import FixedClock
-from teiten.gateway import pacing, tls
+from teiten.gateway import knocking, pacing, tls
 from teiten.gateway.config import GatewayConfig
 from teiten.gateway.endpoints import batches
 from teiten.gateway.errors import GatewayStartError
@@ -773,6 +773,30 @@ class TestEnrolment:
 
     def test_a_lost_answer_is_given_again(self, client: RawClient) -> None:
         assert self.ask(client)[1].body == self.ask(client)[1].body
+
+    def test_one_token_is_asked_for_so_often_and_its_haste_is_no_neighbours(
+        self, client: RawClient, running: RunningGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each repeat costs a transaction; a refusal of it must not keep out who enrols beside it."""
+        monkeypatch.setattr(pacing, "ENROLMENTS", Pace("uses of one token", 1 / 60, 180))
+        monkeypatch.setattr(knocking, "MOST_REFUSALS", 2)
+        answers = [self.ask(client)[1].status for _ in range(6)]
+        running.doors.tokens["k8"] = TOKEN.secret
+        beside = enrolment.make_token("k8", TOKEN.secret)
+
+        assert answers == [201, 201, 201, 429, 429, 429]
+        assert self.ask(client, CLONE, token=beside)[1].status == 201
+
+    def test_a_token_that_somebody_else_names_stays_usable(
+        self, client: RawClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever knows a token's id, and not its secret, uses up nothing of it."""
+        monkeypatch.setattr(pacing, "ENROLMENTS", Pace("uses of one token", 1 / 60, 60))
+        forged = enrolment.make_token("k7f2", bytes(32))
+        for _ in range(3):
+            assert self.ask(client, CLONE, token=forged)[1].status == 403
+
+        assert self.ask(client)[1].status == 201
 
     def test_the_same_token_with_another_key_is_refused(self, client: RawClient) -> None:
         self.ask(client)
