@@ -19,7 +19,7 @@ from teiten.protocol import keys
 from teiten.protocol.heartbeat import Heartbeat
 from teiten.sensor import line
 from teiten.sensor.connection import parse_address, spki_digest
-from teiten.sensor.errors import BusyError, UntrustedError, UplinkError
+from teiten.sensor.errors import BusyError, ClockSkewError, UntrustedError, UplinkError
 from teiten.sensor.sealed import SealingIdentity
 from teiten.sensor.testing import SENSOR, FakeGateway, make_certificate
 from teiten.sensor.uplink import Uplink
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.requirement("R1.2")
 #: Given the connection once a request has come.
 Lie = Callable[[ssl.SSLSocket], None]
 BEAT = Heartbeat(1, "0123456789abcdef", "0.1.0", 5, None, 0, 0, 0, 0, 0, 0, "", None, 1)
+YEAR_SECONDS = 31_557_600
 PAGE = b"<html><h1>Welcome! Please accept our terms.</h1></html>"
 
 
@@ -217,33 +218,60 @@ def test_a_gateway_that_takes_and_never_answers_is_left(liar: Liar) -> None:
         released.set()
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FakeGateway]:
+    made = FakeGateway(tmp_path, SystemClock())
+    made.start()
+    yield made
+    made.stop()
+
+
+def make_honest(server: FakeGateway, clock: FixedClock, *, offset_us: int | None = None) -> Uplink:
+    key = keys.generate_key()
+    server.sensor_key = keys.public_bytes(key)
+    identity = SealingIdentity(SENSOR, 1, 1, key)
+    return Uplink(
+        server.address,
+        clock,
+        identity=identity,
+        gateway_keys=server.gateway_keys,
+        clock_offset_us=offset_us,
+    )
+
+
 @pytest.mark.parametrize("years", [-56, 14])
 def test_a_clock_that_is_set_while_a_heartbeat_flies_gives_the_whole_offset(
-    tmp_path: Path, years: int, monkeypatch: pytest.MonkeyPatch
+    server: FakeGateway, years: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FixedClock(SystemClock().now())
-    server = FakeGateway(tmp_path, FixedClock(clock.now()))
-    server.start()
-    try:
-        key = keys.generate_key()
-        server.sensor_key = keys.public_bytes(key)
-        uplink = Uplink(
-            server.address,
-            clock,
-            identity=SealingIdentity(SENSOR, 1, 1, key),
-            gateway_keys=server.gateway_keys,
-        )
-        exchange = uplink._connection.exchange
+    uplink = make_honest(server, clock)
+    exchange = uplink._connection.exchange
 
-        def exchange_and_step(*given: object, **named: object) -> object:
-            answered = exchange(*given, **named)  # type: ignore[arg-type]
-            clock.step(years * 31_557_600)
-            return answered
+    def exchange_and_step(*given: object, **named: object) -> object:
+        answered = exchange(*given, **named)  # type: ignore[arg-type]
+        clock.step(years * YEAR_SECONDS)
+        return answered
 
-        monkeypatch.setattr(uplink._connection, "exchange", exchange_and_step)
+    monkeypatch.setattr(uplink._connection, "exchange", exchange_and_step)
+    uplink.heartbeat(BEAT)
+    uplink.close()
+
+    assert uplink.clock_offset_us is not None
+    assert abs(uplink.clock_offset_us + years * YEAR_SECONDS * 1_000_000) < 30_000_000
+
+
+@pytest.mark.parametrize(("known_years", "years"), [(-14, -56), (56, 300)])
+def test_an_offset_of_before_the_clock_was_set_stops_nobody(
+    server: FakeGateway, known_years: int, years: int
+) -> None:
+    clock = FixedClock(SystemClock().now())
+    clock.step(years * YEAR_SECONDS)
+    uplink = make_honest(server, clock, offset_us=known_years * YEAR_SECONDS * 1_000_000)
+
+    with pytest.raises(ClockSkewError) as caught:
         uplink.heartbeat(BEAT)
-        uplink.close()
-    finally:
-        server.stop()
+    uplink.clock_offset_us = caught.value.offset_us
+    uplink.heartbeat(BEAT)
+    uplink.close()
 
-    assert uplink.clock_offset_us == -years * 31_557_600_000_000
+    assert len(server.beats) == 1

@@ -39,6 +39,8 @@ from teiten.sensor.names import resolve_name
 from teiten.sensor.sealed import SealedBatch, SealingIdentity
 
 _SECOND_US = 1_000_000
+#: The year 2255: no gateway's clock is later.
+_MAX_TIME_S = 9_000_000_000
 _DEFAULT_WAIT_SECONDS = 30.0
 _MAX_WAIT_SECONDS = 3_600.0
 #: The same on the word of somebody who cannot prove to be the gateway: a proxy, a captive portal.
@@ -251,13 +253,19 @@ class Uplink:
             RequestTarget(method, self._address.authority, path),
             key_id=KeyId(identity.sensor, identity.key_no),
             digest=seal.digest_of(body),
-            created_s=(self._clock.now_us() + (self.clock_offset_us or 0)) // _SECOND_US,
+            created_s=self._find_created_s(),
             nonce=secrets.token_urlsafe(16),
         )
         answer = self._connection.exchange(method, path, fields={**extra, **signed.as_headers()}, body=body)
         echo = signature.echo_signature(signed)
         self._check_status(answer, echo, is_final=is_final)
         return answer, echo
+
+    def _find_created_s(self) -> int:
+        """Give the gateway's time; a clock that was set since the offset was told may lead out of all time."""
+        own_s = self._clock.now_us() // _SECOND_US
+        told_s = own_s + (self.clock_offset_us or 0) // _SECOND_US
+        return told_s if 0 <= told_s <= _MAX_TIME_S else own_s
 
     def _verify(self, answer: Answer, echo: Echo) -> None:
         fields = SignedFields(
