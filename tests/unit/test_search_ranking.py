@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teiten.search import ranking
-from teiten.search.sources import _keep_frequent
+from teiten.search.sources import _mark_new_ports
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 7), st.integers(0, 5), st.integers(0, 5)),
@@ -62,19 +64,35 @@ def test_a_mask_counts_for_each_of_its_bits(rows: list[tuple[int, int, int]]) ->
 
 @pytest.mark.requirement("R2.3")
 @settings(max_examples=60)
-@given(rows=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 9)), max_size=80))
-def test_the_most_frequent_ports_are_kept(rows: list[tuple[int, int]]) -> None:
-    table = pa.table(
-        {
-            "dst_port": pa.array([row[0] for row in rows], pa.uint16()),
-            "protocol": pa.array([6] * len(rows), pa.uint8()),
-            "packet_count": pa.array([row[1] for row in rows], pa.uint64()),
-        }
+@given(
+    seen=st.dictionaries(
+        st.integers(1, 5), st.dictionaries(st.integers(0, 43), st.integers(1, 9), min_size=1), max_size=5
     )
-    sums: dict[int, int] = {}
-    for port, packets in rows:
-        sums[port] = sums.get(port, 0) + packets
-    # Sorting is stable: of equals the one that comes first.
-    kept = set(sorted(sums, key=lambda port: -sums[port])[:15])
+)
+def test_a_port_is_new_after_fourteen_days_without_it(seen: dict[int, dict[int, int]]) -> None:
+    first = date(2026, 10, 8)
+    rows = [
+        {
+            "dst_port": port,
+            "protocol": 6,
+            "days": [first + timedelta(days=day) for day in days],
+            "counts": list(days.values()),
+        }
+        for port, days in seen.items()
+    ]
 
-    assert _keep_frequent(table).tolist() == [row[0] in kept for row in rows]
+    found = _mark_new_ports(rows, since=first + timedelta(days=14))
+
+    assert [(each.day, each.group.key, each.packets, each.is_new) for each in found] == [
+        (
+            first + timedelta(days=day),
+            f"{port}/tcp",
+            packets,
+            not any(before in seen[port] for before in range(day - 14, day)),
+        )
+        for day, port, packets in sorted(
+            ((day, port, packets) for port, days in seen.items() for day, packets in days.items()),
+            key=lambda row: (row[0], -row[2], row[1]),
+        )
+        if day >= 14
+    ]
