@@ -27,6 +27,7 @@ from teiten.portal.compare.groups import PARAMETERS, read_choice
 from teiten.portal.explore.finding import find_target
 from teiten.portal.naming.kinds import BY_NAME, KINDS, kind_of, read_key, write_key
 from teiten.portal.presenting.news import write_growth
+from teiten.portal.sensors.marking import mark_rows
 from teiten.portal.sensors.presenter import as_row, mask_row
 from teiten.portal.sources.verdicts import describe_tool
 from teiten.search.answers import CalendarDay, Group, SourcePage, VerdictDay
@@ -245,6 +246,18 @@ def test_of_somebody_elses_sensor_the_screen_tells_no_more_than_the_search() -> 
         None,
         "",
     )
+
+
+def test_the_legend_has_the_order_of_the_states_not_of_the_sensors() -> None:
+    rows = [
+        ROW._replace(conditions=(condition,))
+        for condition in (Condition.QUARANTINED, Condition.SILENT, Condition.WATCHING, Condition.SILENT)
+    ]
+
+    marks, legend = mark_rows(rows, "state", {})
+
+    assert [mark.css for mark in marks] == ["st-q", "st-s", "st-w", "st-s"]
+    assert [mark.css for mark in legend] == ["st-w", "st-s", "st-q"]
 
 
 def test_planned_maintenance_is_no_gap_in_a_sensors_calendar() -> None:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from teiten.fleet.canary.models import Reach
 from teiten.fleet.selectors import SensorBrief
-from teiten.portal.sensors.states import SHAPES, StateMark, mark_of
+from teiten.portal.sensors.states import ORDER, SHAPES, StateMark, mark_of
 from teiten.search.watching import SensorCoverage
 
 _SQUARE = SHAPES["st-w"]
@@ -31,7 +31,7 @@ def mark_rows(
         return _mark_versions(rows)
     known = {condition: mark_of(condition) for condition in {row.condition for row in rows}}
     marks = [known[row.condition] for row in rows]
-    return marks, list(dict.fromkeys(sorted(marks, key=lambda mark: mark.css != "st-w")))
+    return marks, [known[condition] for condition in ORDER if condition in known]
 
 
 def _mark_coverage(
