@@ -63,7 +63,7 @@ def test_a_mask_counts_for_each_of_its_bits(rows: list[tuple[int, int, int]]) ->
 
 
 @pytest.mark.requirement("R2.3")
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     seen=st.dictionaries(
         st.integers(1, 5), st.dictionaries(st.integers(0, 43), st.integers(1, 9), min_size=1), max_size=5
