@@ -148,7 +148,7 @@ def promote(
         RolloutError: when stages or rate break a rule.
     """
     plan = plan_promotion(release, folder=folder, selector=selector, now=act.at)
-    _refuse_older(release)
+    _refuse_older(release, plan.fit.sensors)
     rollout = rollouts.start_rollout(
         kind=RolloutKind.UPDATE,
         subject=str(release),
@@ -261,15 +261,21 @@ def _check_takeable(repository: ReleaseRepository, now: datetime) -> None:
         raise ReleaseError(f"sensors take no update, because the repository has expired ({told}): {ways_out}")
 
 
-def _refuse_older(release: int) -> None:
-    """Refuse to bring sensors an older release while a newer one goes round."""
-    under_way = Rollout.objects.filter(kind=RolloutKind.UPDATE, state__in=UNDER_WAY)
-    newer = next((one for one in under_way.order_by("pk") if int(one.subject) > release), None)
-    if newer is not None:
+def _refuse_older(release: int, sensors: Sequence[int]) -> None:
+    """Refuse to bring sensors an older release while a newer one is on its way to them."""
+    newer = RolloutTarget.objects.filter(
+        rollout__kind=RolloutKind.UPDATE,
+        rollout__state__in=UNDER_WAY,
+        release__gt=release,
+        sensor__in=sensors,
+    ).exclude(state=TargetState.CANCELLED)
+    first = newer.select_related("rollout").order_by("rollout").first()
+    if first is not None:
+        other = first.rollout
         raise ReleaseError(
-            f"release {newer.subject} is being rolled out (roll-out {newer.pk}, {newer.state}), and sensors never go "
-            f"back: stop it first (`teiten release stop {newer.subject} --reason …`); old code comes back under a "
-            "higher number"
+            f"release {other.subject} is being rolled out (roll-out {other.pk}, {other.state}) to {newer.count()} of these "
+            f"sensors, and sensors never go back: stop it first (`teiten release stop {other.subject} --reason …`); old code "
+            "comes back under a higher number"
         )
 
 
