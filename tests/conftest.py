@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import re
@@ -57,6 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
             item.user_properties.extend(("requirement", identifier) for identifier in mark.args)
     yield
     items.sort(key=find_place)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look no more at six thousand tests: that took a seventh of the unit tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 def find_place(item: pytest.Item) -> int:
