@@ -320,6 +320,34 @@ def test_a_halted_command_names_itself_and_the_way_out(
         services.start(later, act=act, per_minute=10)
     assert f"(roll-out {first.rollout.pk}, halted: 3 of 3 sensors failed or refused)" in str(caught.value)
     assert f"`teiten command stop {first.pk} --reason …`" in str(caught.value)
+    # Once its time is over nobody obeys it any more.
+    clock.advance(3_601)
+    fresh, _ = submit(make_content(sensors, clock, counter=11), cast, clock)
+    assert services.start(fresh, act=act_of(cast, clock), per_minute=10).state == "started"
+    first.rollout.refresh_from_db()
+    assert first.rollout.state == "halted"
+
+
+def test_a_command_whose_time_is_over_ends_although_a_signer_has_left(
+    cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    from teiten.fleet.config import FleetConfig
+    from teiten.fleet.models import SensorHealth
+    from teiten.fleet.rollouts.advancing import advance_all
+
+    command = start_command(sensors, clock, cast)
+    command.rollout.targets.update(state="fetched", fetched_at=clock.now())
+    clock.advance(3_601)
+    withdraw("alice", clock, cast)
+    SensorHealth.objects.update(heartbeat_at=clock.now())
+    advance_all(clock.now(), FleetConfig())
+    command.rollout.refresh_from_db()
+    assert command.rollout.state == "running"  # an answer may still come
+    clock.advance(FleetConfig().result_grace_seconds)
+    SensorHealth.objects.update(heartbeat_at=clock.now())
+    advance_all(clock.now(), FleetConfig())
+    command.rollout.refresh_from_db()
+    assert command.rollout.state == "done"
 
 
 def test_a_command_that_two_people_hand_in_at_once_is_taken_up_once(

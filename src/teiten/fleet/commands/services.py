@@ -350,7 +350,9 @@ def _check_startable(command: Command, now: datetime) -> None:
             f"command {newer.pk} of the same operator and class is newer and was started; "
             "sensors that obeyed it would refuse this one: sign it again"
         )
-    older = rivals.select_related("rollout").filter(rollout__state__in=UNDER_WAY).first()
+    # One whose time is over is obeyed by nobody any more, halted or not: it stands in nobody's way.
+    going = rivals.select_related("rollout").filter(rollout__state__in=UNDER_WAY, expires_at__gt=now)
+    older = going.first()
     if older is not None:
         raise CommandStateError(_tell_older(older))
 

@@ -72,8 +72,10 @@ def _go_on(rollout: Rollout, now: datetime, config: FleetConfig) -> Step:
 
 def _find_objection(rollout: Rollout, now: datetime) -> str | None:
     """Ask who knows what is rolled out, as long as somebody could still be given it."""
-    going = (RolloutState.RUNNING, RolloutState.PAUSED)
-    return objecting.find_objection(rollout, now) if rollout.state in going else None
+    is_over = rollout.not_after is not None and rollout.not_after <= now
+    if is_over or rollout.state not in (RolloutState.RUNNING, RolloutState.PAUSED):
+        return None
+    return objecting.find_objection(rollout, now)
 
 
 def finish(rollout: Rollout, now: datetime, reason: str = "") -> None:
