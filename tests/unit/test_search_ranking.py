@@ -21,7 +21,7 @@ ROWS = st.lists(
 
 
 @pytest.mark.requirement("R2.3")
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(rows=ROWS, limit=st.integers(1, 10))
 def test_values_are_ranked_by_packets_then_by_themselves(
     rows: list[tuple[int, int, int]], limit: int
@@ -41,7 +41,7 @@ def test_values_are_ranked_by_packets_then_by_themselves(
 
 
 @pytest.mark.requirement("R2.3")
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(rows=ROWS)
 def test_a_mask_counts_for_each_of_its_bits(rows: list[tuple[int, int, int]]) -> None:
     table = pa.table(
