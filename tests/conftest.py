@@ -23,7 +23,7 @@ _numbers = itertools.count()
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 8 << 30
 #: Folders in the order in which workers take their tests: long ones first, so that short ones fill the end.
-_FOLDERS = ("torture", "acceptance", "integration", "unit", "house")
+_FOLDERS = ("torture", "acceptance", "packaging", "fuzz", "integration", "unit", "house")
 
 
 def pytest_configure() -> None:
