@@ -352,7 +352,9 @@ def test_no_call_of_the_api_tells_a_member(cast: Cast, way: str) -> None:
 
 def test_strangers_get_nothing_from_any_call() -> None:
     for path in list_api_calls():
-        assert client_of().get(f"/api/v1{path}").status_code == 401, path
+        # With something for each part of a path, so that it is the call that refuses and no router.
+        filled = re.sub(r"\{[^}]*\}", "1", path)
+        assert client_of().get(f"/api/v1{filled}").status_code == 401, path
 
 
 def test_a_host_exports_the_own_sensors_as_they_are(cast: Cast, world: World) -> None:
