@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,8 @@ PAGE = b"<html><h1>Welcome! Please accept our terms.</h1></html>"
 class Liar:
     """Has the gateway's own key, as a proxy that ends TLS for it, and answers as it is told."""
 
-    def __init__(self, folder: Path) -> None:
-        certificate = make_certificate(folder, SystemClock().now())
+    def __init__(self, folder: Path, *, at: datetime | None = None) -> None:
+        certificate = make_certificate(folder, at or SystemClock().now())
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(folder / "gateway.pem")
         self.pin = spki_digest(certificate).hex()
@@ -186,6 +187,22 @@ def test_who_cannot_prove_to_be_the_gateway_delays_us_little(liar: Liar, told: s
     uplink.close()
 
     assert caught.value.retry_after_seconds == wait
+
+
+@pytest.mark.parametrize(
+    ("years", "said"),
+    [(11, "not yet valid; check this host's clock"), (-11, "expired; check this host's clock")],
+)
+def test_a_certificate_of_another_time_points_to_the_clock(tmp_path: Path, years: int, said: str) -> None:
+    liar = Liar(tmp_path, at=SystemClock().now() + timedelta(days=years * 366))
+    try:
+        address = parse_address(liar.url, ca_file=tmp_path / "gateway.pem", timeout_seconds=5.0)
+        with pytest.raises(UntrustedError, match=said):
+            Uplink(
+                address, SystemClock(), identity=SealingIdentity(SENSOR, 1, 1, keys.generate_key())
+            ).heartbeat(BEAT)
+    finally:
+        liar.close()
 
 
 def test_what_speaks_no_tls_is_called_that(liar: Liar) -> None:

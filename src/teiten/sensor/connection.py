@@ -33,6 +33,8 @@ from teiten.sensor.state import GatewaySettings
 _PIN_BYTES = 32
 #: A gateway closes idle connections soon; an older one is not worth a failed request.
 _REUSE_SECONDS = 2.0
+#: X509_V_ERR_CERT_NOT_YET_VALID and …_HAS_EXPIRED (openssl/x509_vfy.h).
+_OUT_OF_TIME = (9, 10)
 #: Characters of what somebody else has said that are shown.
 _MAX_SAID = 200
 
@@ -272,9 +274,10 @@ class Connection:
     def _explained(self, error: Exception) -> UplinkError:
         where = f"gateway {self._address.url}"
         if isinstance(error, ssl.SSLCertVerificationError):
-            return UntrustedError(
-                f"{where} is not trusted: {error.verify_message}; check sensor.ca_file or sensor.pins"
+            what = (
+                "this host's clock" if error.verify_code in _OUT_OF_TIME else "sensor.ca_file or sensor.pins"
             )
+            return UntrustedError(f"{where} is not trusted: {error.verify_message}; check {what}")
         if isinstance(error, TimeoutError):
             return UplinkError(f"{where} did not answer in {self._address.timeout_seconds:g} s")
         return UplinkError(f"{where} cannot be reached: {_find_reason(error)}")
