@@ -43,10 +43,10 @@ class Migration(migrations.Migration):
                         related_name="chain",
                         serialize=False,
                         to="fleet.sensor",
-                        verbose_name="センサー",
+                        verbose_name="sensor",
                     ),
                 ),
-                ("epoch", models.PositiveIntegerField(db_comment="世代", verbose_name="世代")),
+                ("epoch", models.PositiveIntegerField(db_comment="世代", verbose_name="epoch")),
                 ("records", models.BigIntegerField(db_comment="記録数", verbose_name="records")),
                 (
                     "head",
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                         db_comment="最後の記録の要約値(SHA-256)", max_length=32, verbose_name="head"
                     ),
                 ),
-                ("at", models.DateTimeField(db_comment="申告を受けた日時(UTC)", verbose_name="日時")),
+                ("at", models.DateTimeField(db_comment="申告を受けた日時(UTC)", verbose_name="at")),
             ],
             options={
                 "verbose_name": "sensor's audit chain",
@@ -80,8 +80,8 @@ class Migration(migrations.Migration):
                     models.CharField(db_comment="区分(A, B, C, D)", max_length=1, verbose_name="class"),
                 ),
                 ("verb", models.CharField(db_comment="動詞", max_length=40, verbose_name="verb")),
-                ("arguments", models.JSONField(db_comment="引数", default=dict, verbose_name="引数")),
-                ("reason", models.CharField(db_comment="理由", max_length=200, verbose_name="理由")),
+                ("arguments", models.JSONField(db_comment="引数", default=dict, verbose_name="arguments")),
+                ("reason", models.CharField(db_comment="理由", max_length=200, verbose_name="reason")),
                 (
                     "created_by",
                     models.CharField(
@@ -113,15 +113,15 @@ class Migration(migrations.Migration):
                         base_field=models.BigIntegerField(),
                         db_comment="対象センサー番号(昇順)",
                         size=None,
-                        verbose_name="センサー",
+                        verbose_name="sensors",
                     ),
                 ),
-                ("counter", models.BigIntegerField(db_comment="作成者の鍵の通番", verbose_name="計数")),
+                ("counter", models.BigIntegerField(db_comment="作成者の鍵の通番", verbose_name="counter")),
                 (
                     "not_before_at",
                     models.DateTimeField(db_comment="有効開始日時(UTC)", verbose_name="not before"),
                 ),
-                ("expires_at", models.DateTimeField(db_comment="有効期限(UTC)", verbose_name="期限")),
+                ("expires_at", models.DateTimeField(db_comment="有効期限(UTC)", verbose_name="expires at")),
                 (
                     "envelope",
                     models.BinaryField(db_comment="署名付き封筒(そのまま)", verbose_name="envelope"),
@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
                         ],
                         db_comment="状態(draft, signed, approved, started, withdrawn)",
                         max_length=16,
-                        verbose_name="状態",
+                        verbose_name="state",
                     ),
                 ),
                 (
@@ -187,25 +187,29 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.BigAutoField(
-                        db_comment="通番", primary_key=True, serialize=False, verbose_name="番号"
+                        db_comment="通番", primary_key=True, serialize=False, verbose_name="number"
                     ),
                 ),
                 (
                     "state",
                     models.CharField(
-                        choices=[("done", "完了"), ("failed", "失敗"), ("refused", "Refused")],
+                        choices=[("done", "Done"), ("failed", "Failed"), ("refused", "Refused")],
                         db_comment="結果(done, failed, refused)",
                         max_length=16,
-                        verbose_name="状態",
+                        verbose_name="state",
                     ),
                 ),
                 (
                     "reason",
-                    models.CharField(blank=True, db_comment="理由コード", max_length=40, verbose_name="理由"),
+                    models.CharField(
+                        blank=True, db_comment="理由コード", max_length=40, verbose_name="reason"
+                    ),
                 ),
                 (
                     "key_no",
-                    models.PositiveIntegerField(db_comment="署名したセンサー鍵の番号", verbose_name="鍵番号"),
+                    models.PositiveIntegerField(
+                        db_comment="署名したセンサー鍵の番号", verbose_name="key number"
+                    ),
                 ),
                 (
                     "body",
@@ -220,7 +224,7 @@ class Migration(migrations.Migration):
                 (
                     "started_at",
                     models.DateTimeField(
-                        db_comment="実行開始日時(UTC、センサーの時計)", verbose_name="開始日時"
+                        db_comment="実行開始日時(UTC、センサーの時計)", verbose_name="started at"
                     ),
                 ),
                 (
@@ -248,7 +252,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="command_results",
                         to="fleet.sensor",
-                        verbose_name="センサー",
+                        verbose_name="sensor",
                     ),
                 ),
             ],
@@ -264,20 +268,20 @@ class Migration(migrations.Migration):
                 (
                     "version",
                     models.PositiveIntegerField(
-                        db_comment="版", primary_key=True, serialize=False, verbose_name="版"
+                        db_comment="版", primary_key=True, serialize=False, verbose_name="version"
                     ),
                 ),
                 (
                     "content",
-                    models.BinaryField(db_comment="operators.jsonの内容(そのまま)", verbose_name="内容"),
+                    models.BinaryField(db_comment="operators.jsonの内容(そのまま)", verbose_name="content"),
                 ),
                 (
                     "sha256",
-                    models.BinaryField(db_comment="内容のSHA-256", max_length=32, verbose_name="ハッシュ"),
+                    models.BinaryField(db_comment="内容のSHA-256", max_length=32, verbose_name="hash"),
                 ),
                 (
                     "imported_at",
-                    models.DateTimeField(db_comment="取り込み日時(UTC)", verbose_name="取り込んだ日時"),
+                    models.DateTimeField(db_comment="取り込み日時(UTC)", verbose_name="imported at"),
                 ),
                 (
                     "imported_by",

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.BigAutoField(
-                        db_comment="通番", primary_key=True, serialize=False, verbose_name="番号"
+                        db_comment="通番", primary_key=True, serialize=False, verbose_name="number"
                     ),
                 ),
                 (
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                         choices=[("command", "Command"), ("update", "Update")],
                         db_comment="種類(command, update)",
                         max_length=16,
-                        verbose_name="種別",
+                        verbose_name="kind",
                     ),
                 ),
                 (
@@ -66,27 +66,27 @@ class Migration(migrations.Migration):
                         db_comment="次の段階まで待つ秒数", default=0, verbose_name="pause between stages"
                     ),
                 ),
-                ("total", models.PositiveIntegerField(db_comment="対象センサー数", verbose_name="センサー")),
+                ("total", models.PositiveIntegerField(db_comment="対象センサー数", verbose_name="sensors")),
                 (
                     "state",
                     models.CharField(
                         choices=[
-                            ("running", "実行中"),
+                            ("running", "Running"),
                             ("paused", "Paused"),
                             ("halted", "Halted"),
-                            ("done", "完了"),
+                            ("done", "Done"),
                             ("stopped", "Stopped"),
                         ],
                         db_comment="状態(running, paused, halted, done, stopped)",
                         default="running",
                         max_length=16,
-                        verbose_name="状態",
+                        verbose_name="state",
                     ),
                 ),
                 (
                     "reason",
                     models.CharField(
-                        blank=True, db_comment="その状態になった理由", max_length=200, verbose_name="理由"
+                        blank=True, db_comment="その状態になった理由", max_length=200, verbose_name="reason"
                     ),
                 ),
                 (
@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
                         verbose_name="not after",
                     ),
                 ),
-                ("started_at", models.DateTimeField(db_comment="開始日時(UTC)", verbose_name="開始日時")),
+                ("started_at", models.DateTimeField(db_comment="開始日時(UTC)", verbose_name="started at")),
                 (
                     "changed_at",
                     models.DateTimeField(
@@ -146,7 +146,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.BigAutoField(
-                        db_comment="通番", primary_key=True, serialize=False, verbose_name="番号"
+                        db_comment="通番", primary_key=True, serialize=False, verbose_name="number"
                     ),
                 ),
                 (
@@ -155,7 +155,7 @@ class Migration(migrations.Migration):
                         choices=[("command", "Command"), ("update", "Update")],
                         db_comment="種類(段階配布の写し)",
                         max_length=16,
-                        verbose_name="種別",
+                        verbose_name="kind",
                     ),
                 ),
                 (
@@ -169,17 +169,17 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "position",
-                    models.PositiveIntegerField(db_comment="解放の順番(0から)", verbose_name="表示順"),
+                    models.PositiveIntegerField(db_comment="解放の順番(0から)", verbose_name="position"),
                 ),
                 (
                     "state",
                     models.CharField(
                         choices=[
                             ("waiting", "Waiting for its stage"),
-                            ("released", "待機中"),
+                            ("released", "Queued"),
                             ("fetched", "Fetched"),
-                            ("ok", "完了"),
-                            ("failed", "失敗"),
+                            ("ok", "Done"),
+                            ("failed", "Failed"),
                             ("refused", "Refused"),
                             ("expired", "Expired"),
                             ("cancelled", "Cancelled"),
@@ -187,7 +187,7 @@ class Migration(migrations.Migration):
                         db_comment="状態(waiting, released, fetched, ok, failed, refused, expired, cancelled)",
                         default="waiting",
                         max_length=16,
-                        verbose_name="状態",
+                        verbose_name="state",
                     ),
                 ),
                 (
@@ -201,7 +201,7 @@ class Migration(migrations.Migration):
                 (
                     "released_at",
                     models.DateTimeField(
-                        blank=True, db_comment="解放日時(UTC)", null=True, verbose_name="解いた日時"
+                        blank=True, db_comment="解放日時(UTC)", null=True, verbose_name="released at"
                     ),
                 ),
                 (
@@ -219,7 +219,7 @@ class Migration(migrations.Migration):
                 (
                     "detail",
                     models.CharField(
-                        blank=True, db_comment="結果の説明", max_length=200, verbose_name="詳細"
+                        blank=True, db_comment="結果の説明", max_length=200, verbose_name="detail"
                     ),
                 ),
                 (
@@ -240,7 +240,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="rollout_targets",
                         to="fleet.sensor",
-                        verbose_name="センサー",
+                        verbose_name="sensor",
                     ),
                 ),
             ],
