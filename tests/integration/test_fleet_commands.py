@@ -290,6 +290,27 @@ def test_a_command_under_way_halts_when_a_signer_is_withdrawn(
         services.start(command, act=act, per_minute=10)
 
 
+def test_a_command_under_way_halts_when_a_host_takes_its_agreement_back(
+    cast: Cast, clock: FixedClock, sensors: list[int]
+) -> None:
+    from teiten.accounts.models import Organisation
+    from teiten.fleet import hosting
+    from teiten.fleet.commands import services
+    from teiten.fleet.config import FleetConfig
+    from teiten.fleet.rollouts.advancing import advance_all
+
+    act = act_of(cast, clock)
+    command, _ = submit(make_content(sensors, clock), cast, clock)
+    command = services.start(command, act=act, per_minute=10, stages=[50, 100])
+    assert advance_all(clock.now(), FleetConfig())["released"] == 2
+    for organisation in Organisation.objects.filter(sensors__in=sensors).distinct():
+        hosting.agree_classes(organisation, [], note="no commands any more", act=act)
+
+    assert advance_all(clock.now(), FleetConfig()) == {"released": 0, "halted": 1}
+    command.rollout.refresh_from_db()
+    assert "have not agreed to commands of class" in command.rollout.reason
+
+
 def test_a_new_list_halts_what_it_does_not_stand_behind_at_once(
     cast: Cast, clock: FixedClock, sensors: list[int]
 ) -> None:
@@ -386,13 +407,13 @@ def test_two_people_who_begin_two_commands_at_once_begin_one(
 
     commands = [submit(make_content(sensors, clock, counter=n), cast, clock)[0] for n in (5, 6)]
     both, outcomes = threading.Barrier(2, timeout=10), []
-    unagreed = services._tell_unagreed
+    unagreed = services.tell_unagreed
 
     def meet(*given: Any) -> str:
         both.wait()  # just before rivals are looked for
         return unagreed(*given)
 
-    monkeypatch.setattr(services, "_tell_unagreed", meet)
+    monkeypatch.setattr(services, "tell_unagreed", meet)
 
     def start_one(command: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Whether those who signed a command still stand behind it: asked before its start, and before each further step.
+"""Whether signers and hosts still stand behind a command: asked before its start, and before each further step.
 
 Sensors judge by their own list of operators and go on refusing or obeying as it says;
 the base stops bringing round what would be refused.
@@ -6,13 +6,16 @@ the base stops bringing round what would be refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from teiten.fleet import hosting
 from teiten.fleet.checking import MAX_REASON_CHARACTERS
 from teiten.fleet.commands import operators
 from teiten.fleet.commands.models import Command
+from teiten.fleet.models import Sensor
 from teiten.fleet.rollouts import services as rollouts
-from teiten.fleet.rollouts.models import Rollout, RolloutKind, RolloutState
+from teiten.fleet.rollouts.models import Rollout, RolloutKind, RolloutState, TargetState
 from teiten.fleet.services import Act
 from teiten.protocol import commands as wire
 from teiten.protocol import judging
@@ -35,9 +38,25 @@ def find_objection(rollout: Rollout, now: datetime) -> str | None:
         return None
     refused = find_withdrawn(command, known, now)
     # Its end is a matter of the roll-out's own clock: what was fetched in time may still be answered.
-    if refused is None or refused.reason == "expired":
+    if refused is not None and refused.reason == "expired":
         return None
-    return f"not approved any more: {refused}; stop it, and have it drafted and signed anew"
+    if refused is not None:
+        return f"not approved any more: {refused}; stop it, and have it drafted and signed anew"
+    waiting = rollout.targets.filter(state__in=(TargetState.WAITING, TargetState.RELEASED))
+    return tell_unagreed(list(waiting.values_list("sensor_id", flat=True)), command.command_class) or None
+
+
+def tell_unagreed(sensors: Sequence[int], command_class: str) -> str:
+    """Name the sensors whose hosts have not agreed to a class; empty when all have."""
+    unagreed = hosting.find_unagreed(sensors, command_class)
+    if not unagreed:
+        return ""
+    names = Sensor.objects.filter(pk__in=unagreed[:5]).order_by("pk").values_list("name", flat=True)
+    return (
+        f"the hosts of {len(unagreed)} targets have not agreed to commands of class {command_class}: "
+        f"{', '.join(names)}{' …' if len(unagreed) > 5 else ''}; leave them out, or write their agreement down"
+        " (`teiten host agree`)"
+    )
 
 
 def halt_objected(act: Act) -> list[Rollout]:

@@ -14,15 +14,13 @@ from datetime import datetime, timezone
 from django.db import IntegrityError, connection, transaction
 
 from teiten.accounts import audit
-from teiten.fleet import hosting
 from teiten.fleet.checking import checked_reason
 from teiten.fleet.commands import metrics, operators
-from teiten.fleet.commands.consent import find_withdrawn
+from teiten.fleet.commands.consent import find_withdrawn, tell_unagreed
 from teiten.fleet.commands.errors import CommandRefusedError, CommandStateError
 from teiten.fleet.commands.models import Command, CommandState
 from teiten.fleet.commands.targeting import find_unfit, resolve_selector
 from teiten.fleet.errors import FleetInputError
-from teiten.fleet.models import Sensor
 from teiten.fleet.rollouts import services as rollouts
 from teiten.fleet.rollouts.judging import DEFAULT_STAGES
 from teiten.fleet.rollouts.models import UNDER_WAY
@@ -294,23 +292,10 @@ def _find_sensors(command: wire.Command, targets: Sequence[int] | None) -> tuple
         raise CommandRefusedError(
             "sensors_unknown", f"{len(unfit)} targets are unknown, not enrolled or revoked: {named}"
         )
-    unagreed = _tell_unagreed(sensors, command.command_class)
+    unagreed = tell_unagreed(sensors, command.command_class)
     if unagreed:
         raise CommandRefusedError("class_unagreed", unagreed)
     return sensors
-
-
-def _tell_unagreed(sensors: Sequence[int], command_class: str) -> str:
-    """Name the sensors whose hosts have not agreed to a class; empty when all have."""
-    unagreed = hosting.find_unagreed(sensors, command_class)
-    if not unagreed:
-        return ""
-    names = Sensor.objects.filter(pk__in=unagreed[:5]).order_by("pk").values_list("name", flat=True)
-    return (
-        f"the hosts of {len(unagreed)} targets have not agreed to commands of class {command_class}: "
-        f"{', '.join(names)}{' …' if len(unagreed) > 5 else ''}; leave them out, or write their agreement down"
-        " (`teiten host agree`)"
-    )
 
 
 def _check_resolved(command: wire.Command, given: tuple[int, ...], *, is_now: bool) -> tuple[int, ...]:
@@ -335,7 +320,7 @@ def _check_startable(command: Command, now: datetime) -> None:
     if now >= command.expires_at:
         raise CommandStateError(f"command {command.pk} expired at {command.expires_at:%Y-%m-%d %H:%M:%S} UTC")
     _check_still_approved(command, now)
-    unagreed = _tell_unagreed(command.sensors, command.command_class)
+    unagreed = tell_unagreed(command.sensors, command.command_class)
     if unagreed:
         raise CommandStateError(unagreed)
     with connection.cursor() as cursor:
