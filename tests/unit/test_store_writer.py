@@ -11,7 +11,7 @@ import pytest
 
 from teiten.foundation.clock import FixedClock, to_us
 from teiten.store import check, partitions, rebuild, retention, writer
-from teiten.store.errors import RebuildRefused
+from teiten.store.errors import RebuildRefused, StoreUnavailable
 from teiten.store.metrics import REBUILT_PARTITIONS
 from teiten.store.partitions import DayOfDataset
 from teiten.store.schema import ROLLUPS
@@ -204,6 +204,62 @@ def test_a_kill_during_repair_is_repaired_too(store: Store, clock: FixedClock) -
     writer.insert_block(store, block, is_retry=True)
 
     assert counts(store) == expected(10, 1)
+    assert check.check_all(store) == []
+
+
+def test_rows_that_a_remembered_token_kept_out_are_written(store: Store, clock: FixedClock) -> None:
+    """A disk that was full may have kept the token of a part that it did not keep."""
+    block, other = make_block(clock, seq=1), make_block(clock, seq=2)
+    store.connections.insert("packets", other.packets, token=f"{block.token}:packets:0")
+
+    assert writer.insert_block(store, block, is_retry=True) == "repaired"
+
+    assert counts(store)["packets"] == 20
+    writer.insert_block(store, other, is_retry=True)
+    assert counts(store) == expected(20, 2)
+    assert check.check_all(store) == []
+
+
+def test_rollups_whose_mending_failed_are_mended_by_the_next_attempt(
+    store: Store, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = make_block(clock)
+    with pytest.raises(Killed):
+        writer.insert_block(store, block, step=kill_at("after coverage"))
+    store.command("ALTER TABLE coverage_1h DELETE WHERE 1 SETTINGS mutations_sync = 1")
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuild, "rebuild_day", refuse_room)
+        with pytest.raises(StoreUnavailable):
+            writer.insert_block(store, block, is_retry=True)
+
+    assert writer.insert_block(store, block, is_retry=True) == "written"
+
+    assert counts(store) == expected(10, 1)
+    assert check.check_all(store) == []
+
+
+def refuse_room(*_: object) -> int:
+    raise StoreUnavailable("No space left on device")
+
+
+def test_a_repair_that_was_cut_short_is_no_attempt_that_tokens_complete(
+    store: Store, clock: FixedClock
+) -> None:
+    """A full disk kept one day's part of an insert; the repair's own insert is whole when it is cut short."""
+    days = [make_block(clock, seq=seq, at=NOON + timedelta(days=seq)) for seq in (1, 2)]
+    block = BlockRows(
+        days[0].block,
+        days[0].composed_at_us,
+        pa.concat_tables([day.packets for day in days]),
+        pa.concat_tables([day.coverage for day in days]),
+    )
+    store.connections.insert("packets", days[0].packets, token=f"{block.token}:packets:0")
+    with pytest.raises(Killed):
+        writer.insert_block(store, block, is_retry=True, step=kill_at("after packets"))
+
+    writer.insert_block(store, block, is_retry=True)
+
+    assert counts(store) == expected(20, 2)
     assert check.check_all(store) == []
 
 

@@ -5,14 +5,15 @@ rows, is cut into the same chunks and carries the same tokens: ClickHouse drops 
 already has, in the table and in every roll-up behind it. That holds while ClickHouse
 remembers the tokens (10,000 parts), and while the same rows come again. So a repeated
 block is looked up first; where an earlier attempt left other rows than these, or may lie
-beyond the memory, its rows are replaced, and the days that no longer agree with their
-roll-ups are rebuilt.
+beyond the memory, its rows are replaced. Whatever a repeated block was, its rows are
+counted before it counts as written, and days that do not agree with their roll-ups are
+rebuilt: a full disk may have kept a token and not its part, or the other way round.
 
 Rows of excluded batches lie in tables of their own; a repeated block of theirs is written
 anew, and ``exclusion.reapply`` sets it aside again. Erased rows count as present.
 
-Order: packets, examples, coverage, lost batches, then the block's own record. Only the record
-says that a block is wholly there.
+Order: packets, examples, coverage, lost batches, what must be mended, then the block's own
+record. Only the record says that a block is wholly there.
 """
 
 from __future__ import annotations
@@ -97,6 +98,11 @@ class BlockRows:
         return f"{self.block}:{self.part}"
 
     @property
+    def repair(self) -> uuid.UUID:
+        """Name under which is noted that the rows of this part are being replaced."""
+        return uuid.uuid5(uuid.UUID(self.block), f"{self.part}:repair")
+
+    @property
     def record(self) -> uuid.UUID:
         """Name of the finished part: another one when other batches were accepted."""
         names = sorted(self.rows_by_batch())
@@ -142,25 +148,33 @@ def insert_block(
             metrics.BLOCKS.labels("known").inc()
             return "known"
         earlier = _compare_earlier(store, rows, is_changed=is_changed) if is_retry else "none"
-        if is_late or earlier == "other":
+        if is_late:
             return _repair(store, rows, note)
-        if earlier == "erased":  # whole, but for what was erased: only the record is missing
-            rows = replace(rows, packets=rows.packets[:0], examples=None)
-        _insert_all(store, rows, token=rows.token, note=note)
-        if earlier != "none":
-            # A rebuild since then replaced partitions of roll-ups, and with them their memory of tokens.
+        if earlier == "other":
+            return _repair_for_good(store, rows, note)
+        # Whole, but for what was erased: the record alone is missing.
+        missing = replace(rows, packets=rows.packets[:0], examples=None) if earlier == "erased" else rows
+        _insert_rows(store, missing, token=rows.token, note=note)
+        if is_retry:
+            if not _is_there(store, rows):
+                return _repair_for_good(store, rows, note)
             _mend_days(store, list_days_of(store, rows))
+        _record(store, rows, token=rows.token, note=note)
         metrics.BLOCKS.labels("written").inc()
         return "written"
 
 
 def has_block(store: Store, rows: BlockRows) -> bool:
     """Tell whether exactly these batches of the block are wholly in the store."""
-    found = store.query("find_block", {"block": rows.record}, role="loader")
+    return _has_record(store, rows.record)
+
+
+def _has_record(store: Store, name: uuid.UUID) -> bool:
+    found = store.query("find_block", {"block": name}, role="loader")
     return bool(found["blocks"][0].as_py())
 
 
-def _insert_all(store: Store, rows: BlockRows, *, token: str, note: Step) -> None:
+def _insert_rows(store: Store, rows: BlockRows, *, token: str, note: Step) -> None:
     tables = {
         "packets": rows.packets,
         "payload_examples": rows.examples,
@@ -173,7 +187,12 @@ def _insert_all(store: Store, rows: BlockRows, *, token: str, note: Step) -> Non
             for number, chunk in enumerate(split_chunks(content, _TIME_COLUMNS[table])):
                 store.connections.insert(table, chunk, token=f"{token}:{table}:{number}")
         note(f"after {table}")
-    store.connections.insert("blocks", _record_of(store, rows), token=f"{token}:block")
+
+
+def _record(store: Store, rows: BlockRows, *, token: str, note: Step) -> None:
+    """Write down that a block is wholly there, in its raw rows and in what is made of them."""
+    sums = (rows.packets.num_rows, rows.coverage.num_rows)
+    store.connections.insert("blocks", _record_of(store, rows.record, *sums), token=f"{token}:block")
     note("after record")
 
 
@@ -192,12 +211,12 @@ def split_chunks(rows: pa.Table, time_column: str) -> Iterator[pa.Table]:
             yield chosen.slice(offset, ROWS_PER_CHUNK)
 
 
-def _record_of(store: Store, rows: BlockRows) -> pa.Table:
+def _record_of(store: Store, name: uuid.UUID, rows: int, batches: int) -> pa.Table:
     columns = {
-        "block": pa.array([rows.record.bytes], pa.binary(16)),
+        "block": pa.array([name.bytes], pa.binary(16)),
         "loaded_at": pa.array([from_us(store.clock.now_us())], pa.timestamp("us", "UTC")),
-        "rows": pa.array([rows.packets.num_rows], pa.uint64()),
-        "batches": pa.array([rows.coverage.num_rows], pa.uint64()),
+        "rows": pa.array([rows], pa.uint64()),
+        "batches": pa.array([batches], pa.uint64()),
     }
     return pa.table(columns)
 
@@ -219,18 +238,35 @@ def _compare_earlier(store: Store, rows: BlockRows, *, is_changed: bool) -> Earl
     """Tell whether an earlier attempt wrote nothing, rows that the same tokens complete, or others."""
     if any(_find_excluded(store, rows, table) for table in ("packets", "coverage")):
         return "other"  # the tokens may be forgotten with the parts that were emptied
-    accepted = rows.rows_by_batch()
-    erased = _find_erased(store, rows)
+    if _has_record(store, rows.repair):
+        return "other"  # what is there was written under tokens that nobody knows any more
     found: Earlier = "none"
-    for table, expected in (
-        ("coverage", dict.fromkeys(accepted, 1)),
-        ("packets", {name: count for name, count in accepted.items() if count}),
-    ):
-        present = _sum_by_batch([*_find_present(store, rows, table), *(erased if table == "packets" else [])])
+    for table, expected in _expect(rows).items():
+        present = _count_present(store, rows, table)
         if present and (is_changed or present != expected):
             return "other"
         found = "same" if present else found
-    return "erased" if erased and found == "same" else found
+    return "erased" if found == "same" and _find_erased(store, rows) else found
+
+
+def _expect(rows: BlockRows) -> dict[str, dict[tuple[int, int, int], int]]:
+    """Give how many rows each batch has in each table when it is wholly there."""
+    accepted = rows.rows_by_batch()
+    return {
+        "coverage": dict.fromkeys(accepted, 1),
+        "packets": {name: count for name, count in accepted.items() if count},
+    }
+
+
+def _count_present(store: Store, rows: BlockRows, table: str) -> dict[tuple[int, int, int], int]:
+    """Count the rows of each batch; erased ones count."""
+    erased = _find_erased(store, rows) if table == "packets" else []
+    return _sum_by_batch([*_find_present(store, rows, table), *erased])
+
+
+def _is_there(store: Store, rows: BlockRows) -> bool:
+    """Tell whether every batch has its rows, neither fewer nor more."""
+    return all(_count_present(store, rows, table) == expected for table, expected in _expect(rows).items())
 
 
 def _sum_by_batch(found: Iterable[dict[str, Any]]) -> dict[tuple[int, int, int], int]:
@@ -239,6 +275,13 @@ def _sum_by_batch(found: Iterable[dict[str, Any]]) -> dict[tuple[int, int, int],
         name = (one["sensor"], one["epoch"], one["batch_seq"])
         sums[name] = sums.get(name, 0) + one["rows"]
     return sums
+
+
+def _repair_for_good(store: Store, rows: BlockRows, note: Step) -> Outcome:
+    """Repair a block so that, cut short, it is repaired again and not completed by its first tokens."""
+    store.connections.insert("blocks", _record_of(store, rows.repair, 0, 0), token=f"{rows.token}:repair")
+    note("after mark")
+    return _repair(store, rows, note)
 
 
 def _repair(store: Store, rows: BlockRows, note: Step) -> Outcome:
@@ -250,8 +293,10 @@ def _repair(store: Store, rows: BlockRows, note: Step) -> Outcome:
         if present:
             for stored in (table, EXCLUDED[table], *(["erased_rows"] if table == "packets" else [])):
                 _remove_batches(store, rows, stored)
-    _insert_all(store, rows, token=f"{rows.block}:{uuid.uuid4()}", note=note)
+    token = f"{rows.block}:{uuid.uuid4()}"
+    _insert_rows(store, rows, token=token, note=note)
     _mend_days(store, sorted(days))
+    _record(store, rows, token=token, note=note)
     metrics.BLOCKS.labels("repaired").inc()
     return "repaired"
 
