@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 sys.path.insert(0, str(Path(__file__).parent))
 from portal_fixtures import CHROMIUM, SOURCE, Site, running_site
@@ -101,6 +101,27 @@ def test_a_query_is_typed_with_completion_and_no_mouse(site: Site) -> None:
 
         page.wait_for_url("**q=dst_port**")
         expect(page.locator(".chip .mono")).to_have_text("dst_port = 22")
+        assert findings.problems == []
+
+
+def test_an_answer_that_was_overtaken_takes_no_completion_away(site: Site) -> None:
+    with site.visit() as (page, findings):
+        page.goto(f"{site.url}/explore/?{ASKED}")
+        held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route("**text=d&**", hold)
+        page.focus("#q")
+        page.keyboard.type("dst_po")
+        expect(page.locator("#q-list li").first).to_contain_text("dst_port")
+        with page.expect_response("**text=d&**") as late:
+            held[0].continue_()
+        assert late.value.finished() is None
+        page.keyboard.press("Tab")
+
+        expect(page.locator("#q")).to_have_value("dst_port ")
         assert findings.problems == []
 
 

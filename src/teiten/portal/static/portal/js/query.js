@@ -41,8 +41,10 @@ async function complete() {
   address.searchParams.set("cursor", field.selectionStart);
   address.searchParams.set("dataset", form.elements.dataset.value);
   const answer = await fetch(address, { headers: { Accept: "application/json" } });
-  if (turn !== asked || !answer.ok) return hide();
-  completions = (await answer.json()).completions.slice(0, 12);
+  const found = answer.ok ? (await answer.json()).completions.slice(0, 12) : [];
+  // Answers overtake each other: only the last question's counts, and none once the list was closed.
+  if (turn !== asked) return;
+  completions = found;
   show();
 }
 
@@ -69,6 +71,7 @@ function option({ text, meaning }, place) {
 }
 
 function hide() {
+  asked += 1;
   completions = [];
   show();
 }
