@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -216,6 +217,32 @@ def test_rows_that_a_remembered_token_kept_out_are_written(store: Store, clock: 
 
     assert counts(store)["packets"] == 20
     writer.insert_block(store, other, is_retry=True)
+    assert counts(store) == expected(20, 2)
+    assert check.check_all(store) == []
+
+
+@pytest.mark.parametrize("table", ["packets", "ports_1h"])
+def test_a_part_that_a_full_disk_left_broken_is_set_aside_and_written_again(
+    store: Store, clock: FixedClock, table: str
+) -> None:
+    """ClickHouse kept such a part, and no question that reads it was answered any more."""
+    whole, block = make_block(clock, seq=1), make_block(clock, seq=2)
+    store.command(f"SYSTEM STOP MERGES {table}")
+    writer.insert_block(store, whole)
+    with pytest.raises(Killed):
+        writer.insert_block(store, block, step=kill_at("after packets"))
+    broken = store.select(
+        "SELECT path FROM system.parts WHERE active AND database = currentDatabase() AND table = {table:String}"
+        " ORDER BY max_block_number DESC LIMIT 1",
+        {"table": table},
+        role="maintenance",
+    )["path"][0].as_py()
+    next(Path(broken).glob("*.cmrk*")).write_bytes(b"")
+    with pytest.raises(StoreUnavailable, match="Empty marks file"):
+        store.select(f"SELECT * FROM {table}")
+
+    writer.insert_block(store, block, is_retry=True)
+
     assert counts(store) == expected(20, 2)
     assert check.check_all(store) == []
 

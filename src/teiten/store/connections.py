@@ -38,9 +38,9 @@ _SETTINGS: Mapping[str, int] = {
 }
 #: ClickHouse error codes: too many rows, time, too slow, memory, bytes, result, cancelled by a limit.
 _LIMIT_CODES = frozenset({158, 159, 160, 241, 307, 396})
-#: Network, timeout, too many parts or queries, no space, read-only, shutting down, cannot reserve, busy.
+#: Network, timeout, too many parts or queries, no space, read-only, shutting down, cannot reserve, busy, a broken part.
 _RETRY_CODES = frozenset(
-    {74, 75, 76, 198, 202, 203, 209, 210, 236, 242, 243, 252, 279, 319, 373, 425, 439, 473}
+    {74, 75, 76, 198, 202, 203, 209, 210, 228, 236, 242, 243, 246, 252, 279, 319, 373, 425, 439, 473}
 )
 
 #: Clients of a role that are kept when nobody uses them.

@@ -23,3 +23,8 @@ CHANGES = Counter(
     "Exclusions, returns and erasures of stored rows that were finished, by kind.",
     ["kind"],
 )
+BROKEN_PARTS = Counter(
+    "teiten_store_broken_parts",
+    "Parts of inserts set aside because a full disk left them broken, by table.",
+    ["table"],
+)

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from teiten.foundation.clock import from_us
-from teiten.store import check, metrics, rebuild
+from teiten.store import check, damage, metrics, rebuild
 from teiten.store.partitions import DayOfDataset
 from teiten.store.schema import EXCLUDED
 from teiten.store.service import Store
@@ -143,6 +143,8 @@ def insert_block(
     """
     note = step or _ignore
     with store.writing:
+        if is_retry:
+            damage.set_aside_broken(store, since=from_us(rows.composed_at_us))
         is_late = _is_late(store, rows)
         if (is_retry or is_late) and has_block(store, rows):
             metrics.BLOCKS.labels("known").inc()

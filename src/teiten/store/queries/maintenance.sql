@@ -135,3 +135,11 @@ WHERE _partition_id = {id:String} AND landed_at < {cutoff:DateTime64(6, 'UTC')}
 SELECT count() AS rows
 FROM {table:Identifier}
 WHERE _partition_id = {id:String} AND landed_at < {cutoff:DateTime64(6, 'UTC')} AND payload != ''
+
+-- fresh_parts --
+-- Parts that one insert made since an instant, and no merge has taken up.
+SELECT table, name, rows
+FROM system.parts
+WHERE database = currentDatabase() AND active AND min_block_number = max_block_number
+    AND modification_time >= {since:DateTime64(6, 'UTC')}
+ORDER BY table, name
