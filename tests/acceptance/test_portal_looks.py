@@ -64,7 +64,12 @@ SAME_WORDS = {
     "Net",
     "Dana",
     "Ann",
+    # Who signed in stands in the audit log, whichever test was before.
     "alice",
+    "amy",
+    "ann",
+    "bob",
+    "charlie",
     "UDP",
     "TCP",
     "dana",
