@@ -259,8 +259,6 @@ def fill_fleet(cast: Any) -> None:
 def fill_operations(cast: Any) -> Operated:
     """Let the fleet have been operated: a command under way and one that waits, an update that was halted, alarms, hosts."""
     from teiten.fleet import hosting, maintaining
-    from teiten.fleet.alarms.models import Alarm
-    from teiten.fleet.canary.models import Reach
     from teiten.fleet.commands import services as commands
     from teiten.fleet.commands.models import CommandResult
     from teiten.fleet.models import Sensor, SensorKey
@@ -291,15 +289,7 @@ def fill_operations(cast: Any) -> Operated:
         state="failed", released_at=NOW, ended_at=NOW, detail="release 13: capture did not start"
     )
     rollouts.halt(update, reason="2 of 8 sensors failed", act=act)
-    for kind, sensor, detail in (
-        ("silent", 8, {"heard_at": LATE_FROM.isoformat()}), ("skewed", 4, {"offset_us": 2_000_000}), ("dropping", 3, {"share": 0.029}),
-    ):  # fmt: skip
-        Alarm.objects.create(
-            kind=kind, sensor_id=sensor, organisation=cast.observatory, opened_at=LATE_FROM, detail=detail
-        )
-    Alarm.objects.create(
-        kind="mass_silence", group="asn 64512", opened_at=LATE_FROM, detail={"sensors": 40, "expected": 41}
-    )
+    raise_alarms(cast)
     long_name = "A department with a very long name that looks after networks and nothing else"
     for code, name, mail in (
         ("observatory", "監視当番", "noc@teiten.example"),
@@ -313,12 +303,34 @@ def fill_operations(cast: Any) -> Operated:
         reason="配線の更新",
         act=act,
     )
+    try_ports()
+    return Operated(str(started.pk), str(waiting.pk), update.pk, planned.pk)
+
+
+def raise_alarms(cast: Any) -> None:
+    """Let three sensors and a network be in trouble."""
+    from teiten.fleet.alarms.models import Alarm
+
+    for kind, sensor, detail in (
+        ("silent", 8, {"heard_at": LATE_FROM.isoformat()}), ("skewed", 4, {"offset_us": 2_000_000}), ("dropping", 3, {"share": 0.029}),
+    ):  # fmt: skip
+        Alarm.objects.create(
+            kind=kind, sensor_id=sensor, organisation=cast.observatory, opened_at=LATE_FROM, detail=detail
+        )
+    Alarm.objects.create(
+        kind="mass_silence", group="asn 64512", opened_at=LATE_FROM, detail={"sensors": 40, "expected": 41}
+    )
+
+
+def try_ports() -> None:
+    """Let canaries have reached some ports of a sensor and missed one."""
+    from teiten.fleet.canary.models import Reach
+
     for port in (22, 23, 80, 445):
         Reach.objects.create(
             sensor_id=3, address="192.0.2.3", protocol=6, port=port, arrived=9, lost=3, lost_in_row=3 if port > 80 else 0,
             last_tried_at=NOW, last_arrived_at=NOW, lost_since=NOW if port > 80 else None,
         )  # fmt: skip
-    return Operated(str(started.pk), str(waiting.pk), update.pk, planned.pk)
 
 
 def write_notes(cast: Any) -> None:
